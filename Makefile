@@ -1,0 +1,16 @@
+# SPDX-License-Identifier: MIT
+# Diosix. The two commands: `make run` builds everything and logs in to the Root VM under QEMU;
+# `make test` proves that it works. `make help` lists the rest.
+
+BUILD  ?= build
+CROSS  ?= riscv64-linux-gnu-
+PYTHON ?= /usr/bin/python3
+DEBUG  ?= 0
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules
+
+include hv/hv.mk
+-include guest/guest.mk
+include test/unit/unit.mk

@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Ticket spinlocks. Interrupts are never enabled in M-mode, so a lock needs no interrupt handling.
+ *
+ * Lock order, outermost first; a lock may be taken only while none at or below its own line is held:
+ *
+ *   1. vm->lock        one VM's life cycle, its VCPUs' HSM states, its G-stage tables, FWFT of its VCPUs
+ *   2. vplic->lock     one VM's virtual PLIC
+ *   3. vuart->lock     one VM's virtual UART (raises its line into the vPLIC only after unlocking)
+ *   4. pcpu->rq.lock   one PCPU's run queue and the scheduling state of every VCPU homed there;
+ *                      of two run queues, the one with the lower PCPU number first
+ *   5. quota_lock      the charge counters of the whole tree
+ *   6. frames.lock     the frame allocator
+ *   7. vcpu->fence_lock  one VCPU's queue of remote fences
+ *   8. console.lock    console output and its line buffer
+ */
+#pragma once
+
+#include "arch.h"
+#include "core/compiler.h"
+
+struct spinlock {
+	uint32_t next, owner;
+};
+
+#define SPINLOCK_INIT {0, 0}
+
+static inline void spin_lock(struct spinlock *l)
+{
+	uint32_t ticket = __atomic_fetch_add(&l->next, 1, __ATOMIC_RELAXED);
+
+	while (__atomic_load_n(&l->owner, __ATOMIC_ACQUIRE) != ticket)
+		cpu_relax();
+}
+
+static inline void spin_unlock(struct spinlock *l)
+{
+	__atomic_store_n(&l->owner, l->owner + 1, __ATOMIC_RELEASE);
+}
+
+static inline bool spin_is_locked(const struct spinlock *l)
+{
+	return __atomic_load_n(&l->owner, __ATOMIC_RELAXED) !=
+	       __atomic_load_n(&l->next, __ATOMIC_RELAXED);
+}

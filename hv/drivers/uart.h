@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* The machine's console UART: ns16550a (or SiFive's), polled output, interrupt-driven input. Which of
+ * the two is chosen once, by uart_init. Before that, and without a UART, output is dropped. */
+#pragma once
+
+#include "fdt/machine.h"
+
+/* Sets the UART to 8n1 with FIFOs, keeps the divisor the ROM left, enables the receive interrupt. */
+void uart_init(const struct machine_uart *u);
+
+/* How many bytes can be written right now without waiting: 0 when the transmitter is full. */
+unsigned uart_tx_room(void);
+void uart_put(uint8_t byte); /* only when uart_tx_room() > 0 */
+
+/* The next received byte, or -1. Reading it clears the receive interrupt's cause. */
+int uart_get(void);
+
+/* Asks for an interrupt when the transmitter has room (true), or no more (false). */
+void uart_tx_interrupt(bool on);

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: MIT */
+/* The C library's memory and string functions that the compiler and libfdt call, with the standard's
+ * contracts. On the build machine the host's own <string.h> is used instead. */
+#pragma once
+
+#include <stddef.h>
+
+void *memcpy(void *restrict dst, const void *restrict src, size_t n);
+void *memmove(void *dst, const void *src, size_t n);
+void *memset(void *dst, int byte, size_t n);
+int memcmp(const void *a, const void *b, size_t n);
+void *memchr(const void *s, int byte, size_t n);
+size_t strlen(const char *s);
+size_t strnlen(const char *s, size_t max);
+int strcmp(const char *a, const char *b);
+int strncmp(const char *a, const char *b, size_t n);
+char *strchr(const char *s, int c);
+char *strrchr(const char *s, int c);
+char *strstr(const char *haystack, const char *needle);
+unsigned long strtoul(const char *s, char **end, int base);

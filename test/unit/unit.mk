@@ -1,0 +1,23 @@
+# SPDX-License-Identifier: MIT
+# Unit tests of the portable core on the build machine: cmocka, ASan and UBSan. A test is
+# test/unit/test_NAME.c; `unit_NAME` lists the hypervisor sources it is linked with.
+
+UNIT_CC     ?= gcc
+UNIT_CFLAGS := -std=gnu11 -g -O1 -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wno-unused-parameter \
+	-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer \
+	-DDIOSIX_DEBUG=1 -Itest/unit -Ihv -I.
+
+unit_decode := hv/riscv/decode.c
+
+UNIT_TESTS := $(patsubst test/unit/test_%.c,%,$(wildcard test/unit/test_*.c))
+
+$(BUILD)/unit/%: test/unit/test_%.c test/unit/host.c $(wildcard test/unit/*.h)
+	@mkdir -p $(@D)
+	$(UNIT_CC) $(UNIT_CFLAGS) -o $@ $< test/unit/host.c $(unit_$*) -lcmocka -lfdt
+
+.SECONDEXPANSION:
+$(foreach t,$(UNIT_TESTS),$(eval $(BUILD)/unit/$(t): $(unit_$(t))))
+
+.PHONY: unit
+unit: $(UNIT_TESTS:%=$(BUILD)/unit/%)
+	@for t in $^; do $$t || exit 1; done
