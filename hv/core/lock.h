@@ -5,14 +5,15 @@
  * Lock order, outermost first; a lock may be taken only while none at or below its own line is held:
  *
  *   1. vm->lock        one VM's life cycle, its VCPUs' HSM states, its G-stage tables, FWFT of its VCPUs
- *   2. vplic->lock     one VM's virtual PLIC
- *   3. vuart->lock     one VM's virtual UART (raises its line into the vPLIC only after unlocking)
+ *   2. vuart->lock     one VM's virtual UART (raises its line into the vPLIC with it held)
+ *   3. vplic->lock     one VM's virtual PLIC
  *   4. pcpu->rq.lock   one PCPU's run queue and the scheduling state of every VCPU homed there;
  *                      of two run queues, the one with the lower PCPU number first
  *   5. quota_lock      the charge counters of the whole tree
  *   6. frames.lock     the frame allocator
  *   7. vcpu->fence_lock  one VCPU's queue of remote fences
  *   8. console.lock    console output and its line buffer
+ *   9. plic.lock       the host PLIC's enable words (drivers/plic.c)
  */
 #pragma once
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The host's PLIC (RISC-V PLIC specification 1.0.0). The hypervisor uses the M-mode contexts alone; every
- * S-mode context stays disabled. No locks: enable words are guarded by an internal one, the rest is per context. */
+ * S-mode context stays disabled. Enable words are guarded by an internal lock, the last of the lock order;
+ * the rest is per context and needs none. A source out of 1..ndev is ignored. */
 #pragma once
 
 #include "fdt/machine.h"
@@ -12,7 +13,10 @@ void plic_init(const struct machine_plic *plic, const struct machine *m);
 void plic_enable(uint32_t irq, int context);
 void plic_disable(uint32_t irq, int context);
 
-/* The highest pending source for `context`, 0 when none. It stays closed until plic_complete, which must name the
- * context that claimed it and find the source still enabled there. */
+/* The highest pending source for `context`, 0 when none. It stays closed until plic_complete. */
 uint32_t plic_claim(int context);
+
+/* Opens source `irq` again, through any context: a PLIC does not compare it with the one that claimed, but ignores
+ * a context in which the source is disabled. So a source disabled since is enabled there just for the completion;
+ * no completion is ever lost. Earlier accesses to the device are ordered before it. */
 void plic_complete(uint32_t irq, int context);

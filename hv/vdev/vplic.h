@@ -8,7 +8,8 @@
  *
  * Invariant: the external-interrupt line of VCPU v is high exactly when some source is pending, not
  * claimed, enabled in context 2v+1 and of a priority above its threshold; it is re-evaluated under the
- * lock at each change.
+ * lock at each change, for the contexts that the change can affect. Every loop is bounded by
+ * VPLIC_MAX_VCPUS * VPLIC_WORDS steps, whatever the guest does.
  */
 #pragma once
 
@@ -23,13 +24,17 @@
 
 struct vplic;
 
-/* What the vPLIC asks of the rest of the hypervisor. Called with vplic->lock held. */
+/* What the vPLIC asks of the rest of the hypervisor. Called with vplic->lock held, so that the calls of
+ * two VCPUs arrive in the order of the changes they tell of. */
 struct vplic_ops {
 	/* The external-interrupt line of VCPU `vcpu` changes to `level`. */
 	void (*set_line)(struct vplic *p, unsigned vcpu, bool level);
-	/* The guest completed physical source `irq`: the host PLIC may forward it again. */
+	/* The guest completed physical source `irq`: the host PLIC may forward it again. Once for each
+	 * vplic_raise_physical that the guest claimed, also when the host's source is disabled by then. */
 	void (*complete)(struct vplic *p, uint32_t irq);
-	/* Physical source `irq` became enabled for at least one VCPU (`vcpu` is the one that did it), or for none. */
+	/* Physical source `irq`: with `enabled`, VCPU `vcpu` newly enabled it, be it the first to do so or one
+	 * of several: the host's interrupt best goes to that VCPU's PCPU. Without, `vcpu` was the last one that
+	 * had it enabled: nobody wants it now. */
 	void (*set_enabled)(struct vplic *p, uint32_t irq, unsigned vcpu, bool enabled);
 };
 
@@ -49,6 +54,9 @@ struct vplic {
 	uint32_t claimed[VPLIC_WORDS];	/* claimed and not yet completed: the gateway is closed */
 	uint32_t level[VPLIC_WORDS];	/* virtual sources: present level of the wire */
 	uint8_t priority[VPLIC_MAX_SOURCES];
+	/* Bit of each source of priority n or more, n from 1; always 0 in the last, so that a threshold of
+	 * VPLIC_MAX_PRIO needs no special case. Derived from `priority`: keeps claims free of loops over bits. */
+	uint32_t at_least[VPLIC_MAX_PRIO + 2][VPLIC_WORDS];
 	struct vplic_context context[VPLIC_MAX_VCPUS]; /* by VCPU */
 };
 
@@ -57,16 +65,22 @@ void vplic_init(struct vplic *p, const struct vplic_ops *ops, uint32_t ndev, uin
 /* Binds source `irq` to the host PLIC's source. Before the VM runs. E_RANGE beyond ndev. */
 enum err must_check vplic_bind(struct vplic *p, uint32_t irq);
 
-/* The host PLIC forwarded (and the hypervisor claimed) physical source `irq`. Takes the lock. */
+/* The host PLIC forwarded (and the hypervisor claimed) physical source `irq`. It stays pending however the guest
+ * masks it meanwhile, and the host's gateway stays closed until ops->complete. Takes the lock. */
 void vplic_raise_physical(struct vplic *p, uint32_t irq);
 
-/* Virtual sources: the wire's level changes. Takes the lock. */
+/* Virtual sources: the wire's level changes. A request that became pending stays so when the wire falls
+ * before the claim (PLIC specification, "Interrupt Gateways"). Takes the lock. */
 void vplic_set_level(struct vplic *p, uint32_t irq, bool level);
 
 /* Virtual sources: an edge, pending once however often it comes before the claim. Takes the lock. */
 void vplic_pulse(struct vplic *p, uint32_t irq);
 
 /*
+ * A completion counts when its source is enabled in that context, whichever context claimed it and whatever
+ * its priority is by now; otherwise it is ignored, and the source stays claimed until it is enabled and completed
+ * (as Linux's driver does). A claim disregards the threshold. ("Interrupt Claim Process", "Interrupt Completion".)
+ *
  * The guest accesses 32-bit register `offset` (bytes from the PLIC's base). Takes the lock. Accesses of other
  * sizes or misaligned never get here (the caller raises an access fault). Offsets that hold no register read as 0 and
  * ignore writes, as the specification's reserved ranges.

@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One VM's emulated ns16550a: byte registers 0..7, 16-byte receive FIFO, transmitter that is always ready
- * (output goes straight to the sink), loopback mode, line and modem status, scratch. Portable.
+ * One VM's emulated ns16550a: byte registers 0..7, 16-byte FIFOs, loopback mode, line and modem status,
+ * scratch. Time does not exist here: a byte is sent as soon as the sink takes it, and the receiver's
+ * time-out has always just passed. Portable.
  * Source of the rules: National Semiconductor PC16550D data sheet, section 8.
+ *
+ * Invariant: the last level given to set_irq is high exactly when IIR names a cause.
  */
 #pragma once
 
@@ -13,12 +16,22 @@
 
 struct vuart;
 
-/* Called without vuart->lock. */
+/*
+ * Called with vuart->lock held, so that two VCPUs' changes arrive in order and no byte is taken twice: they
+ * may take the locks that core/lock.h lists below it, and must not call back into this vUART.
+ */
 struct vuart_ops {
-	void (*output)(struct vuart *u, uint8_t byte);
+	/* A byte the guest sent. False when the sink is full: the vUART keeps it, and shows a busy transmitter
+	 * until a later try succeeds. */
+	bool (*output)(struct vuart *u, uint8_t byte);
+	/* Up to `n` bytes for the guest to receive; returns how many there were. */
+	size_t (*input)(struct vuart *u, uint8_t *bytes, size_t n);
 	void (*set_irq)(struct vuart *u, bool level);
-	/* The FIFO has room again: the owner may call vuart_input. */
-	void (*input_wanted)(struct vuart *u);
+};
+
+struct vuart_fifo {
+	uint8_t head, count;
+	uint8_t bytes[VUART_FIFO];
 };
 
 struct vuart {
@@ -26,17 +39,17 @@ struct vuart {
 	const struct vuart_ops *ops;
 	/* under lock: */
 	uint8_t ier, lcr, mcr, scr, dll, dlm, fcr;
-	uint8_t lsr_errors; /* overrun, kept until LSR is read */
-	bool thr_empty_pending; /* THRE interrupt: set by becoming empty or enabling it, cleared by reading IIR */
-	bool irq;
-	unsigned head, count;
-	uint8_t fifo[VUART_FIFO];
+	bool overrun;	     /* LSR bit 1, until LSR is read */
+	uint8_t msr_delta;   /* MSR bits 0..3, until MSR is read */
+	bool thre_pending;   /* the THRE cause: set by becoming empty or enabling it, cleared by an IIR read that shows it */
+	bool irq;	     /* last level given to set_irq */
+	struct vuart_fifo rx, tx; /* tx holds only what the sink refused */
 };
 
 void vuart_init(struct vuart *u, const struct vuart_ops *ops);
 
-/* Puts up to `n` bytes into the receive FIFO; returns how many it took. Takes the lock. */
-unsigned vuart_input(struct vuart *u, const uint8_t *bytes, unsigned n);
+/* There may be input, or the sink may have room again: moves what can be moved. Takes the lock. */
+void vuart_poll(struct vuart *u);
 
 /* The guest accesses byte register `reg` (0..7). Take the lock. */
 uint8_t vuart_read(struct vuart *u, unsigned reg);

@@ -1,0 +1,16 @@
+/* SPDX-License-Identifier: MIT */
+/* What a UART driver offers to drivers/uart.c: the functions of uart.h, for a UART that is there. */
+#pragma once
+
+#include "fdt/machine.h"
+
+struct uart_ops {
+	void (*init)(const struct machine_uart *u);
+	unsigned (*tx_room)(void);
+	void (*put)(uint8_t byte);
+	int (*get)(void);
+	void (*tx_interrupt)(bool on);
+};
+
+extern const struct uart_ops ns16550_ops;
+extern const struct uart_ops sifive_uart_ops;

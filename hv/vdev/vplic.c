@@ -1,0 +1,307 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The virtual PLIC: see vplic.h. A source is in one of four states: idle, pending, claimed, or claimed with
+ * another request latched (a pulse). What is *ready* (pending and not claimed) competes for the VCPUs:
+ *
+ *   idle    -> pending   raise_physical, set_level(true), pulse
+ *   pending -> claimed   claim_read
+ *   claimed -> idle      complete; -> pending when the wire is still high or a pulse was latched
+ *
+ * Claims and completions are on the path of every device interrupt of the guest: they work on words, never
+ * bit by bit. Linux enables a source for one VCPU at a time, so a change touches one context as a rule.
+ */
+#include <string.h>
+
+#include "core/bug.h"
+#include "vdev/vplic.h"
+
+/* Register map, PLIC specification 1.0.0 "Memory Map". */
+#define PRIORITY_END   UINT64_C(0x1000)
+#define PENDING_END    UINT64_C(0x1080)
+#define ENABLE_BASE    UINT64_C(0x2000)
+#define ENABLE_STRIDE  0x80
+#define CONTEXT_BASE   UINT64_C(0x200000)
+#define CONTEXT_STRIDE 0x1000
+#define REG_THRESHOLD  0
+#define REG_CLAIM      4
+
+static_assert(VPLIC_MAX_SOURCES % 32 == 0, "sources come in whole words");
+static_assert(((VPLIC_MAX_PRIO + 1) & VPLIC_MAX_PRIO) == 0, "priorities are WARL bit fields");
+
+static inline uint32_t word_of(uint32_t irq)
+{
+	return irq / 32;
+}
+
+static inline uint32_t bit_of(uint32_t irq)
+{
+	return UINT32_C(1) << (irq % 32);
+}
+
+/* Number of the lowest bit set in `w`, not 0. By de Bruijn sequence: without Zbb the compiler's own way is a
+ * call into libgcc, which is not there. */
+static inline uint32_t lowest_bit(uint32_t w)
+{
+	static const uint8_t position[32] = {0, 1, 28, 2, 29, 14, 24, 3, 30, 22, 20, 15, 25, 17, 4, 8,
+					     31, 27, 13, 23, 21, 19, 16, 7, 26, 12, 18, 6, 11, 5, 10, 9};
+
+	return position[(uint32_t)((w & -w) * UINT32_C(0x077cb531)) >> 27];
+}
+
+static bool source_exists(const struct vplic *p, uint64_t irq)
+{
+	return irq != 0 && irq <= p->ndev;
+}
+
+/* The bits of word `w` whose sources exist: the others are hardwired to 0. */
+static uint32_t existing_sources(const struct vplic *p, uint32_t w)
+{
+	uint32_t first = w * 32;
+	uint32_t mask = first == 0 ? ~UINT32_C(1) : ~UINT32_C(0);
+
+	if (first > p->ndev)
+		return 0;
+	return p->ndev - first >= 31 ? mask : mask & ((UINT32_C(2) << (p->ndev - first)) - 1);
+}
+
+static inline uint32_t ready_word(const struct vplic *p, const struct vplic_context *c, uint32_t w)
+{
+	return p->pending[w] & ~p->claimed[w] & c->enable[w];
+}
+
+/* Makes the line of `vcpu` what the invariant in vplic.h says. */
+static void context_update(struct vplic *p, unsigned vcpu)
+{
+	struct vplic_context *c = &p->context[vcpu];
+	const uint32_t *above = p->at_least[c->threshold + 1];
+	uint32_t any = 0;
+
+	for (uint32_t w = 0; w < VPLIC_WORDS; w++)
+		any |= ready_word(p, c, w) & above[w];
+	if (c->line != (any != 0)) {
+		c->line = any != 0;
+		p->ops->set_line(p, vcpu, c->line);
+	}
+}
+
+/* The state or priority of `irq` changed: only contexts that enable it can tell. */
+static void source_update(struct vplic *p, uint32_t irq)
+{
+	uint32_t w = word_of(irq), bit = bit_of(irq);
+
+	for (unsigned v = 0; v < p->nvcpus; v++) {
+		if (p->context[v].enable[w] & bit)
+			context_update(p, v);
+	}
+}
+
+static void priority_write(struct vplic *p, uint32_t irq, uint32_t value)
+{
+	p->priority[irq] = value & VPLIC_MAX_PRIO;
+	for (uint32_t prio = 1; prio <= VPLIC_MAX_PRIO; prio++) {
+		if (prio <= p->priority[irq])
+			p->at_least[prio][word_of(irq)] |= bit_of(irq);
+		else
+			p->at_least[prio][word_of(irq)] &= ~bit_of(irq);
+	}
+	source_update(p, irq);
+}
+
+/* Tells the owner which physical sources of word `w` `vcpu` began to want, and which nobody wants any more. */
+static void enable_forward(struct vplic *p, unsigned vcpu, uint32_t w, uint32_t on, uint32_t off)
+{
+	for (unsigned v = 0; v < p->nvcpus && off; v++)
+		off &= ~p->context[v].enable[w];
+	for (; on; on &= on - 1)
+		p->ops->set_enabled(p, w * 32 + lowest_bit(on), vcpu, true);
+	for (; off; off &= off - 1)
+		p->ops->set_enabled(p, w * 32 + lowest_bit(off), vcpu, false);
+}
+
+static void enable_write(struct vplic *p, unsigned vcpu, uint32_t w, uint32_t value)
+{
+	struct vplic_context *c = &p->context[vcpu];
+	uint32_t old = c->enable[w];
+	uint32_t now = value & existing_sources(p, w);
+
+	c->enable[w] = now;
+	enable_forward(p, vcpu, w, now & ~old & p->physical[w], old & ~now & p->physical[w]);
+	context_update(p, vcpu);
+}
+
+/* The ready source of the highest priority, of these the lowest number; 0 when there is none. Sources of
+ * priority 0 never interrupt and are not offered. */
+static uint32_t context_best(const struct vplic *p, const struct vplic_context *c)
+{
+	for (uint32_t prio = VPLIC_MAX_PRIO; prio > 0; prio--) {
+		for (uint32_t w = 0; w < VPLIC_WORDS; w++) {
+			uint32_t candidates = ready_word(p, c, w) & p->at_least[prio][w];
+
+			if (candidates)
+				return w * 32 + lowest_bit(candidates);
+		}
+	}
+	return 0;
+}
+
+static uint32_t claim_read(struct vplic *p, unsigned vcpu)
+{
+	const struct vplic_context *c = &p->context[vcpu];
+	uint32_t any = 0, irq;
+
+	/* Handlers claim until they read 0, so that half of all claims find nothing. */
+	for (uint32_t w = 0; w < VPLIC_WORDS; w++)
+		any |= ready_word(p, c, w);
+	irq = any ? context_best(p, c) : 0;
+	if (irq) {
+		p->pending[word_of(irq)] &= ~bit_of(irq);
+		p->claimed[word_of(irq)] |= bit_of(irq);
+		source_update(p, irq);
+	}
+	return irq;
+}
+
+static void complete_write(struct vplic *p, unsigned vcpu, uint32_t irq)
+{
+	uint32_t w = word_of(irq), bit = bit_of(irq);
+
+	if (!source_exists(p, irq) || !(p->context[vcpu].enable[w] & bit) || !(p->claimed[w] & bit))
+		return;
+	p->claimed[w] &= ~bit;
+	p->pending[w] |= p->level[w] & bit;
+	if (p->physical[w] & bit)
+		p->ops->complete(p, irq);
+	if (p->pending[w] & bit)
+		source_update(p, irq);
+}
+
+void vplic_init(struct vplic *p, const struct vplic_ops *ops, uint32_t ndev, uint32_t nvcpus)
+{
+	BUG_ON(ndev >= VPLIC_MAX_SOURCES || nvcpus > VPLIC_MAX_VCPUS);
+	memset(p, 0, sizeof(*p));
+	p->ops = ops;
+	p->ndev = ndev;
+	p->nvcpus = nvcpus;
+}
+
+enum err vplic_bind(struct vplic *p, uint32_t irq)
+{
+	if (!source_exists(p, irq))
+		return E_RANGE;
+	p->physical[word_of(irq)] |= bit_of(irq);
+	return OK;
+}
+
+static bool source_is(const struct vplic *p, uint32_t irq, bool physical)
+{
+	return source_exists(p, irq) && !!(p->physical[word_of(irq)] & bit_of(irq)) == physical;
+}
+
+static void source_raise(struct vplic *p, uint32_t irq)
+{
+	p->pending[word_of(irq)] |= bit_of(irq);
+	source_update(p, irq);
+}
+
+void vplic_raise_physical(struct vplic *p, uint32_t irq)
+{
+	spin_lock(&p->lock);
+	if (source_is(p, irq, true))
+		source_raise(p, irq);
+	spin_unlock(&p->lock);
+}
+
+void vplic_set_level(struct vplic *p, uint32_t irq, bool level)
+{
+	spin_lock(&p->lock);
+	if (source_is(p, irq, false) && level) {
+		p->level[word_of(irq)] |= bit_of(irq);
+		/* While it is claimed the gateway is closed: completion looks at the wire again. */
+		if (!(p->claimed[word_of(irq)] & bit_of(irq)))
+			source_raise(p, irq);
+	} else if (source_is(p, irq, false)) {
+		p->level[word_of(irq)] &= ~bit_of(irq);
+	}
+	spin_unlock(&p->lock);
+}
+
+void vplic_pulse(struct vplic *p, uint32_t irq)
+{
+	spin_lock(&p->lock);
+	if (source_is(p, irq, false))
+		source_raise(p, irq);
+	spin_unlock(&p->lock);
+}
+
+/* Splits an offset into the register blocks of contexts: false for M-mode contexts and those of no VCPU. */
+static bool context_decode(const struct vplic *p, uint64_t offset, uint64_t stride, unsigned *vcpu, uint64_t *reg)
+{
+	uint64_t context = offset / stride;
+
+	*reg = offset % stride;
+	*vcpu = (unsigned)(context / 2);
+	return context % 2 == 1 && context / 2 < p->nvcpus;
+}
+
+static uint32_t register_read(struct vplic *p, uint64_t offset)
+{
+	unsigned vcpu;
+	uint64_t reg;
+
+	if (offset >= CONTEXT_BASE) {
+		if (!context_decode(p, offset - CONTEXT_BASE, CONTEXT_STRIDE, &vcpu, &reg))
+			return 0;
+		if (reg == REG_CLAIM)
+			return claim_read(p, vcpu);
+		return reg == REG_THRESHOLD ? p->context[vcpu].threshold : 0;
+	}
+	if (offset >= ENABLE_BASE) {
+		if (!context_decode(p, offset - ENABLE_BASE, ENABLE_STRIDE, &vcpu, &reg))
+			return 0;
+		return reg / 4 < VPLIC_WORDS ? p->context[vcpu].enable[reg / 4] : 0;
+	}
+	if (offset < PRIORITY_END)
+		return source_exists(p, offset / 4) ? p->priority[offset / 4] : 0;
+	if (offset < PENDING_END && (offset - PRIORITY_END) / 4 < VPLIC_WORDS)
+		return p->pending[(offset - PRIORITY_END) / 4];
+	return 0;
+}
+
+static void register_write(struct vplic *p, uint64_t offset, uint32_t value)
+{
+	unsigned vcpu;
+	uint64_t reg;
+
+	if (offset >= CONTEXT_BASE) {
+		if (!context_decode(p, offset - CONTEXT_BASE, CONTEXT_STRIDE, &vcpu, &reg))
+			return;
+		if (reg == REG_CLAIM) {
+			complete_write(p, vcpu, value);
+		} else if (reg == REG_THRESHOLD) {
+			p->context[vcpu].threshold = value & VPLIC_MAX_PRIO;
+			context_update(p, vcpu);
+		}
+	} else if (offset >= ENABLE_BASE) {
+		if (context_decode(p, offset - ENABLE_BASE, ENABLE_STRIDE, &vcpu, &reg) && reg / 4 < VPLIC_WORDS)
+			enable_write(p, vcpu, (uint32_t)reg / 4, value);
+	} else if (offset < PRIORITY_END && source_exists(p, offset / 4)) {
+		priority_write(p, (uint32_t)offset / 4, value);
+	}
+}
+
+uint32_t vplic_read(struct vplic *p, uint64_t offset)
+{
+	uint32_t value;
+
+	spin_lock(&p->lock);
+	value = register_read(p, offset);
+	spin_unlock(&p->lock);
+	return value;
+}
+
+void vplic_write(struct vplic *p, uint64_t offset, uint32_t value)
+{
+	spin_lock(&p->lock);
+	register_write(p, offset, value);
+	spin_unlock(&p->lock);
+}
