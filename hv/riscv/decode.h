@@ -22,9 +22,9 @@ struct mmio_access {
 enum err must_check decode_access(uint32_t insn, unsigned xlen, struct mmio_access *out);
 
 /*
- * `mtinst` as the trap wrote it (Privileged ISA 18.6.3): a transformed load or store; bit 1 clear means that
- * the trapping instruction was a compressed one. E_NOENT when it is zero or a custom value (the caller fetches
- * the instruction), E_UNSUPPORTED when it is a pseudo-instruction (an implicit page-table access) or not a
- * plain load or store.
+ * `mtinst` as the trap wrote it (Privileged ISA, "Transformed Instruction or Pseudoinstruction"): a transformed
+ * load or store; bit 1 clear means that the trapping instruction was a compressed one. E_NOENT when it is zero, a
+ * custom value or one not defined (the caller fetches the instruction), E_UNSUPPORTED when it is a pseudo-instruction
+ * (an implicit page-table access), not a plain load or store, or a misaligned one of which a later part faulted.
  */
 enum err must_check decode_mtinst(uint64_t mtinst, unsigned xlen, struct mmio_access *out);

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Decoding of the load or store that trapped on an emulated device register. It is on the path of each
+ * MMIO exit, so it is a few tests on the instruction's bits instead of a table of masks.
+ *
+ * Instructions are only recognised, never executed, and the effective address is not computed: the
+ * trap has reported it.
+ */
+#include "riscv/decode.h"
+
+/* Major opcodes with their two low bits, Unprivileged ISA, "RV32/64G Instruction Set Listings". */
+#define OPCODE_MASK  0x7fu
+#define OPCODE_LOAD  0x03u
+#define OPCODE_STORE 0x23u
+
+/* The four custom major opcodes differ in bits 6:5: custom-0 and -1 are 0x01011, -2 and -3 1x11011. */
+#define OPCODE_CUSTOM_MASK 0x5fu
+#define OPCODE_CUSTOM_01   0x0bu
+#define OPCODE_CUSTOM_23   0x5bu
+
+/* funct3 of loads and stores: log2 of the size, and for loads the bit that asks for zero extension. */
+#define FUNCT3_SIZE     3u
+#define FUNCT3_UNSIGNED 4u
+#define SIZE_DOUBLE     3u
+
+/* Privileged ISA, "Special pseudoinstruction values": bit 5 tells write from read, bit 12 RV64 from RV32. */
+#define PSEUDO_MASK 0xffffffffffffefdfull
+#define PSEUDO	    0x2000u
+
+static inline uint32_t field(uint32_t insn, unsigned low, unsigned width)
+{
+	return (insn >> low) & ((1u << width) - 1);
+}
+
+/* x8..x15, the registers that three bits of a compressed instruction can name. */
+static inline uint8_t compressed_reg(uint32_t insn, unsigned low)
+{
+	return (uint8_t)(8 + field(insn, low, 3));
+}
+
+static inline enum err fill(struct mmio_access *out, bool write, uint32_t funct3, uint32_t reg,
+	uint8_t insn_len, unsigned xlen)
+{
+	uint8_t size = (uint8_t)(1u << (funct3 & FUNCT3_SIZE));
+
+	out->size = size;
+	out->reg = (uint8_t)reg;
+	out->insn_len = insn_len;
+	out->write = write;
+	out->sign_extend = !write && !(funct3 & FUNCT3_UNSIGNED) && size * 8u < xlen;
+	return OK;
+}
+
+static enum err decode_base(uint32_t insn, unsigned xlen, uint8_t insn_len, struct mmio_access *out)
+{
+	uint32_t opcode = insn & OPCODE_MASK;
+	uint32_t funct3 = field(insn, 12, 3);
+
+	/* LD, SD and LWU (110) exist on RV64 only; 111 is reserved everywhere. */
+	if (xlen == 32 && ((funct3 & FUNCT3_SIZE) == SIZE_DOUBLE || funct3 == 6))
+		return E_UNSUPPORTED;
+	if (opcode == OPCODE_LOAD && funct3 != 7)
+		return fill(out, false, funct3, field(insn, 7, 5), insn_len, xlen);
+	if (opcode == OPCODE_STORE && funct3 <= SIZE_DOUBLE)
+		return fill(out, true, funct3, field(insn, 20, 5), insn_len, xlen);
+	return E_UNSUPPORTED;
+}
+
+/* Zcb, quadrant 0 with funct3 100. Bits 12:10: LBU, LHU or LH, SB, SH; bit 6 is a part of the offset in
+ * the byte forms, tells LH from LHU, and must be clear in SH. */
+static enum err decode_zcb(uint32_t insn, unsigned xlen, struct mmio_access *out)
+{
+	bool half = field(insn, 10, 1), write = field(insn, 11, 1), bit6 = field(insn, 6, 1);
+	bool is_signed = half && bit6;
+
+	if (field(insn, 12, 1) || (write && is_signed))
+		return E_UNSUPPORTED;
+	return fill(out, write, half | (is_signed ? 0 : FUNCT3_UNSIGNED), compressed_reg(insn, 2), 2, xlen);
+}
+
+/* Integer loads and stores of C are funct3 x10 (word) and x11 (doubleword; on RV32 these are FP). */
+static enum err decode_compressed(uint32_t insn, unsigned xlen, struct mmio_access *out)
+{
+	bool on_stack = field(insn, 1, 1), write = field(insn, 15, 1);
+	uint32_t funct3 = field(insn, 13, 2);
+	uint32_t reg;
+
+	if (!(funct3 & 2)) {
+		if (!on_stack && write && funct3 == 0)
+			return decode_zcb(insn, xlen, out);
+		return E_UNSUPPORTED;
+	}
+	if (xlen == 32 && funct3 == SIZE_DOUBLE)
+		return E_UNSUPPORTED;
+	if (!on_stack)
+		return fill(out, write, funct3, compressed_reg(insn, 2), 2, xlen);
+
+	reg = write ? field(insn, 2, 5) : field(insn, 7, 5);
+	if (!write && reg == 0)
+		return E_UNSUPPORTED; /* reserved */
+	return fill(out, write, funct3, reg, 2, xlen);
+}
+
+enum err decode_access(uint32_t insn, unsigned xlen, struct mmio_access *out)
+{
+	if ((insn & 3) == 3)
+		return decode_base(insn, xlen, 4, out);
+	if (insn & 1)
+		return E_UNSUPPORTED; /* quadrant 1 holds no memory access */
+	return decode_compressed(insn, xlen, out);
+}
+
+static bool is_custom(uint32_t insn)
+{
+	uint32_t opcode = insn & OPCODE_CUSTOM_MASK;
+
+	return opcode == OPCODE_CUSTOM_01 || opcode == OPCODE_CUSTOM_23;
+}
+
+enum err decode_mtinst(uint64_t mtinst, unsigned xlen, struct mmio_access *out)
+{
+	/* Setting bit 1 undoes what marks a compressed instruction: it is given expanded. */
+	uint32_t insn = (uint32_t)mtinst | 2;
+
+	/* "Software may safely treat an unrecognized value the same as zero": it is fetched then. */
+	if (mtinst >> 32 || !(mtinst & 1))
+		return (mtinst & PSEUDO_MASK) == PSEUDO ? E_UNSUPPORTED : E_NOENT;
+	if (is_custom(insn))
+		return E_NOENT;
+	/* The rs1 field is how far into a misaligned access the fault lies: that access straddles the edge
+	 * of what is emulated, which no device register does. */
+	if (field(insn, 15, 5))
+		return E_UNSUPPORTED;
+	return decode_base(insn, xlen, mtinst & 2 ? 4 : 2, out);
+}
