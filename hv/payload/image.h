@@ -21,7 +21,9 @@ struct kernel_layout {
 	struct kernel_segment segments[KERNEL_MAX_SEGMENTS];
 };
 
-/* Errors of both: E_FORMAT not of this kind or inconsistent, E_RANGE an offset or size wraps or lies
- * outside the file, E_NOMEM (ELF) more loadable segments than KERNEL_MAX_SEGMENTS. */
+/* `file` may have any alignment. Each segment of a result lies within the file and below `end`, none overlap, and
+ * the entry lies in file bytes of one. Errors of both: E_FORMAT not of this kind or inconsistent (an Image shorter in
+ * memory than in the file, overlapping ELF segments), E_RANGE an offset or size wraps or lies outside the file or the
+ * entry outside what is loaded, E_NOMEM (ELF) more loadable segments than KERNEL_MAX_SEGMENTS or a table too long. */
 enum err must_check image_parse(const void *file, uint64_t size, struct kernel_layout *out);
 enum err must_check elf_parse(const void *file, uint64_t size, struct kernel_layout *out);
