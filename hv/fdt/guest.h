@@ -8,15 +8,16 @@ struct guest_tree {
 	gpa_t ram_base;
 	uint64_t ram_size; /* bytes */
 	unsigned nvcpus;   /* hart ids 0 .. nvcpus-1 */
-	struct isa isa;	   /* of each VCPU; only extensions of kind G or C may be set */
+	struct isa isa;    /* of each VCPU; only extensions of kind G or C may be set */
 	uint64_t timebase_hz;
 
-	/* Virtual PLIC (sifive,plic-1.0.0): VCPU n has context 2n for M-mode, listed as -1 (not there), and
-	 * 2n+1 for S-mode, as on QEMU's virt. */
+	/* Virtual PLIC (sifive,plic-1.0.0): VCPU n has context 2n for M-mode, listed as -1 (not
+	 * there), and 2n+1 for S-mode, as on QEMU's virt. */
 	gpa_t plic_base;
 	uint64_t plic_size;
 	uint32_t plic_ndev;
-	uint32_t plic_phandle; /* equals the host PLIC's, so that copied nodes keep their references */
+	uint32_t plic_phandle; /* equals the host PLIC's, so that copied nodes keep their
+				  references; 0: any */
 
 	gpa_t uart_base; /* emulated ns16550a, byte registers without shift; 0 for none */
 	uint32_t uart_irq;
@@ -25,24 +26,29 @@ struct guest_tree {
 	gpa_t vmgenid_page; /* page that holds the 16-byte generation ID at its start; 0 for none */
 	uint32_t vmgenid_irq;
 
-	const void *host_fdt;		      /* where the devices' nodes are copied from; NULL for none */
-	const struct machine *machine;	      /* may be NULL when ndevices is 0 */
-	const uint8_t *devices;		      /* indices into machine->devices granted to this VM */
+	const void *host_fdt;          /* where the devices' nodes are copied from; NULL for none */
+	const struct machine *machine; /* may be NULL when ndevices is 0 */
+	const uint8_t *devices;        /* indices into machine->devices granted to this VM */
 	unsigned ndevices;
 
 	const char *bootargs; /* never NULL */
-	gpa_t initrd;	      /* initrd_size 0 for none */
+	gpa_t initrd;         /* initrd_size 0 for none */
 	uint64_t initrd_size;
 	uint8_t rng_seed[32];
 	uint32_t abi_version; /* of the Diosix SBI extension: /hypervisor's diosix,abi-version */
 };
 
 /*
- * Writes the tree into `buf` (`size` bytes); `*used` becomes its length. Phandles of its own start
- * above every phandle of the host tree. VCPU features: riscv,isa (string), riscv,isa-base and
- * riscv,isa-extensions, mmu-type, riscv,cbo{m,z,p}-block-size. /chosen holds bootargs, stdout-path,
- * rng-seed, linux,initrd-start and -end.
+ * Writes the tree into `buf` (8-byte aligned, `size` bytes); `*used` becomes its length, 0 on
+ * error. Takes time linear in that length; about 2 KiB for each VCPU with all extensions, 1 KiB for
+ * a PCI host. Phandles of its own start above every phandle of the host tree. VCPU features:
+ * riscv,isa (string), riscv,isa-base and riscv,isa-extensions, mmu-type,
+ * riscv,cbo{m,z,p}-block-size. /chosen holds bootargs, stdout-path, rng-seed, linux,initrd-start
+ * and -end.
  *
- * Errors: E_NOMEM the buffer is too small; E_FORMAT a host node cannot be copied.
+ * Errors: E_NOMEM the buffer is too small; E_FORMAT a host node cannot be copied, or no phandles
+ * are left; E_INVAL no VCPU or more than MACHINE_MAX_HARTS, a timebase not of 32 bits, a device
+ * that is not there.
  */
-enum err must_check fdt_build_guest(const struct guest_tree *t, void *buf, size_t size, size_t *used);
+enum err must_check fdt_build_guest(
+	const struct guest_tree *t, void *buf, size_t size, size_t *used);

@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* The harts, as /cpus describes them. Source of the rules: Linux's bindings riscv/cpus.yaml. */
+#include "fdt/isa_text.h"
+#include "fdt/tree.h"
+
+static uint32_t mmu_levels(const void *fdt, int node)
+{
+	static const char *const types[] = {
+		[2] = "riscv,sv32", [3] = "riscv,sv39", [4] = "riscv,sv48", [5] = "riscv,sv57"};
+
+	for (uint32_t levels = 2; levels < ARRAY_SIZE(types); levels++)
+		if (tree_string_is(fdt, node, "mmu-type", types[levels]))
+			return levels;
+	return 0;
+}
+
+static void read_isa(const void *fdt, int node, struct isa *isa)
+{
+	int base_len, list_len, len;
+	const char *base = fdt_getprop(fdt, node, "riscv,isa-base", &base_len);
+	const char *list = fdt_getprop(fdt, node, "riscv,isa-extensions", &list_len);
+	const char *text = fdt_getprop(fdt, node, "riscv,isa", &len);
+
+	if (base && list) {
+		isa_parse_base(base, (size_t)base_len, isa);
+		isa_parse_list(list, (size_t)list_len, isa);
+	} else if (text) {
+		isa_parse_string(text, (size_t)len, isa);
+	}
+	isa->mmu_levels = mmu_levels(fdt, node);
+	if (isa_has(isa, ISA_ZICBOM))
+		isa->cbom_block = tree_u32(fdt, node, "riscv,cbom-block-size", 0);
+	if (isa_has(isa, ISA_ZICBOZ))
+		isa->cboz_block = tree_u32(fdt, node, "riscv,cboz-block-size", 0);
+	if (isa_has(isa, ISA_ZICBOP))
+		isa->cbop_block = tree_u32(fdt, node, "riscv,cbop-block-size", 0);
+}
+
+/* The phandle by which interrupt controllers name this hart. */
+static uint32_t intc_phandle(const void *fdt, int cpu)
+{
+	int node;
+
+	fdt_for_each_subnode(node, fdt, cpu)
+	{
+		if (tree_has(fdt, node, "interrupt-controller"))
+			return fdt_get_phandle(fdt, node);
+	}
+	return 0;
+}
+
+static bool hart_known(const struct machine *m, uint64_t hartid)
+{
+	for (unsigned i = 0; i < m->nharts; i++)
+		if (m->harts[i].hartid == hartid)
+			return true;
+	return false;
+}
+
+static void read_hart(const void *fdt, int node, uint32_t addr_cells, struct machine *m)
+{
+	struct machine_hart *h = &m->harts[m->nharts];
+	unsigned n;
+	const fdt32_t *reg = tree_cells(fdt, node, "reg", &n);
+
+	if (n != addr_cells || hart_known(m, tree_number(reg, n)))
+		return;
+	if (m->nharts == MACHINE_MAX_HARTS) {
+		m->truncated = true;
+		return;
+	}
+	m->nharts++;
+	h->hartid = tree_number(reg, n);
+	read_isa(fdt, node, &h->isa);
+	h->usable = tree_enabled(fdt, node) && h->isa.mmu_levels && h->isa.xlen &&
+		    isa_has(&h->isa, ISA_I);
+	h->intc_phandle = intc_phandle(fdt, node);
+	h->plic_m_context = h->plic_s_context = -1;
+}
+
+static void read_timebase(const void *fdt, int node, struct machine *m)
+{
+	unsigned n;
+	const fdt32_t *cells = tree_cells(fdt, node, "timebase-frequency", &n);
+
+	if (!m->timebase_hz && n <= 2)
+		m->timebase_hz = tree_number(cells, n);
+}
+
+enum err cpus_read(const void *fdt, struct machine *m)
+{
+	int cpus = fdt_subnode_offset(fdt, 0, "cpus"), node;
+	uint32_t addr_cells;
+
+	if (cpus < 0)
+		return E_FORMAT;
+	addr_cells = tree_u32(fdt, cpus, "#address-cells", 2);
+	if (addr_cells < 1 || addr_cells > 2)
+		return E_FORMAT;
+	read_timebase(fdt, cpus, m);
+	fdt_for_each_subnode(node, fdt, cpus)
+	{
+		if (!tree_string_is(fdt, node, "device_type", "cpu"))
+			continue;
+		read_timebase(fdt, node, m); /* where older trees have it */
+		read_hart(fdt, node, addr_cells, m);
+	}
+	return m->nharts ? OK : E_FORMAT;
+}

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * ISA extensions as the device tree writes them, read and written. Unknown extensions are ignored.
+ * Source of the rules: Linux's Documentation/devicetree/bindings/riscv/extensions.yaml; the RISC-V
+ * Unprivileged ISA, chapter "ISA Extension Naming Conventions".
+ */
+#pragma once
+
+#include "core/err.h"
+#include "core/isa.h"
+
+/* Room for every name with its separator or terminator, and for "rv64" or "rv32". */
+#define X(id, name, kind) +sizeof(name)
+enum { ISA_TEXT_SIZE = 8 ISA_EXTENSIONS(X) };
+#undef X
+
+/* The extensions a guest may be told of: kinds G and C of core/isa.h. */
+#define ISA_GUEST_G(id) | BIT(ISA_##id)
+#define ISA_GUEST_C(id) | BIT(ISA_##id)
+#define ISA_GUEST_H(id)
+#define X(id, name, kind) ISA_GUEST_##kind(id)
+static const uint64_t isa_guest_exts = 0 ISA_EXTENSIONS(X);
+#undef X
+
+/* "riscv,isa-base": sets xlen, and leaves it 0 when the base is not rv32i or rv64i. */
+void isa_parse_base(const char *text, size_t size, struct isa *isa);
+
+/* "riscv,isa-extensions": NUL-terminated names, `size` bytes in all. */
+void isa_parse_list(const char *list, size_t size, struct isa *isa);
+
+/* "riscv,isa", for trees without the two above. Sets xlen and the extensions; 'i' brings Zicsr and
+ * Zifencei, which were part of it when this property was defined. */
+void isa_parse_string(const char *text, size_t size, struct isa *isa);
+
+/* The same, written: lengths in bytes with the final NUL. The list is not empty if the set is not.
+ */
+size_t isa_write_list(const struct isa *isa, char buf[ISA_TEXT_SIZE]);
+size_t isa_write_string(const struct isa *isa, char buf[ISA_TEXT_SIZE]);
