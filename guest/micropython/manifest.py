@@ -1,0 +1,3 @@
+# SPDX-License-Identifier: MIT
+# Modules that are part of the interpreter's binary.
+include("$(MPY_DIR)/extmod/asyncio")
