@@ -30,7 +30,7 @@ void bug(const char *file, int line, const char *what)
 	abort();
 }
 
-void klog(const char *fmt, ...)
+__attribute__((weak)) void klog(const char *fmt, ...) /* core/console.c's where a test links that */
 {
 	va_list ap;
 

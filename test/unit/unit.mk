@@ -8,6 +8,11 @@ UNIT_CFLAGS := -std=gnu11 -g -O1 -Wall -Wextra -Werror -Wshadow -Wmissing-protot
 	-DDIOSIX_DEBUG=1 -Itest/unit -Ihv -I.
 
 unit_decode := hv/riscv/decode.c
+unit_vplic := hv/vdev/vplic.c
+unit_vuart := hv/vdev/vuart.c
+unit_plic := hv/drivers/plic.c
+unit_uart := hv/drivers/uart.c hv/drivers/ns16550.c hv/drivers/sifive_uart.c hv/drivers/finisher.c
+unit_console := hv/core/console.c hv/core/ttyline.c hv/lib/printf.c
 
 UNIT_TESTS := $(patsubst test/unit/test_%.c,%,$(wildcard test/unit/test_*.c))
 
