@@ -11,6 +11,9 @@ DEBUG  ?= 0
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules
 
+# One short line for each step; V=1 shows the commands.
+say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2); )
+
 include hv/hv.mk
 -include guest/guest.mk
 include test/unit/unit.mk

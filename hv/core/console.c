@@ -41,6 +41,7 @@ static struct {
 	bool at_start;
 	bool in_message;   /* a message is half sent */
 	bool tx_interrupt; /* as last asked of the UART */
+	bool refused;	   /* guest output did not fit: tell when there is room */
 	uint32_t lost;	   /* messages, since one could last be kept */
 } console = {
 	.lock = SPINLOCK_INIT,
@@ -105,13 +106,13 @@ static uint8_t next_byte(void)
 	return byte;
 }
 
-/* Sends what the UART takes now, up to a bound; returns how much. */
+/* Sends what the UART takes now, up to a bound (and the FIFO that reaches it); returns how much. */
 static unsigned drain(void)
 {
 	unsigned sent = 0;
 
 	while (sent < DRAIN_MAX && has_output()) {
-		unsigned room = MIN(uart_tx_room(), DRAIN_MAX - sent);
+		unsigned room = uart_tx_room();
 
 		if (room == 0)
 			break;
@@ -125,17 +126,21 @@ static unsigned drain(void)
 	return sent;
 }
 
-/* Drains, and has the UART interrupt when it can take the rest. */
-static void send(void)
+/* Has the UART interrupt when it can take the rest, or when a guest waits to hear of room. */
+static void arm(void)
 {
-	bool more;
+	bool more = has_output() || console.refused;
 
-	drain();
-	more = has_output();
 	if (more != console.tx_interrupt) {
 		console.tx_interrupt = more;
 		uart_tx_interrupt(more);
 	}
+}
+
+static void send(void)
+{
+	drain();
+	arm();
 }
 
 static void flush(void)
@@ -165,6 +170,7 @@ size_t console_write(const uint8_t *bytes, size_t n)
 		return n;
 	while (taken < n && taken < CONSOLE_WRITE_MAX && ring_room(&console.out))
 		ring_push(&console.out, bytes[taken++]);
+	console.refused |= taken < n && !ring_room(&console.out);
 	send();
 	spin_unlock(&console.lock);
 	return taken;
@@ -198,14 +204,19 @@ static bool receive(void)
 
 bool console_interrupt(void)
 {
-	bool received;
+	bool event;
 
 	if (!console_lock())
 		return false;
-	received = receive();
-	send();
+	event = receive();
+	drain();
+	if (console.refused && ring_room(&console.out)) {
+		console.refused = false;
+		event = true;
+	}
+	arm();
 	spin_unlock(&console.lock);
-	return received;
+	return event;
 }
 
 void console_flush(void)
@@ -248,7 +259,7 @@ static void report_lost(void)
 
 	if (console.lost == 0)
 		return;
-	len = fmt_snprintf(text, sizeof(text), PREFIX "%u messages lost", console.lost);
+	len = fmt_snprintf(text, sizeof(text), PREFIX "messages lost: %u", console.lost);
 	if (message_push(text, MIN((size_t)len, sizeof(text) - 1)))
 		console.lost = 0;
 }

@@ -12,20 +12,26 @@
 #define TEST_POWEROFF 0x5555 /* SiFive test finisher, for trees that only name the device */
 #define TEST_REBOOT   0x7777
 
+/* A range that finds no place makes everything ours: then no device is given to anybody. */
+static void add_own(struct machine *m, struct machine_range r)
+{
+	if (m->nown < MACHINE_MAX_OWN) {
+		m->own[m->nown++] = r;
+		return;
+	}
+	m->own[MACHINE_MAX_OWN - 1] = (struct machine_range){hpa(0), BIT(PHYS_BITS)};
+	m->truncated = true;
+}
+
 void own_claim(struct machine *m, const struct tree_path *path, int node)
 {
 	struct machine_range r;
-	enum err rc;
+	enum err rc = OK;
 
-	for (unsigned i = 0;
-		(rc = tree_reg(path, node, i, &r)) != E_NOENT && i < DEVICE_MAX_REGIONS; i++) {
-		if (rc != OK || tree_pages(r, &r) != OK)
-			continue;
-		if (m->nown == MACHINE_MAX_OWN) {
-			m->truncated = true;
-			return;
-		}
-		m->own[m->nown++] = r;
+	for (unsigned i = 0; rc != E_NOENT && i <= MACHINE_MAX_OWN; i++) {
+		rc = tree_reg(path, node, i, &r);
+		if (rc == OK && tree_pages(r, &r) == OK)
+			add_own(m, r);
 	}
 }
 

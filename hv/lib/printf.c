@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Formatting of the hypervisor's messages. Output beyond the buffer is counted and dropped, so that a
- * message is cut, never refused. An unknown conversion is printed as it stands: a message with a
+ * Formatting of the hypervisor's messages. Output beyond the buffer is counted and dropped, so that
+ * a message is cut, never refused. An unknown conversion is printed as it stands: a message with a
  * mistake in it is better than none.
  */
 #include "lib/printf.h"
@@ -10,7 +10,7 @@
 #include <stdint.h>
 #include <string.h>
 
-#define MAX_DIGITS 20 /* of 2^64 - 1 in decimal */
+#define MAX_DIGITS 20   /* of 2^64 - 1 in decimal */
 #define MAX_FIELD  1024 /* widths and precisions beyond this are cut to it */
 
 struct out {
@@ -38,8 +38,8 @@ static void put_repeated(struct out *o, char c, size_t n)
 }
 
 /* `prefix` (a sign, or 0x) stands before zeroes but behind blanks. */
-static void put_field(struct out *o, const struct spec *spec, const char *prefix, const char *text,
-	size_t len)
+static void put_field(
+	struct out *o, const struct spec *spec, const char *prefix, const char *text, size_t len)
 {
 	size_t prefix_len = strlen(prefix);
 	size_t pad = spec->width > len + prefix_len ? spec->width - len - prefix_len : 0;
@@ -57,8 +57,8 @@ static void put_field(struct out *o, const struct spec *spec, const char *prefix
 		put_repeated(o, ' ', pad);
 }
 
-static void put_number(struct out *o, const struct spec *spec, const char *prefix, uint64_t value,
-	unsigned base)
+static void put_number(
+	struct out *o, const struct spec *spec, const char *prefix, uint64_t value, unsigned base)
 {
 	char digits[MAX_DIGITS];
 	size_t at = sizeof(digits);
@@ -171,7 +171,7 @@ int fmt_vsnprintf(char *buf, size_t size, const char *fmt, va_list ap)
 	struct out o = {buf, size, 0};
 	va_list args;
 
-	/* A copy of our own: a va_list parameter may be an array, whose address is not a va_list *. */
+	/* A copy, because a va_list parameter may be an array: its address is no va_list *. */
 	va_copy(args, ap);
 	while (*fmt) {
 		if (*fmt == '%')

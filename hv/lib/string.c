@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The freestanding memory and string functions. Copying and filling move whole words, eight at a time,
- * when both sides allow it: the budgets of fork, zeroing and boot rest on 2 instructions per word copied
- * and 1 per word filled. Everything else favours size.
+ * The freestanding memory and string functions. Copying and filling move whole words, eight at a
+ * time, when both sides allow it: the budgets of fork, zeroing and boot rest on 2 instructions per
+ * word copied and 1 per word filled. Everything else favours size.
  *
- * No loop here may become a call: GCC turns a loop that it recognises as memset, memcpy or strlen into
- * a call of that function, here of itself. keep_loop() inside a loop prevents it.
+ * No loop here may become a call: GCC turns a loop that it recognises as memset, memcpy or strlen
+ * into a call of that function, here of itself. keep_loop() inside a loop prevents it.
  */
 #include <string.h>
 
@@ -37,7 +37,7 @@ static inline int same_alignment(const void *a, const void *b)
 	return (((uintptr_t)a ^ (uintptr_t)b) & (WORD - 1)) == 0;
 }
 
-/* Reads a whole batch before it writes it, so that it may also move memory downwards onto itself. */
+/* Reads a batch before it writes it, so that it may also move memory downwards onto itself. */
 static inline void copy_batch(word_t *d, const word_t *s)
 {
 	word_t a = s[0], b = s[1], c = s[2], e = s[3];
@@ -224,10 +224,11 @@ static unsigned digit_value(char c)
 	return NO_DIGIT;
 }
 
-/* The "0x" that base 16 may and base 0 must have counts only before a digit: "0xg" is a 0 and a rest. */
+/* A "0x" counts only before a digit: "0xg" is a 0 and a rest. */
 static const char *skip_prefix(const char *s, int *base)
 {
-	if ((*base == 0 || *base == 16) && s[0] == '0' && (s[1] | 0x20) == 'x' && digit_value(s[2]) < 16) {
+	if ((*base == 0 || *base == 16) && s[0] == '0' && (s[1] | 0x20) == 'x' &&
+		digit_value(s[2]) < 16) {
 		*base = 16;
 		return s + 2;
 	}

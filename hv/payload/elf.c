@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * 64-bit RISC-V ELF executables, System V ABI "ELF-64 Object File Format". Only the file header and the
- * program headers are read; nothing in the file is assumed to be aligned.
+ * 64-bit RISC-V ELF executables, System V ABI "ELF-64 Object File Format". Only the file header and
+ * the program headers are read; nothing in the file is assumed to be aligned.
  */
 #include "payload/image.h"
 
@@ -26,10 +26,10 @@ static_assert(sizeof(struct elf_phdr) == 56, "Elf64_Phdr");
 /* ELF, 64 bit, little-endian, current version. */
 static const uint8_t elf_ident[7] = {0x7f, 'E', 'L', 'F', 2, 1, 1};
 
-#define ET_EXEC	 2
-#define ET_DYN	 3 /* a position-independent kernel that relocates itself */
+#define ET_EXEC  2
+#define ET_DYN   3 /* a position-independent kernel that relocates itself */
 #define EM_RISCV 243
-#define PT_LOAD	 1
+#define PT_LOAD  1
 
 #define ELF_MAX_PHDRS 64 /* bound of the loop over them; linkers write about ten */
 
@@ -76,7 +76,8 @@ static enum err add_segment(struct kernel_layout *l, const struct elf_phdr *p)
 		return E_FORMAT;
 	if (l->nsegments == KERNEL_MAX_SEGMENTS)
 		return E_NOMEM;
-	l->segments[l->nsegments++] = (struct kernel_segment){p->paddr, p->offset, p->filesz, p->memsz};
+	l->segments[l->nsegments++] =
+		(struct kernel_segment){p->paddr, p->offset, p->filesz, p->memsz};
 	return OK;
 }
 

@@ -16,8 +16,8 @@ struct image_header {
 };
 static_assert(sizeof(struct image_header) == 64, "the boot protocol's");
 
-#define IMAGE_MAGIC2	 0x05435352u /* "RSC\x05" in memory order */
-#define IMAGE_BIG_ENDIAN 1u	     /* of flags */
+#define IMAGE_MAGIC2     0x05435352u /* "RSC\x05" in memory order */
+#define IMAGE_BIG_ENDIAN 1u          /* of flags */
 
 enum err image_parse(const void *file, uint64_t size, struct kernel_layout *out)
 {

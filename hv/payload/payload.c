@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Checking the payload and placing it into the Root VM's RAM. scripts/mkimage makes the same tests when
- * it packs: what passes there and is not damaged since passes here.
+ * Checking the payload and placing it into the Root VM's RAM. scripts/mkimage makes the same tests
+ * when it packs: what passes there and is not damaged since passes here.
  */
 #include "payload/payload.h"
 
@@ -75,7 +75,8 @@ static enum err check_parts(const struct dx_payload *p)
 
 static enum err check_fields(const struct dx_payload *p)
 {
-	if (p->kernel_kind < DX_KERNEL_IMAGE || p->kernel_kind > DX_KERNEL_FLAT || p->kernel.size == 0)
+	if (p->kernel_kind < DX_KERNEL_IMAGE || p->kernel_kind > DX_KERNEL_FLAT ||
+		p->kernel.size == 0)
 		return E_FORMAT;
 	if (!IS_ALIGNED(p->ram_size, PAYLOAD_RAM_ALIGN))
 		return E_FORMAT;
@@ -180,7 +181,8 @@ enum err payload_load(const struct dx_payload *p, gpa_t ram_base, uint64_t ram_s
 		return err;
 
 	copy_kernel(p, &layout, ram);
-	memcpy((uint8_t *)ram + initrd, (const uint8_t *)p + p->initrd.offset, (size_t)p->initrd.size);
+	memcpy((uint8_t *)ram + initrd, (const uint8_t *)p + p->initrd.offset,
+		(size_t)p->initrd.size);
 	*out = (struct loaded){
 		.entry = gpa_add(ram_base, layout.entry),
 		.kernel_end = gpa_add(ram_base, layout.end),

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Decoding of the load or store that trapped on an emulated device register. It is on the path of each
- * MMIO exit, so it is a few tests on the instruction's bits instead of a table of masks.
+ * Decoding of the load or store that trapped on an emulated device register. It is on the path of
+ * each MMIO exit, so it is a few tests on the instruction's bits instead of a table of masks.
  *
  * Instructions are only recognised, never executed, and the effective address is not computed: the
  * trap has reported it.
@@ -13,19 +13,19 @@
 #define OPCODE_LOAD  0x03u
 #define OPCODE_STORE 0x23u
 
-/* The four custom major opcodes differ in bits 6:5: custom-0 and -1 are 0x01011, -2 and -3 1x11011. */
+/* The four custom major opcodes: custom-0 and -1 are 0x01011, custom-2 and -3 1x11011. */
 #define OPCODE_CUSTOM_MASK 0x5fu
 #define OPCODE_CUSTOM_01   0x0bu
 #define OPCODE_CUSTOM_23   0x5bu
 
-/* funct3 of loads and stores: log2 of the size, and for loads the bit that asks for zero extension. */
+/* funct3 of loads and stores: log2 of the size, and in loads the bit for zero extension. */
 #define FUNCT3_SIZE     3u
 #define FUNCT3_UNSIGNED 4u
 #define SIZE_DOUBLE     3u
 
-/* Privileged ISA, "Special pseudoinstruction values": bit 5 tells write from read, bit 12 RV64 from RV32. */
+/* Privileged ISA, "Special pseudoinstruction values": bit 5 is set in writes, bit 12 on RV64. */
 #define PSEUDO_MASK 0xffffffffffffefdfull
-#define PSEUDO	    0x2000u
+#define PSEUDO      0x2000u
 
 static inline uint32_t field(uint32_t insn, unsigned low, unsigned width)
 {
@@ -66,8 +66,8 @@ static enum err decode_base(uint32_t insn, unsigned xlen, uint8_t insn_len, stru
 	return E_UNSUPPORTED;
 }
 
-/* Zcb, quadrant 0 with funct3 100. Bits 12:10: LBU, LHU or LH, SB, SH; bit 6 is a part of the offset in
- * the byte forms, tells LH from LHU, and must be clear in SH. */
+/* Zcb, quadrant 0 with funct3 100. Bits 12:10: LBU, LHU or LH, SB, SH; bit 6 is a part of the
+ * offset in the byte forms, tells LH from LHU, and must be clear in SH. */
 static enum err decode_zcb(uint32_t insn, unsigned xlen, struct mmio_access *out)
 {
 	bool half = field(insn, 10, 1), write = field(insn, 11, 1), bit6 = field(insn, 6, 1);
@@ -75,10 +75,11 @@ static enum err decode_zcb(uint32_t insn, unsigned xlen, struct mmio_access *out
 
 	if (field(insn, 12, 1) || (write && is_signed))
 		return E_UNSUPPORTED;
-	return fill(out, write, half | (is_signed ? 0 : FUNCT3_UNSIGNED), compressed_reg(insn, 2), 2, xlen);
+	return fill(out, write, half | (is_signed ? 0 : FUNCT3_UNSIGNED), compressed_reg(insn, 2),
+		2, xlen);
 }
 
-/* Integer loads and stores of C are funct3 x10 (word) and x11 (doubleword; on RV32 these are FP). */
+/* Integer loads and stores of C are funct3 x10 (word) and x11 (doubleword; FP on RV32). */
 static enum err decode_compressed(uint32_t insn, unsigned xlen, struct mmio_access *out)
 {
 	bool on_stack = field(insn, 1, 1), write = field(insn, 15, 1);
@@ -122,13 +123,13 @@ enum err decode_mtinst(uint64_t mtinst, unsigned xlen, struct mmio_access *out)
 	/* Setting bit 1 undoes what marks a compressed instruction: it is given expanded. */
 	uint32_t insn = (uint32_t)mtinst | 2;
 
-	/* "Software may safely treat an unrecognized value the same as zero": it is fetched then. */
+	/* "Software may safely treat an unrecognized value the same as zero": it is fetched. */
 	if (mtinst >> 32 || !(mtinst & 1))
 		return (mtinst & PSEUDO_MASK) == PSEUDO ? E_UNSUPPORTED : E_NOENT;
 	if (is_custom(insn))
 		return E_NOENT;
-	/* The rs1 field is how far into a misaligned access the fault lies: that access straddles the edge
-	 * of what is emulated, which no device register does. */
+	/* The rs1 field is how far into a misaligned access the fault lies: that access straddles
+	 * the edge of what is emulated, which no device register does. */
 	if (field(insn, 15, 5))
 		return E_UNSUPPORTED;
 	return decode_base(insn, xlen, mtinst & 2 ? 4 : 2, out);

@@ -6,25 +6,26 @@
 #include "core/err.h"
 
 struct mmio_access {
-	uint8_t size;	  /* bytes: 1, 2, 4 or 8 */
-	uint8_t reg;	  /* integer register number: destination of a load, source of a store */
+	uint8_t size;     /* bytes: 1, 2, 4 or 8 */
+	uint8_t reg;      /* integer register number: destination of a load, source of a store */
 	uint8_t insn_len; /* bytes to step over: 2 or 4 */
 	bool write;
 	bool sign_extend; /* loads narrower than XLEN */
 };
 
 /*
- * `insn` is the instruction as fetched (16-bit ones in the low half). Integer loads and stores of the
- * base ISA and of C, Zcb (c.lbu, c.lhu, c.lh, c.sb, c.sh), for xlen 32 or 64. Everything else (AMO, LR/SC,
- * FP, vector, CBO) is E_UNSUPPORTED: hardware answers those on device memory with an access fault.
- * Source: Unprivileged ISA, chapters RV32I 2.6, RV64I 4.3, C 26.3.
+ * `insn` is the instruction as fetched (16-bit ones in the low half). Integer loads and stores of
+ * the base ISA and of C, Zcb (c.lbu, c.lhu, c.lh, c.sb, c.sh), for xlen 32 or 64. Everything else
+ * (AMO, LR/SC, FP, vector, CBO) is E_UNSUPPORTED: hardware answers those on device memory with an
+ * access fault. Source: Unprivileged ISA, chapters RV32I 2.6, RV64I 4.3, C 26.3.
  */
 enum err must_check decode_access(uint32_t insn, unsigned xlen, struct mmio_access *out);
 
 /*
- * `mtinst` as the trap wrote it (Privileged ISA, "Transformed Instruction or Pseudoinstruction"): a transformed
- * load or store; bit 1 clear means that the trapping instruction was a compressed one. E_NOENT when it is zero, a
- * custom value or one not defined (the caller fetches the instruction), E_UNSUPPORTED when it is a pseudo-instruction
- * (an implicit page-table access), not a plain load or store, or a misaligned one of which a later part faulted.
+ * `mtinst` as the trap wrote it (Privileged ISA, "Transformed Instruction or Pseudoinstruction"): a
+ * transformed load or store; bit 1 clear means that the trapping instruction was a compressed one.
+ * E_NOENT when it is zero, a custom value or one not defined (the caller fetches the instruction),
+ * E_UNSUPPORTED when it is a pseudo-instruction (an implicit page-table access), not a plain load
+ * or store, or a misaligned one of which a later part faulted.
  */
 enum err must_check decode_mtinst(uint64_t mtinst, unsigned xlen, struct mmio_access *out);

@@ -7,8 +7,9 @@
 /* From the linker script. */
 extern const char text_start[];
 
-/* The table. What is defined here is the empty one, for the first link; the one that scripts/gen-symbols
- * writes is strong. It is in assembly because GCC 12 folds the values of weak constants that it can see. */
+/* The table. What is defined here is the empty one, for the first link; the one that
+ * scripts/gen-symbols writes is strong. It is in assembly because GCC 12 folds the values of weak
+ * constants that it can see. */
 extern const uint32_t symbols_count;
 extern const struct symbol symbols_table[];
 extern const char symbols_names[];

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Names for the addresses in a backtrace. The table is made by scripts/gen-symbols from a first link
- * and is linked in by a second; without it every look-up finds nothing.
+ * Names for the addresses in a backtrace. The table is made by scripts/gen-symbols from a first
+ * link and is linked in by a second; without it every look-up finds nothing.
  */
 #pragma once
 
 #include <stdint.h>
 
-/* One function. The table is sorted by address; an empty name ends the one before it (end of text). */
+/* One function. The table is sorted by address; an empty name marks the end of the text. */
 struct symbol {
 	uint32_t address; /* from text_start */
-	uint32_t name;	  /* offset into symbols_names */
+	uint32_t name;    /* offset into symbols_names */
 };
 
 /*

@@ -54,3 +54,9 @@ void vuart_poll(struct vuart *u);
 /* The guest accesses byte register `reg` (0..7). Take the lock. */
 uint8_t vuart_read(struct vuart *u, unsigned reg);
 void vuart_write(struct vuart *u, unsigned reg, uint8_t value);
+
+/* The guest's driver has enabled the receive interrupt. For ops->input, that is with the lock held. */
+static inline bool vuart_rx_wanted(const struct vuart *u)
+{
+	return u->ier & 1;
+}

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* What the boot hart finds out and the rest of the hypervisor reads. */
+#pragma once
+
+#include "core/vm.h"
+#include "fdt/machine.h"
+
+extern struct machine machine;
+extern const void *host_fdt; /* a copy of its own: the original lies in RAM that becomes free */
+extern struct vm *root_vm;
+
+/* Creates the Root VM and its VCPUs, loads the payload and its device tree, and makes VCPU 0 ready. Halts with a message when it cannot.
+ * Boot only. */
+void root_create(void);
+
+/* Where this hart begins to run VCPUs for good. */
+noreturn void run_vcpus(void);
+
+/* Entered by trap.S and entry.S. */
+noreturn void boot_main(uint64_t hartid, uint64_t fdt);
+noreturn void secondary_main(void);

@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Where the ROM's jump arrives: every hart, in M-mode, a0 = hart id, a1 = host device tree. The first to draw the lottery
+ * boots; the others wait for an MSI and then for their PCPU structure.
+ */
+#include "riscv/csr.h"
+#include "riscv/offsets.h"
+
+.section .text.entry, "ax"
+.global _start
+_start:
+	/* Smrnmi and Smdbltrp: allow traps in M-mode; on harts without them the accesses trap and are skipped. */
+	la t0, early_skip
+	csrw CSR_MTVEC, t0
+	csrw CSR_MIE, zero
+	.insn i 0x73, 6, x0, x8, 0x744 /* csrsi mnstatus, NMIE */
+	li t0, 1
+	slli t0, t0, 42
+	csrc CSR_MSTATUS, t0
+	la t0, trap_entry
+	csrw CSR_MTVEC, t0
+	csrw CSR_MSCRATCH, zero
+	mv s0, a0
+	mv s1, a1
+	la t0, boot_lottery
+	li t1, 1
+	amoadd.w t0, t1, (t0)
+	bnez t0, secondary_wait
+
+	/* .bss is zeroed by us: not every loader does, and a warm reset need not either. */
+	la t0, bss_start
+	la t1, bss_end
+1:	sd zero, 0(t0)
+	addi t0, t0, 8
+	bltu t0, t1, 1b
+	la tp, boot_area + 4096 + STACK_SIZE
+	mv sp, tp
+	sd sp, PCPU_STACK_TOP(tp)
+	sd s0, PCPU_HARTID(tp)
+	mv a0, s0
+	mv a1, s1
+	li s0, 0
+	call boot_main
+
+/* mie.MSIE makes wfi return on an MSI; mstatus.MIE stays 0, so that none is taken as a trap. */
+secondary_wait:
+	li t0, 8
+	csrw CSR_MIE, t0
+1:	wfi
+	la t0, secondary_go
+	lw t1, 0(t0)
+	beqz t1, 1b
+	fence r, rw
+	csrw CSR_MIE, zero
+	la t0, pcpus
+	la t1, npcpus
+	lw t1, 0(t1)
+2:	beqz t1, park
+	ld tp, 0(t0)
+	ld t2, PCPU_HARTID(tp)
+	beq t2, s0, 3f
+	addi t0, t0, 8
+	addi t1, t1, -1
+	j 2b
+3:	ld sp, PCPU_STACK_TOP(tp)
+	li s0, 0
+	call secondary_main
+
+/* Harts that cannot host a VM, and those that the machine's tree does not list. */
+.global park
+park:
+	csrw CSR_MIE, zero
+1:	wfi
+	j 1b
+
+/* mtvec wants 4-byte alignment. */
+.balign 4
+early_skip:
+	csrr t1, CSR_MEPC
+	addi t1, t1, 4
+	csrw CSR_MEPC, t1
+	/* The trap cleared nothing we need but set MPP = M and, with Smdbltrp, MDT. */
+	li t1, 1
+	slli t1, t1, 42
+	csrc CSR_MSTATUS, t1
+	mret
+
+.section .data
+.balign 8
+.global boot_lottery
+boot_lottery:
+	.word 0
+.global secondary_go
+secondary_go:
+	.word 0

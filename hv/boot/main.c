@@ -1,0 +1,168 @@
+/* SPDX-License-Identifier: MIT */
+/* The boot, in order: the list of what happens between the ROM and the Root VM's first instruction. */
+#include <string.h>
+#include "boot/boot.h"
+#include "boot/memory.h"
+#include "core/bug.h"
+#include "core/console.h"
+#include "core/log.h"
+#include "core/rng.h"
+#include "core/version.h"
+#include "drivers/plic.h"
+#include "drivers/uart.h"
+#include "fdt/machine.h"
+#include "riscv/csr.h"
+#include "riscv/feature.h"
+#include "riscv/guard.h"
+#include "riscv/irq.h"
+#include "riscv/panic.h"
+#include "riscv/pmp.h"
+#include "riscv/time.h"
+
+#define FDT_MAX MIB(2)
+#define SLICES_PER_SECOND 200 /* a time slice is 5 ms */
+
+struct machine machine;
+const void *host_fdt;
+hpa_t time_mmio;
+uint64_t time_hz;
+
+static uint32_t harts_ready;
+static uint32_t vms_ready; /* the other harts may begin to run VCPUs */
+
+static void read_machine(uint64_t fdt)
+{
+	enum err err = fdt_read_machine((const void *)(uintptr_t)fdt, FDT_MAX, &machine);
+
+	uart_init(&machine.uart);
+	console_init();
+	if (err != OK)
+		halt("the device tree at 0x%lx cannot be used (error %d)", fdt, err);
+	if (machine.truncated)
+		klog("the device tree lists more than this build keeps; the rest is ignored");
+}
+
+static void init_time(void)
+{
+	uint64_t v;
+
+	time_hz = machine.timebase_hz;
+	if (!csr_probe_read(CSR_TIME, &v))
+		time_mmio = machine.mtime;
+}
+
+/* Zkr gives 16 bits at a time and may answer that it is not ready: a bounded number of tries, on top of the tree's seed. */
+static void seed_from_zkr(void)
+{
+	for (unsigned i = 0; i < 64; i++) {
+		guard_begin();
+		uint64_t v = csr_swap(CSR_SEED, 0);
+
+		if (guard_end() != 0)
+			return;
+		if (v >> 30 == 2) /* ES16 */
+			rng_seed(&v, 2);
+	}
+}
+
+static void init_rng(void)
+{
+	uint64_t now = time_now();
+
+	rng_seed(machine.rng_seed, machine.rng_seed_len);
+	rng_seed(&now, sizeof(now));
+	if (isa_has(&this_pcpu()->hart->isa, ISA_ZKR))
+		seed_from_zkr();
+	if (machine.rng_seed_len == 0 && !isa_has(&this_pcpu()->hart->isa, ISA_ZKR))
+		klog("warning: no rng-seed and no Zkr: random numbers are predictable");
+}
+
+/* What every hart does for itself, the boot hart included. */
+static void init_hart(struct pcpu *p)
+{
+	if (features_probe(p) != OK)
+		halt("hart %lu has no H extension with Sv39x4; this version needs one", p->hartid);
+	features_apply(p);
+	pmp_protect(p);
+	p->online = true;
+	__atomic_fetch_add(&harts_ready, 1, __ATOMIC_RELEASE);
+}
+
+static void check_requirements(void)
+{
+	if (npcpus == 0 || pcpus[0] == NULL)
+		halt("no hart with S-mode");
+	for (uint32_t i = 0; i < npcpus; i++)
+		if (!pcpus[i]->hart->msip.v || !pcpus[i]->hart->mtimecmp.v)
+			halt("hart %lu has no CLINT or ACLINT timer and software interrupt", pcpus[i]->hartid);
+	if (!machine.plic.base.v)
+		halt("no PLIC (machines with AIA alone are not supported yet)");
+}
+
+static const char *isa_letters(const struct isa *isa)
+{
+	return isa_has(isa, ISA_V) ? "rv64gcvh" : "rv64gch";
+}
+
+static void banner(void)
+{
+	const struct isa *isa = &this_pcpu()->isa;
+	uint64_t ram = 0;
+
+	for (unsigned i = 0; i < machine.nram; i++)
+		ram += machine.ram[i].size;
+	klog("Diosix %s on %s", DIOSIX_VERSION, machine.model);
+	klog("%u PCPU%s %s%s%s%s, %lu MiB RAM, backend gstage (Sv39x4, %u VMID bits)", npcpus, npcpus == 1 ? "" : "s",
+		isa_letters(isa), isa_has(isa, ISA_SSTC) ? " sstc" : "", isa_has(isa, ISA_SVADU) ? " svadu" : "",
+		isa_has(isa, ISA_SVPBMT) ? " svpbmt" : "", ram >> 20, this_pcpu()->vmid_bits);
+}
+
+static void audit(void)
+{
+	struct frame_stats s;
+
+	BUG_ON(!frames_audit(&s));
+	uint64_t charged = s.frames[FRAME_META] + s.frames[FRAME_TABLE] + s.frames[FRAME_RAM];
+
+	BUG_ON(charged != root_vm->quota.used[RES_PAGES]);
+	klog("memory: %lu MiB free, %lu MiB Root VM, %lu KiB hypervisor", s.frames[FRAME_FREE] >> 8, charged >> 8,
+		s.frames[FRAME_HV] << 2);
+}
+
+/* All PCPUs must have told what they can do before a guest is told. */
+static void start_other_harts(void)
+{
+	pcpus_release();
+	while (__atomic_load_n(&harts_ready, __ATOMIC_ACQUIRE) < npcpus)
+		cpu_relax();
+}
+
+noreturn void boot_main(uint64_t hartid, uint64_t fdt)
+{
+	read_machine(fdt);
+	memory_init(fdt);
+	if (pcpus_init(&machine) != OK)
+		halt("not enough memory for the harts");
+	check_requirements();
+	init_time();
+	sched_init(npcpus, time_hz / SLICES_PER_SECOND, pcpu_kick);
+	plic_init(&machine.plic, &machine);
+	irq_init();
+	init_rng();
+	init_hart(this_pcpu());
+	start_other_harts();
+	zero_block = features_for_guests().cboz_block;
+	banner();
+	root_create();
+	audit();
+	__atomic_store_n(&vms_ready, 1, __ATOMIC_RELEASE);
+	run_vcpus();
+}
+
+noreturn void secondary_main(void)
+{
+	init_hart(this_pcpu());
+	while (!__atomic_load_n(&vms_ready, __ATOMIC_ACQUIRE))
+		cpu_relax();
+	run_vcpus();
+}

@@ -1,0 +1,205 @@
+/* SPDX-License-Identifier: MIT */
+/* The Root VM: the first VM, direct-mapped, with hardware trust, built from the payload. */
+#include <string.h>
+#include "abi/diosix.h"
+#include "boot/boot.h"
+#include "boot/memory.h"
+#include "core/log.h"
+#include "core/rng.h"
+#include "fdt/guest.h"
+#include "mmu/gstage.h"
+#include "payload/payload.h"
+#include "riscv/feature.h"
+#include "riscv/irq.h"
+#include "riscv/panic.h"
+#include "riscv/time.h"
+#include "riscv/vcpu.h"
+#include "vdev/devices.h"
+
+#define ROOT_RAM_MAX MIB(512)
+#define ROOT_RAM_MIN MIB(16)
+
+/* Virtual sources follow the host's. */
+#define VIRTUAL_SOURCES 1
+#define SOURCE_VMGENID	0
+
+extern char payload_start[];
+
+struct vm *root_vm;
+
+static const struct dx_payload *find_payload(void)
+{
+	const struct dx_payload *p = (const struct dx_payload *)payload_start;
+	uint64_t room = frame_in_table(ptr_hpa(p)) ? machine.ram[0].base.v + machine.ram[0].size - (uintptr_t)p : 0;
+
+	switch (payload_check(p, room)) {
+	case OK:
+		return p;
+	case E_NOENT:
+		halt("no payload: pack a kernel with scripts/mkimage");
+	case E_CHECKSUM:
+		halt("the payload is damaged: its checksum is wrong");
+	default:
+		halt("the payload is damaged: its header makes no sense");
+	}
+}
+
+/* A quarter of RAM, at most 512 MiB, unless the payload says otherwise. */
+static uint64_t ram_size_for(const struct dx_payload *p)
+{
+	uint64_t ram = 0;
+
+	for (unsigned i = 0; i < machine.nram; i++)
+		ram += machine.ram[i].size;
+	uint64_t size = p->ram_size ? p->ram_size : MIN(ram / 4, ROOT_RAM_MAX);
+
+	size = ALIGN_DOWN(size, MIB(2));
+	if (size < ROOT_RAM_MIN)
+		halt("the Root VM needs at least %lu MiB of RAM, and would get %lu", ROOT_RAM_MIN >> 20, size >> 20);
+	return size;
+}
+
+static void map_ram(struct vm *vm, uint64_t size)
+{
+	hpa_t base;
+
+	if (quota_charge(&vm->quota, RES_PAGES, size >> PAGE_SHIFT) != OK || frame_alloc_run(size, vm->id, &base) != OK)
+		halt("no %lu MiB of contiguous RAM for the Root VM", size >> 20);
+	vm->ram_base = gpa(base.v);
+	vm->ram_size = size;
+	struct vm_locked l = vm_lock(vm);
+
+	if (gstage_map(l, vm->ram_base, base, size, GSTAGE_RWX) != OK)
+		halt("not enough memory for the Root VM's tables");
+	vm_unlock(l);
+}
+
+/* The Root VM holds trust: every device that the host tree lists as one to pass on. Ones whose pages
+ * overlap another's or the PLIC's are left out, with a message. */
+static bool grant(struct vm *vm, const struct machine_device *d)
+{
+	struct vm_locked l = vm_lock(vm);
+	enum err err = OK;
+
+	for (unsigned i = 0; i < d->nregions && err == OK; i++)
+		err = gstage_map(l, gpa(d->regions[i].base.v), d->regions[i].base, d->regions[i].size,
+			GSTAGE_R | GSTAGE_W | GSTAGE_DEVICE);
+	vm_unlock(l);
+	for (unsigned i = 0; i < d->nirqs && err == OK; i++)
+		err = irq_route(vm, d->irqs[i]);
+	if (err != OK)
+		klog("device at 0x%lx cannot be passed to the Root VM (error %d)", d->regions[0].base.v, err);
+	return err == OK;
+}
+
+static unsigned grant_all(struct vm *vm, uint8_t granted[MACHINE_MAX_DEVICES])
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < machine.ndevices; i++)
+		if (grant(vm, &machine.devices[i]))
+			granted[n++] = (uint8_t)i;
+	return n;
+}
+
+/* A page outside RAM, whose contents Linux watches for a change of identity. Sits right below the PLIC. */
+static gpa_t map_vmgenid(struct vm *vm)
+{
+	gpa_t at = gpa(machine.plic.base.v - PAGE_SIZE);
+	hpa_t page;
+
+	if (vm_page_alloc(vm, 0, FRAME_META, &page) != OK)
+		halt("not enough memory for the Root VM");
+	rng_bytes(hpa_ptr(page), 16);
+	struct vm_locked l = vm_lock(vm);
+
+	if (gstage_map(l, at, page, PAGE_SIZE, GSTAGE_R) != OK)
+		halt("no room for the generation ID at 0x%lx", at.v);
+	vm_unlock(l);
+	return at;
+}
+
+static void create_vcpus(struct vm *vm, uint32_t n, const struct isa *isa)
+{
+	for (uint32_t i = 0; i < n; i++)
+		if (vcpu_create(vm, isa) != OK)
+			halt("the Root VM cannot have %u VCPUs", n);
+}
+
+static void build_tree(struct vm *vm, const struct isa *isa, const struct dx_payload *p, const struct loaded *at)
+{
+	static uint8_t granted[MACHINE_MAX_DEVICES];
+	size_t used;
+	uint32_t ndev = machine.plic.ndev + VIRTUAL_SOURCES;
+	struct guest_tree t = {
+		.ram_base = vm->ram_base,
+		.ram_size = vm->ram_size,
+		.nvcpus = vm->nvcpus,
+		.isa = *isa,
+		.timebase_hz = machine.timebase_hz,
+		.plic_base = vm->plic_base,
+		.plic_size = VPLIC_SIZE,
+		.plic_ndev = ndev,
+		.plic_phandle = machine.plic.phandle,
+		.uart_base = vm->uart_base,
+		.uart_irq = machine.uart.irq,
+		.uart_clock_hz = machine.uart.clock_hz,
+		.vmgenid_page = map_vmgenid(vm),
+		.vmgenid_irq = machine.plic.ndev + 1 + SOURCE_VMGENID,
+		.host_fdt = host_fdt,
+		.machine = &machine,
+		.devices = granted,
+		.ndevices = grant_all(vm, granted),
+		.bootargs = p->bootargs,
+		.initrd = at->initrd,
+		.initrd_size = at->initrd_size,
+		.abi_version = DX_ABI_VERSION,
+	};
+
+	rng_bytes(t.rng_seed, sizeof(t.rng_seed));
+	void *buf = guest_ptr(vm, at->fdt, PAGE_SIZE, GSTAGE_W);
+	enum err err = fdt_build_guest(&t, buf, at->fdt_max, &used);
+
+	if (err != OK)
+		halt("the Root VM's device tree cannot be made (error %d)", err);
+}
+
+static const char *why(enum err err)
+{
+	switch (err) {
+	case E_FORMAT:
+		return "it is not a kernel of the kind the payload states";
+	case E_NOMEM:
+		return "kernel and initrd do not fit into its RAM";
+	default:
+		return "a part lies outside its RAM";
+	}
+}
+
+void root_create(void)
+{
+	const struct dx_payload *p = find_payload();
+	const uint64_t limit[RES_COUNT] = {
+		[RES_PAGES] = UINT64_MAX >> 1, [RES_VCPUS] = UINT32_MAX, [RES_VMS] = UINT32_MAX};
+	struct isa isa = features_for_guests();
+	struct loaded at;
+
+	if (vm_create_root(limit, &root_vm) != OK)
+		halt("not enough memory for the Root VM");
+	map_ram(root_vm, ram_size_for(p));
+	enum err err = payload_load(p, root_vm->ram_base, root_vm->ram_size, hpa_ptr(hpa(root_vm->ram_base.v)), &at);
+
+	if (err != OK)
+		halt("the Root VM's kernel cannot be loaded: %s", why(err));
+	create_vcpus(root_vm, p->vcpus ? p->vcpus : npcpus, &isa);
+	if (devices_create(root_vm, gpa(machine.plic.base.v), machine.plic.ndev + VIRTUAL_SOURCES, gpa(machine.uart.base.v),
+		    machine.uart.irq) != OK)
+		halt("not enough memory for the Root VM's devices");
+	build_tree(root_vm, &isa, p, &at);
+	memory_reclaim_payload();
+	klog("Root VM: %u VCPU%s, %lu MiB at 0x%lx, %u devices", root_vm->nvcpus, root_vm->nvcpus == 1 ? "" : "s",
+		root_vm->ram_size >> 20, root_vm->ram_base.v, machine.ndevices);
+	vcpu_reset(root_vm->vcpus[0], at.entry.v, at.fdt.v);
+	root_vm->vcpus[0]->hsm = HSM_STARTED;
+	sched_start(&root_vm->vcpus[0]->sched, time_now());
+}

@@ -1,0 +1,377 @@
+/* SPDX-License-Identifier: MIT */
+/* The scheduler of sched.h. */
+#include "core/sched.h"
+#include "core/bug.h"
+
+#define KEY_PRIO_SHIFT 60 /* above: how low the priority is; below: vruntime in ticks, which never gets that far */
+#define KEY_NONE       UINT64_MAX
+
+struct runqueue {
+	struct spinlock lock;
+	struct heap ready, timers;
+	struct sched_entity *running;
+	uint64_t since;	    /* when `running` was picked or last accounted */
+	uint64_t slice_end; /* SCHED_NEVER while nobody waits */
+	/* written under lock, read by others without it as a hint: */
+	uint64_t top_key; /* key of the first ready entity, KEY_NONE when empty */
+	uint64_t run_key; /* key of the running one when it was last accounted, KEY_NONE when idle */
+} aligned(64);
+
+static struct {
+	uint32_t npcpus;
+	uint64_t slice;
+	sched_kick_fn *kick;
+	struct runqueue rq[SCHED_MAX_PCPUS];
+} sched;
+
+static uint64_t peek(const uint64_t *p)
+{
+	return __atomic_load_n(p, __ATOMIC_RELAXED);
+}
+
+static void publish(uint64_t *p, uint64_t v)
+{
+	__atomic_store_n(p, v, __ATOMIC_RELAXED);
+}
+
+static uint64_t key_of(const struct sched_entity *e)
+{
+	return (uint64_t)(SCHED_MAX_PRIORITY - e->priority) << KEY_PRIO_SHIFT | e->vruntime;
+}
+
+static uint64_t key_prio(uint64_t key)
+{
+	return key >> KEY_PRIO_SHIFT;
+}
+
+static struct sched_entity *entity_of(struct heap_node *n)
+{
+	return n ? container_of(n, struct sched_entity, ready) : NULL;
+}
+
+void sched_init(uint32_t npcpus, uint64_t slice, sched_kick_fn *kick)
+{
+	BUG_ON(npcpus == 0 || npcpus > SCHED_MAX_PCPUS);
+	sched.npcpus = npcpus;
+	sched.slice = slice;
+	sched.kick = kick;
+	for (uint32_t i = 0; i < npcpus; i++)
+		sched.rq[i] = (struct runqueue){.slice_end = SCHED_NEVER, .top_key = KEY_NONE, .run_key = KEY_NONE};
+}
+
+void sched_entity_init(struct sched_entity *e, uint32_t home, uint8_t priority)
+{
+	BUG_ON(home >= sched.npcpus || priority > SCHED_MAX_PRIORITY);
+	*e = (struct sched_entity){.state = SCHED_OFF, .home = home, .priority = priority};
+}
+
+static void refresh_top(struct runqueue *rq)
+{
+	struct heap_node *top = heap_min(&rq->ready);
+
+	publish(&rq->top_key, top ? top->key : KEY_NONE);
+}
+
+/* A slice runs only while somebody of the same priority waits; one that is higher gets the PCPU by a kick. */
+static void refresh_slice(struct runqueue *rq, uint64_t now)
+{
+	bool contended = rq->running && key_prio(rq->top_key) <= key_prio(key_of(rq->running));
+
+	if (!contended)
+		rq->slice_end = SCHED_NEVER;
+	else if (rq->slice_end == SCHED_NEVER)
+		rq->slice_end = now + sched.slice;
+}
+
+static void enqueue(struct runqueue *rq, struct sched_entity *e, uint64_t now)
+{
+	heap_insert(&rq->ready, &e->ready, key_of(e));
+	e->state = SCHED_READY;
+	e->ready_since = now;
+	refresh_top(rq);
+	refresh_slice(rq, now);
+}
+
+static void dequeue(struct runqueue *rq, struct sched_entity *e)
+{
+	heap_remove(&rq->ready, &e->ready);
+	refresh_top(rq);
+}
+
+/* Charges the running entity up to `now`. */
+static void account(struct runqueue *rq, uint64_t now)
+{
+	uint64_t ran = now - rq->since;
+
+	rq->running->vruntime += ran;
+	rq->running->run_ticks += ran;
+	rq->since = now;
+	publish(&rq->run_key, key_of(rq->running));
+}
+
+static struct runqueue *lock_home(const struct sched_entity *e)
+{
+	for (;;) {
+		uint32_t home = __atomic_load_n(&e->home, __ATOMIC_RELAXED);
+		struct runqueue *rq = &sched.rq[home];
+
+		spin_lock(&rq->lock);
+		if (__atomic_load_n(&e->home, __ATOMIC_RELAXED) == home)
+			return rq;
+		spin_unlock(&rq->lock);
+	}
+}
+
+/* The smallest vruntime among those running at `prio`; `otherwise` when none is. */
+static uint64_t least_served(uint64_t prio, uint64_t otherwise)
+{
+	uint64_t least = KEY_NONE;
+
+	for (uint32_t i = 0; i < sched.npcpus; i++) {
+		uint64_t key = peek(&sched.rq[i].run_key);
+
+		if (key != KEY_NONE && key_prio(key) == prio && key < least)
+			least = key;
+	}
+	return least == KEY_NONE ? otherwise : least & (BIT(KEY_PRIO_SHIFT) - 1);
+}
+
+/* Where a waking entity goes: home if idle, else another idle PCPU, else the one with the lowest priority below its own,
+ * else home. A larger run_key means a lower priority; idle is the largest. */
+static uint32_t place(const struct sched_entity *e)
+{
+	uint32_t best = e->home;
+	uint64_t best_prio = key_prio(peek(&sched.rq[best].run_key));
+
+	for (uint32_t i = 0; i < sched.npcpus; i++) {
+		uint64_t prio = key_prio(peek(&sched.rq[i].run_key));
+
+		if (prio > best_prio) {
+			best = i;
+			best_prio = prio;
+		}
+	}
+	return best_prio > key_prio(key_of(e)) ? best : e->home;
+}
+
+static void insert_at(uint32_t pcpu, struct sched_entity *e, uint64_t now)
+{
+	struct runqueue *rq = &sched.rq[pcpu];
+
+	spin_lock(&rq->lock);
+	bool had_slice = rq->slice_end != SCHED_NEVER;
+
+	enqueue(rq, e, now);
+	bool preempts = !rq->running || key_prio(key_of(e)) < key_prio(key_of(rq->running));
+	bool new_slice = !had_slice && rq->slice_end != SCHED_NEVER;
+
+	spin_unlock(&rq->lock);
+	if (preempts || new_slice)
+		sched.kick(pcpu);
+}
+
+/* Who slept, or is new, has at most one slice of advantage over the least-served running one. */
+static void forfeit(struct sched_entity *e)
+{
+	uint64_t floor = least_served(key_prio(key_of(e)), e->vruntime);
+
+	if (floor > sched.slice && e->vruntime < floor - sched.slice)
+		e->vruntime = floor - sched.slice;
+}
+
+/* READY but in no heap until insert_at: meanwhile a wake sees READY and leaves it alone. */
+static void launch(struct runqueue *home, struct sched_entity *e, uint64_t now)
+{
+	heap_remove(&home->timers, &e->timer);
+	forfeit(e);
+	uint32_t target = place(e);
+
+	e->state = SCHED_READY;
+	__atomic_store_n(&e->home, target, __ATOMIC_RELAXED);
+	spin_unlock(&home->lock);
+	insert_at(target, e, now);
+}
+
+void sched_wake(struct sched_entity *e, uint64_t now)
+{
+	struct runqueue *rq = lock_home(e);
+
+	if (e->state == SCHED_BLOCKED) {
+		launch(rq, e, now);
+		return;
+	}
+	e->wake_latched |= e->state == SCHED_RUNNING;
+	spin_unlock(&rq->lock);
+}
+
+void sched_start(struct sched_entity *e, uint64_t now)
+{
+	struct runqueue *rq = lock_home(e);
+
+	BUG_ON(e->state != SCHED_OFF);
+	launch(rq, e, now);
+}
+
+void sched_put(uint32_t pcpu, struct sched_entity *e, enum sched_state to, uint64_t wake_at, uint64_t now)
+{
+	struct runqueue *rq = &sched.rq[pcpu];
+
+	spin_lock(&rq->lock);
+	BUG_ON(rq->running != e || e->state != SCHED_RUNNING || to == SCHED_RUNNING);
+	account(rq, now);
+	rq->running = NULL;
+	rq->slice_end = SCHED_NEVER;
+	publish(&rq->run_key, KEY_NONE);
+	if (to == SCHED_BLOCKED && (e->wake_latched || wake_at <= now))
+		to = SCHED_READY;
+	e->wake_latched = false;
+	e->state = to;
+	if (to == SCHED_READY)
+		enqueue(rq, e, now);
+	else if (to == SCHED_BLOCKED && wake_at != SCHED_NEVER)
+		heap_insert(&rq->timers, &e->timer, wake_at);
+	spin_unlock(&rq->lock);
+}
+
+/* The other PCPU with the first waiting entity that should go before one with `key`; SCHED_MAX_PCPUS when there is none. A whole slice of
+ * difference is asked for among equals, so that entities do not bounce. */
+static uint32_t find_victim(uint32_t self, uint64_t key)
+{
+	uint32_t victim = SCHED_MAX_PCPUS;
+	uint64_t bar = key == KEY_NONE ? KEY_NONE : key - MIN(sched.slice, key & (BIT(KEY_PRIO_SHIFT) - 1));
+
+	for (uint32_t i = 0; i < sched.npcpus; i++) {
+		uint64_t top = peek(&sched.rq[i].top_key);
+
+		if (i != self && top < bar) {
+			victim = i;
+			bar = top;
+		}
+	}
+	return victim;
+}
+
+static void lock_both(uint32_t a, uint32_t b)
+{
+	spin_lock(&sched.rq[MIN(a, b)].lock);
+	spin_lock(&sched.rq[MAX(a, b)].lock);
+}
+
+/* Moves the first ready entity of `from` into `to`'s queue, if there still is one. */
+static void steal(uint32_t from, uint32_t to, uint64_t now)
+{
+	lock_both(from, to);
+	struct sched_entity *e = entity_of(heap_min(&sched.rq[from].ready));
+
+	if (e) {
+		uint64_t since = e->ready_since;
+
+		dequeue(&sched.rq[from], e);
+		refresh_slice(&sched.rq[from], now);
+		__atomic_store_n(&e->home, to, __ATOMIC_RELAXED);
+		enqueue(&sched.rq[to], e, now);
+		e->ready_since = since;
+	}
+	spin_unlock(&sched.rq[from].lock);
+	spin_unlock(&sched.rq[to].lock);
+}
+
+/* Others whose running entity is well ahead of one that waits here should come and take it. */
+static void invite(uint32_t self, uint64_t top)
+{
+	if (top == KEY_NONE)
+		return;
+	for (uint32_t i = 0; i < sched.npcpus; i++) {
+		uint64_t key = peek(&sched.rq[i].run_key);
+
+		if (i != self && key != KEY_NONE && key > top + sched.slice)
+			sched.kick(i);
+	}
+}
+
+struct sched_entity *sched_pick(uint32_t pcpu, uint64_t now)
+{
+	struct runqueue *rq = &sched.rq[pcpu];
+	uint32_t victim = find_victim(pcpu, peek(&rq->top_key));
+
+	if (victim != SCHED_MAX_PCPUS)
+		steal(victim, pcpu, now);
+	spin_lock(&rq->lock);
+	struct sched_entity *e = entity_of(heap_min(&rq->ready));
+
+	BUG_ON(rq->running);
+	if (e) {
+		dequeue(rq, e);
+		e->state = SCHED_RUNNING;
+		e->wait_ticks += now - e->ready_since;
+		rq->running = e;
+		rq->since = now;
+		publish(&rq->run_key, key_of(e));
+		refresh_slice(rq, now);
+	}
+	uint64_t top = rq->top_key;
+
+	spin_unlock(&rq->lock);
+	invite(pcpu, top);
+	return e;
+}
+
+/* Takes one entity whose time has come off the timer heap, woken in place; false when there is none. */
+static bool expire_one(struct runqueue *rq, uint64_t now)
+{
+	struct heap_node *n = heap_min(&rq->timers);
+
+	if (!n || n->key > now)
+		return false;
+	struct sched_entity *e = container_of(n, struct sched_entity, timer);
+
+	heap_remove(&rq->timers, n);
+	forfeit(e);
+	enqueue(rq, e, now);
+	return true;
+}
+
+void sched_expire(uint32_t pcpu, uint64_t now)
+{
+	struct runqueue *rq = &sched.rq[pcpu];
+
+	spin_lock(&rq->lock);
+	while (expire_one(rq, now))
+		;
+	spin_unlock(&rq->lock);
+}
+
+bool sched_tick(uint32_t pcpu, uint64_t now)
+{
+	struct runqueue *rq = &sched.rq[pcpu];
+
+	sched_expire(pcpu, now);
+	spin_lock(&rq->lock);
+	BUG_ON(!rq->running);
+	account(rq, now);
+	refresh_slice(rq, now);
+	uint64_t key = key_of(rq->running), top = rq->top_key;
+	bool yield = key_prio(top) < key_prio(key) || (rq->slice_end <= now && top < key);
+
+	if (!yield && rq->slice_end <= now)
+		rq->slice_end = now + sched.slice;
+	spin_unlock(&rq->lock);
+	return yield || find_victim(pcpu, key) != SCHED_MAX_PCPUS;
+}
+
+uint64_t sched_deadline(uint32_t pcpu)
+{
+	struct runqueue *rq = &sched.rq[pcpu];
+
+	spin_lock(&rq->lock);
+	struct heap_node *n = heap_min(&rq->timers);
+	uint64_t when = n ? MIN(n->key, rq->slice_end) : rq->slice_end;
+
+	spin_unlock(&rq->lock);
+	return when;
+}
+
+bool sched_contended(uint32_t pcpu)
+{
+	return peek(&sched.rq[pcpu].top_key) != KEY_NONE;
+}

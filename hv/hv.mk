@@ -1,0 +1,60 @@
+# SPDX-License-Identifier: MIT
+# The hypervisor: build/hv.elf. Linked twice: the symbol table of the backtraces is made from the first link.
+
+HV      := $(BUILD)/hv
+HV_CC   := $(CROSS)gcc
+HV_LD   := $(CROSS)gcc
+HV_NM   := $(CROSS)nm
+HV_SIZE := $(CROSS)size
+
+LIBFDT  := $(shell scripts/fetch-source libfdt)/libfdt
+MBEDTLS := $(shell scripts/fetch-source mbedtls)
+
+HV_ARCH   := -march=rv64imac_zicsr_zifencei -mabi=lp64 -mcmodel=medany
+HV_CFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-stack-protector -fno-asynchronous-unwind-tables \
+	-fno-omit-frame-pointer -fno-common -ffunction-sections -msmall-data-limit=0 -mstrict-align \
+	-Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Wvla -Wundef -Wno-unused-parameter \
+	-DDIOSIX_DEBUG=$(DEBUG)
+HV_INCLUDE := -Ihv -Ihv/riscv -Ihv/lib -I. -isystem $(LIBFDT) -isystem $(MBEDTLS)/include \
+	'-DMBEDTLS_CONFIG_FILE="lib/mbedtls_config.h"'
+HV_LDFLAGS := -nostdlib -static -Wl,-n -Wl,--build-id=none -Wl,--gc-sections -Wl,-T,hv/boot/link.ld \
+	-Wl,--no-warn-rwx-segments
+
+HV_SRCS := $(sort $(wildcard hv/*/*.c hv/*/*.S))
+HV_OBJS := $(HV_SRCS:hv/%=$(HV)/%.o)
+
+# Third-party sources come from the distribution's packages and are built as they are.
+HV_LIB_OBJS := $(patsubst %,$(HV)/libfdt/%.o,fdt fdt_ro fdt_sw fdt_addresses fdt_strerror) \
+	$(HV)/mbedtls/chacha20.o
+
+$(HV)/%.o: hv/%
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(HV_CC) $(HV_ARCH) $(HV_CFLAGS) $(HV_INCLUDE) -MMD -MP -c -o $@ $<
+
+$(HV)/libfdt/%.o: $(LIBFDT)/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(HV_CC) $(HV_ARCH) $(filter-out -W%,$(HV_CFLAGS)) $(HV_INCLUDE) -w -c -o $@ $<
+
+$(HV)/mbedtls/%.o: $(MBEDTLS)/library/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(HV_CC) $(HV_ARCH) $(filter-out -W%,$(HV_CFLAGS)) $(HV_INCLUDE) -w -c -o $@ $<
+
+HV_LINK = $(HV_LD) $(HV_ARCH) $(HV_LDFLAGS) -o $@ $(HV_OBJS) $(HV_LIB_OBJS)
+
+$(HV)/pass1.elf: $(HV_OBJS) $(HV_LIB_OBJS) hv/boot/link.ld
+	$(call say,LD,$@)$(HV_LINK)
+
+$(HV)/symbols.S: $(HV)/pass1.elf scripts/gen-symbols
+	$(call say,SYM,$@)$(HV_NM) -n $< | scripts/gen-symbols > $@
+
+$(HV)/symbols.o: $(HV)/symbols.S
+	$(call say,CC,$@)$(HV_CC) $(HV_ARCH) -c -o $@ $<
+
+$(BUILD)/hv.elf: $(HV)/pass1.elf $(HV)/symbols.o
+	$(call say,LD,$@)$(HV_LINK) $(HV)/symbols.o
+
+-include $(HV_OBJS:.o=.d)
+
+.PHONY: hv
+hv: $(BUILD)/hv.elf
+	@$(HV_SIZE) $<

@@ -1,0 +1,260 @@
+/* SPDX-License-Identifier: MIT */
+/* Sv39x4 tables; see gstage.h. */
+#include <string.h>
+#include "mmu/gstage.h"
+#include "core/bug.h"
+
+#define PTE_V BIT(0)
+#define PTE_U BIT(4)
+#define PTE_A BIT(6)
+#define PTE_D BIT(7)
+#define PTE_FLAGS  UINT64_C(0x3ff)
+#define PTE_PPN(a) ((a).v >> PAGE_SHIFT << 10)
+
+#define LEVELS	   3
+#define ROOT_ORDER 2 /* 16 KiB: the root indexes two bits more */
+
+static uint64_t level_size(unsigned level)
+{
+	return PAGE_SIZE << (9 * level);
+}
+
+static unsigned index_at(gpa_t a, unsigned level)
+{
+	unsigned mask = level == LEVELS - 1 ? 0x7ff : 0x1ff;
+
+	return (a.v >> (PAGE_SHIFT + 9 * level)) & mask;
+}
+
+static hpa_t pte_hpa(uint64_t pte)
+{
+	return hpa((pte & ~(UINT64_C(0x3ff) << 54)) >> 10 << PAGE_SHIFT);
+}
+
+static bool is_leaf(uint64_t pte)
+{
+	return pte & GSTAGE_RWX;
+}
+
+static uint64_t pte_get(const uint64_t *pte)
+{
+	return __atomic_load_n(pte, __ATOMIC_ACQUIRE);
+}
+
+/* Release: a table's contents are visible before the entry that points to it. */
+static void pte_set(uint64_t *pte, uint64_t v)
+{
+	__atomic_store_n(pte, v, __ATOMIC_RELEASE);
+}
+
+static uint64_t leaf_pte(hpa_t to, uint64_t flags)
+{
+	return PTE_PPN(to) | flags | PTE_V | PTE_U | PTE_A | PTE_D;
+}
+
+enum err gstage_init(struct vm *vm)
+{
+	return vm_page_alloc(vm, ROOT_ORDER, FRAME_TABLE, &vm->gstage_root);
+}
+
+/* Puts a table in place of the leaf `*pte` of `level` that maps the same. */
+static enum err split(struct vm *vm, uint64_t *pte, unsigned level)
+{
+	uint64_t old = *pte;
+	hpa_t table;
+	enum err err = vm_page_alloc(vm, 0, FRAME_TABLE, &table);
+
+	if (err != OK)
+		return err;
+	uint64_t *entries = hpa_ptr(table);
+
+	for (unsigned i = 0; i < 512; i++)
+		entries[i] = PTE_PPN(hpa_add(pte_hpa(old), i * level_size(level - 1))) | (old & PTE_FLAGS);
+	pte_set(pte, PTE_PPN(table) | PTE_V);
+	return OK;
+}
+
+/* The entry for `at` in the table of `level`, with tables made, and leaves split, on the way down. */
+static enum err walk_make(struct vm *vm, gpa_t at, unsigned level, uint64_t **out)
+{
+	uint64_t *table = hpa_ptr(vm->gstage_root);
+
+	for (unsigned l = LEVELS - 1; l > level; l--) {
+		uint64_t *pte = &table[index_at(at, l)];
+		enum err err = OK;
+
+		if (!(*pte & PTE_V)) {
+			hpa_t made;
+
+			err = vm_page_alloc(vm, 0, FRAME_TABLE, &made);
+			if (err == OK)
+				pte_set(pte, PTE_PPN(made) | PTE_V);
+		} else if (is_leaf(*pte)) {
+			err = split(vm, pte, l);
+		}
+		if (err != OK)
+			return err;
+		table = hpa_ptr(pte_hpa(*pte));
+	}
+	*out = &table[index_at(at, level)];
+	return OK;
+}
+
+/* The present entry that decides about `at`, and its level. */
+static uint64_t *walk(const struct vm *vm, gpa_t at, unsigned *level)
+{
+	uint64_t *table = hpa_ptr(vm->gstage_root);
+
+	for (unsigned l = LEVELS - 1;; l--) {
+		uint64_t *pte = &table[index_at(at, l)];
+		uint64_t v = pte_get(pte);
+
+		*level = l;
+		if (l == 0 || !(v & PTE_V) || is_leaf(v))
+			return pte;
+		table = hpa_ptr(pte_hpa(v));
+	}
+}
+
+static enum err check_range(gpa_t at, uint64_t size)
+{
+	if (!IS_ALIGNED(at.v | size, PAGE_SIZE))
+		return E_ALIGN;
+	return range_within(at.v, size, 0, BIT(GSTAGE_GPA_BITS)) ? OK : E_RANGE;
+}
+
+static unsigned fitting_level(gpa_t at, hpa_t to, uint64_t size)
+{
+	unsigned level = LEVELS - 1;
+
+	while (level && (!IS_ALIGNED(at.v | to.v, level_size(level)) || size < level_size(level)))
+		level--;
+	return level;
+}
+
+/* A table in the way whose entries are all empty is no obstacle to a small leaf, but to a large one it is: one level down. */
+static enum err map_one(struct vm *vm, gpa_t at, hpa_t to, unsigned level, uint64_t flags)
+{
+	uint64_t *pte;
+	unsigned found;
+
+	if (is_leaf(*walk(vm, at, &found)))
+		return E_EXISTS;
+	enum err err = walk_make(vm, at, level, &pte);
+
+	if (err != OK)
+		return err;
+	if (*pte & PTE_V)
+		return E_EXISTS;
+	pte_set(pte, leaf_pte(to, flags));
+	return OK;
+}
+
+enum err gstage_map(struct vm_locked l, gpa_t at, hpa_t to, uint64_t size, uint64_t flags)
+{
+	enum err err = check_range(at, size);
+
+	if (err == OK && !IS_ALIGNED(to.v, PAGE_SIZE))
+		err = E_ALIGN;
+	BUG_ON(!(flags & GSTAGE_R) || (flags & ~(GSTAGE_RWX | GSTAGE_DEVICE)));
+	while (err == OK && size) {
+		unsigned level = fitting_level(at, to, size);
+
+		do
+			err = map_one(l.vm, at, to, level, flags);
+		while (err == E_EXISTS && level-- > 0);
+		if (err != OK)
+			break;
+		at = gpa_add(at, level_size(level));
+		to = hpa_add(to, level_size(level));
+		size -= level_size(level);
+	}
+	return err;
+}
+
+enum err gstage_unmap(struct vm_locked l, gpa_t at, uint64_t size)
+{
+	enum err err = check_range(at, size);
+
+	while (err == OK && size) {
+		unsigned level;
+		uint64_t *pte = walk(l.vm, at, &level);
+		uint64_t skip = level_size(level) - (at.v & (level_size(level) - 1));
+
+		if (is_leaf(*pte)) {
+			if (skip != level_size(level) || size < level_size(level)) {
+				err = split(l.vm, pte, level);
+				continue;
+			}
+			pte_set(pte, 0);
+		}
+		skip = MIN(skip, size);
+		at = gpa_add(at, skip);
+		size -= skip;
+	}
+	return err;
+}
+
+enum err gstage_lookup(const struct vm *vm, gpa_t at, struct gstage_leaf *out)
+{
+	unsigned level;
+
+	if (at.v >= BIT(GSTAGE_GPA_BITS))
+		return E_NOENT;
+	uint64_t pte = pte_get(walk(vm, at, &level));
+
+	if (!(pte & PTE_V) || !is_leaf(pte))
+		return E_NOENT;
+	out->size = level_size(level);
+	out->hpa = hpa_add(pte_hpa(pte), at.v & (out->size - 1));
+	out->flags = pte & (GSTAGE_RWX | GSTAGE_DEVICE);
+	return OK;
+}
+
+void *guest_ptr(const struct vm *vm, gpa_t at, size_t n, uint64_t rights)
+{
+	struct gstage_leaf leaf;
+
+	if (n > PAGE_SIZE - (at.v & (PAGE_SIZE - 1)) || gstage_lookup(vm, at, &leaf) != OK)
+		return NULL;
+	if ((leaf.flags & GSTAGE_DEVICE) || (leaf.flags & rights) != rights)
+		return NULL;
+	return hpa_ptr(leaf.hpa);
+}
+
+static size_t within_page(gpa_t at, size_t n)
+{
+	return MIN(n, PAGE_SIZE - (at.v & (PAGE_SIZE - 1)));
+}
+
+enum err guest_read(const struct vm *vm, gpa_t at, void *to, size_t n)
+{
+	for (uint8_t *p = to; n;) {
+		size_t part = within_page(at, n);
+		const void *from = guest_ptr(vm, at, part, GSTAGE_R);
+
+		if (!from)
+			return E_FAULT;
+		memcpy(p, from, part);
+		p += part;
+		at = gpa_add(at, part);
+		n -= part;
+	}
+	return OK;
+}
+
+enum err guest_write(const struct vm *vm, gpa_t at, const void *from, size_t n)
+{
+	for (const uint8_t *p = from; n;) {
+		size_t part = within_page(at, n);
+		void *to = guest_ptr(vm, at, part, GSTAGE_W);
+
+		if (!to)
+			return E_FAULT;
+		memcpy(to, p, part);
+		p += part;
+		at = gpa_add(at, part);
+		n -= part;
+	}
+	return OK;
+}

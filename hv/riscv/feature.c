@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: MIT */
+/* Feature detection and the per-hart set-up that follows from it; see feature.h. */
+#include "riscv/feature.h"
+#include "riscv/guard.h"
+
+#define FLOAT_EXTS (BIT(ISA_F) | BIT(ISA_D) | BIT(ISA_ZFA) | BIT(ISA_ZFH) | BIT(ISA_ZFHMIN) | BIT(ISA_ZCD))
+#define VECTOR_EXTS \
+	(BIT(ISA_V) | BIT(ISA_ZVE32X) | BIT(ISA_ZVE32F) | BIT(ISA_ZVE64X) | BIT(ISA_ZVE64F) | BIT(ISA_ZVE64D))
+
+#define MSTATEEN0_ENVCFG BIT(62) /* senvcfg and henvcfg */
+#define MSTATEEN0_SE0	 BIT(63) /* sstateen0 and hstateen0 */
+
+uint32_t zero_block;
+
+static void drop_unless(struct isa *isa, bool present, uint64_t exts)
+{
+	if (!present)
+		isa->exts &= ~exts;
+}
+
+/* menvcfg bits that exist read back as set. */
+static uint64_t menvcfg_implemented(uint64_t bits)
+{
+	uint64_t v;
+
+	if (!csr_probe_write(CSR_MENVCFG, bits, &v))
+		return 0;
+	csr_write(CSR_MENVCFG, 0);
+	return v;
+}
+
+static void probe_envcfg(struct isa *isa)
+{
+	uint64_t v = menvcfg_implemented(ENVCFG_STCE | ENVCFG_PBMTE | ENVCFG_ADUE | ENVCFG_CBCFE | ENVCFG_CBZE);
+
+	drop_unless(isa, v & ENVCFG_STCE, BIT(ISA_SSTC));
+	drop_unless(isa, v & ENVCFG_PBMTE, BIT(ISA_SVPBMT));
+	drop_unless(isa, v & ENVCFG_CBCFE, BIT(ISA_ZICBOM));
+	drop_unless(isa, v & ENVCFG_CBZE, BIT(ISA_ZICBOZ));
+	drop_unless(isa, v & ENVCFG_ADUE, BIT(ISA_SVADU));
+}
+
+static void probe_float_vector(struct isa *isa)
+{
+	uint64_t v;
+
+	csr_set(CSR_MSTATUS, MSTATUS_FS | MSTATUS_VS);
+	drop_unless(isa, csr_read(CSR_MSTATUS) & MSTATUS_FS, FLOAT_EXTS);
+	drop_unless(isa, csr_probe_read(CSR_VLENB, &v), VECTOR_EXTS);
+	isa->vlenb = isa->exts & VECTOR_EXTS ? (uint32_t)v : 0;
+}
+
+/* Sv39x4 is there when hgatp keeps its mode; the VMID bits that stick are the ones implemented. */
+static bool probe_hgatp(struct pcpu *p)
+{
+	uint64_t v;
+
+	if (!csr_probe_write(CSR_HGATP, HGATP_SV39X4 | HGATP_VMID_MASK << HGATP_VMID_SHIFT, &v))
+		return false;
+	csr_write(CSR_HGATP, 0);
+	p->vmid_bits = 0;
+	while (v >> HGATP_VMID_SHIFT & BIT(p->vmid_bits) & HGATP_VMID_MASK)
+		p->vmid_bits++;
+	return v >> 60 == HGATP_SV39X4 >> 60;
+}
+
+enum err features_probe(struct pcpu *p)
+{
+	uint64_t v;
+
+	p->isa = p->hart->isa;
+	drop_unless(&p->isa, csr_read(CSR_MISA) & BIT('H' - 'A'), BIT(ISA_H));
+	drop_unless(&p->isa, csr_probe_read(CSR_MSTATEEN0, &v), BIT(ISA_SMSTATEEN));
+	probe_envcfg(&p->isa);
+	probe_float_vector(&p->isa);
+	if (!isa_has(&p->isa, ISA_H) || !probe_hgatp(p))
+		return E_UNSUPPORTED;
+	return OK;
+}
+
+/* Exceptions that a guest handles itself, all the way down to VS-mode. Not delegated: ecalls of the guest's kernel, guest-page
+ * faults and virtual instructions, which are the hypervisor's business. Bits that do not exist stay 0. */
+#define DELEGATED                                                                                               \
+	(BIT(CAUSE_INSN_MISALIGNED) | BIT(CAUSE_INSN_ACCESS) | BIT(CAUSE_ILLEGAL_INSN) | BIT(CAUSE_BREAKPOINT) | \
+		BIT(CAUSE_LOAD_MISALIGNED) | BIT(CAUSE_LOAD_ACCESS) | BIT(CAUSE_STORE_MISALIGNED) |              \
+		BIT(CAUSE_STORE_ACCESS) | BIT(CAUSE_ECALL_VU) | BIT(CAUSE_INSN_PAGE) | BIT(CAUSE_LOAD_PAGE) |    \
+		BIT(CAUSE_STORE_PAGE) | BIT(CAUSE_SOFTWARE_CHECK))
+
+/* ADUE is on in menvcfg where it exists, so that henvcfg.ADUE, which FWFT sets per VCPU, decides for VS-mode. It also
+ * enables hardware A/D updating in the G-stage, which never happens: A and D are set ahead. */
+static uint64_t menvcfg_for(const struct isa *isa)
+{
+	uint64_t v = 0;
+
+	if (isa_has(isa, ISA_ZICBOM))
+		v |= ENVCFG_CBIE_FLUSH | ENVCFG_CBCFE;
+	if (isa_has(isa, ISA_ZICBOZ))
+		v |= ENVCFG_CBZE;
+	if (isa_has(isa, ISA_SSTC))
+		v |= ENVCFG_STCE;
+	if (isa_has(isa, ISA_SVPBMT))
+		v |= ENVCFG_PBMTE;
+	if (isa_has(isa, ISA_SVADU))
+		v |= ENVCFG_ADUE;
+	return v;
+}
+
+void features_apply(const struct pcpu *p)
+{
+	uint64_t v;
+
+	(void)csr_probe_write(CSR_MENVCFG, menvcfg_for(&p->isa), &v);
+	if (isa_has(&p->isa, ISA_SMSTATEEN)) {
+		csr_write(CSR_MSTATEEN0, MSTATEEN0_ENVCFG | MSTATEEN0_SE0);
+		csr_write(CSR_HSTATEEN0, MSTATEEN0_ENVCFG | MSTATEEN0_SE0);
+	}
+	csr_write(CSR_MEDELEG, DELEGATED);
+	csr_write(CSR_HEDELEG, DELEGATED);
+	/* SGEIP goes to HS-mode, where nobody lives: hie stays 0. */
+	csr_write(CSR_MIDELEG, VS_INTERRUPTS | BIT(IRQ_SGEI));
+	csr_write(CSR_HIDELEG, VS_INTERRUPTS);
+	csr_write(CSR_HIE, 0);
+	csr_write(CSR_HGEIE, 0);
+	csr_write(CSR_HTIMEDELTA, 0);
+	csr_write(CSR_MCOUNTEREN, COUNTEREN_TM);
+	csr_write(CSR_HCOUNTEREN, COUNTEREN_TM);
+	csr_write(CSR_MIE, BIT(IRQ_MSI) | BIT(IRQ_MTI) | BIT(IRQ_MEI));
+}
+
+#define X(id, name, kind) | (EXT_KIND_##kind ? BIT(ISA_##id) : 0)
+#define EXT_KIND_G 1
+#define EXT_KIND_C 1
+#define EXT_KIND_H 0
+static const uint64_t guest_exts = 0 ISA_EXTENSIONS(X);
+#undef X
+
+static void intersect(struct isa *all, const struct isa *one)
+{
+	all->exts &= one->exts;
+	all->mmu_levels = MIN(all->mmu_levels, one->mmu_levels);
+	if (all->vlenb != one->vlenb)
+		all->exts &= ~VECTOR_EXTS;
+	if (all->cbom_block != one->cbom_block)
+		all->exts &= ~BIT(ISA_ZICBOM);
+	if (all->cboz_block != one->cboz_block)
+		all->exts &= ~BIT(ISA_ZICBOZ);
+}
+
+struct isa features_for_guests(void)
+{
+	struct isa all = pcpus[0]->isa;
+
+	for (uint32_t i = 1; i < npcpus; i++)
+		intersect(&all, &pcpus[i]->isa);
+	all.exts &= guest_exts;
+	/* With Svadu a VCPU starts with ADUE = 0 and switches it on by FWFT: it has both (riscv/extensions.yaml). */
+	if (isa_has(&all, ISA_SVADU))
+		all.exts |= BIT(ISA_SVADE);
+	return all;
+}

@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: MIT */
+/* See fence.h. Source: Privileged ISA 18.3.2 (HFENCE), SBI 3.0 chapter 8. */
+#include "riscv/fence.h"
+#include "riscv/csr.h"
+
+#define RANGE_PAGES_MAX 64 /* beyond this a full flush is cheaper */
+
+#define H_INSN(text) ".option push\n.option arch, +h\n" text "\n.option pop"
+
+static void hfence_vvma_all(void)
+{
+	__asm__ volatile(H_INSN("hfence.vvma zero, zero") ::: "memory");
+}
+
+static void hfence_vvma_asid(uint64_t asid)
+{
+	__asm__ volatile(H_INSN("hfence.vvma zero, %0") ::"r"(asid) : "memory");
+}
+
+static void hfence_vvma(uint64_t va)
+{
+	__asm__ volatile(H_INSN("hfence.vvma %0, zero") ::"r"(va) : "memory");
+}
+
+static void hfence_vvma_page_asid(uint64_t va, uint64_t asid)
+{
+	__asm__ volatile(H_INSN("hfence.vvma %0, %1") ::"r"(va), "r"(asid) : "memory");
+}
+
+static void hfence_gvma_vmid(uint64_t vmid)
+{
+	__asm__ volatile(H_INSN("hfence.gvma zero, %0") ::"r"(vmid) : "memory");
+}
+
+static void hfence_gvma_all(void)
+{
+	__asm__ volatile(H_INSN("hfence.gvma zero, zero") ::: "memory");
+}
+
+static void fence_i(void)
+{
+	__asm__ volatile("fence.i" ::: "memory");
+}
+
+static void fence_vvma_range(const struct fence *f)
+{
+	uint64_t first = ALIGN_DOWN(f->start, PAGE_SIZE);
+	uint64_t pages = (ALIGN_UP(f->start + f->size, PAGE_SIZE) - first) >> PAGE_SHIFT;
+
+	for (uint64_t i = 0; i < pages; i++) {
+		if (f->kind == FENCE_VVMA)
+			hfence_vvma(first + (i << PAGE_SHIFT));
+		else
+			hfence_vvma_page_asid(first + (i << PAGE_SHIFT), f->asid);
+	}
+}
+
+void fence_local(const struct fence *f)
+{
+	bool ranged = f->size <= RANGE_PAGES_MAX << PAGE_SHIFT;
+
+	if (f->kind == FENCE_I)
+		fence_i();
+	else if (f->kind == FENCE_GVMA)
+		hfence_gvma_vmid(csr_read(CSR_HGATP) >> HGATP_VMID_SHIFT & HGATP_VMID_MASK);
+	else if (ranged)
+		fence_vvma_range(f);
+	else if (f->kind == FENCE_VVMA)
+		hfence_vvma_all();
+	else
+		hfence_vvma_asid(f->asid);
+}
+
+static void fence_everything(void)
+{
+	fence_i();
+	hfence_gvma_vmid(csr_read(CSR_HGATP) >> HGATP_VMID_SHIFT & HGATP_VMID_MASK);
+	hfence_vvma_all();
+}
+
+void fence_drain(struct vcpu *v)
+{
+	spin_lock(&v->fence_lock);
+	if (v->fence_all)
+		fence_everything();
+	else
+		for (uint32_t i = 0; i < v->nfences; i++)
+			fence_local(&v->fences[i]);
+	v->nfences = 0;
+	v->fence_all = false;
+	__atomic_store_n(&v->fences_done, v->fences_asked, __ATOMIC_RELEASE);
+	spin_unlock(&v->fence_lock);
+}
+
+static uint64_t queue(struct vcpu *v, const struct fence *f)
+{
+	spin_lock(&v->fence_lock);
+	if (v->nfences < FENCE_QUEUE)
+		v->fences[v->nfences++] = *f;
+	else
+		v->fence_all = true;
+	uint64_t ticket = ++v->fences_asked;
+
+	spin_unlock(&v->fence_lock);
+	return ticket;
+}
+
+uint64_t fence_send(struct vcpu *self, struct vcpu *v, const struct fence *f)
+{
+	if (v == self) {
+		fence_local(f);
+		return 0;
+	}
+	uint64_t ticket = queue(v, f);
+
+	/* Pairs with vcpu_load: either it sees PEND_FENCE, or this sees it running. */
+	__atomic_fetch_or(&v->pending, PEND_FENCE, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&v->running, __ATOMIC_SEQ_CST))
+		return 0;
+	pcpu_poke(v->pcpu);
+	return ticket;
+}
+
+void fence_wait(struct vcpu *self, struct vcpu *v, uint64_t ticket)
+{
+	while (__atomic_load_n(&v->fences_done, __ATOMIC_ACQUIRE) < ticket && __atomic_load_n(&v->running, __ATOMIC_ACQUIRE)) {
+		if (__atomic_load_n(&self->pending, __ATOMIC_RELAXED) & PEND_FENCE) {
+			__atomic_fetch_and(&self->pending, ~PEND_FENCE, __ATOMIC_ACQ_REL);
+			fence_drain(self);
+		}
+		cpu_relax();
+	}
+}
+
+/*
+ * VMIDs are handed out in order; when they run out a new generation begins: every VCPU gets a new one when it is next
+ * loaded, and every PCPU empties its TLB before it runs the first VCPU of the new generation. VCPUs that go on running meanwhile keep
+ * their old number, which a new one may get on another PCPU only: TLBs are per hart, and the PCPU they are on flushes before it
+ * loads anything of the new generation.
+ */
+static struct {
+	struct spinlock lock;
+	uint32_t generation, next;
+} vmids = {.generation = 1};
+
+static void assign(struct vcpu *v, uint32_t bits)
+{
+	spin_lock(&vmids.lock);
+	if (v->vmid_generation != vmids.generation || bits == 0) {
+		if (vmids.next == BIT(bits)) {
+			vmids.generation++;
+			vmids.next = 0;
+		}
+		v->vmid = vmids.next++;
+		__atomic_store_n(&v->vmid_generation, vmids.generation, __ATOMIC_RELAXED);
+	}
+	spin_unlock(&vmids.lock);
+}
+
+uint32_t vmid_activate(struct vcpu *v, struct pcpu *p, bool moved)
+{
+	if (v->vmid_generation != __atomic_load_n(&vmids.generation, __ATOMIC_RELAXED) || p->vmid_bits == 0)
+		assign(v, p->vmid_bits);
+	if (p->vmid_generation != v->vmid_generation) {
+		p->vmid_generation = v->vmid_generation;
+		hfence_gvma_all();
+		csr_write(CSR_HGATP, HGATP_SV39X4 | v->vm->gstage_root.v >> PAGE_SHIFT | (uint64_t)v->vmid << HGATP_VMID_SHIFT);
+		hfence_vvma_all();
+		moved = true;
+	}
+	csr_write(CSR_HGATP, HGATP_SV39X4 | v->vm->gstage_root.v >> PAGE_SHIFT | (uint64_t)v->vmid << HGATP_VMID_SHIFT);
+	if (moved) {
+		hfence_gvma_vmid(v->vmid);
+		hfence_vvma_all();
+	}
+	return v->vmid;
+}

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * See irq.h. A source is enabled for one PCPU at a time: the home of the VCPU that enabled it last, so that the interrupt arrives where its
+ * handler runs. It is claimed on arrival, which closes its gateway, and completed when the guest completes it: a level
+ * that stays high interrupts nobody meanwhile.
+ */
+#include "riscv/irq.h"
+#include "boot/boot.h"
+#include "core/console.h"
+#include "drivers/plic.h"
+#include "riscv/vcpu.h"
+#include "vdev/devices.h"
+
+#define MAX_CLAIMS VPLIC_MAX_SOURCES /* in one go */
+
+struct source {
+	struct vm *vm;	 /* who gets it; constant once routed */
+	int enabled_at;	 /* PLIC context, -1 for none; under vm->plic->lock */
+	int claimed_at;	 /* context that claimed it, -1 when it is not claimed; under vm->plic->lock or by the claimer */
+};
+
+static struct source sources[VPLIC_MAX_SOURCES];
+
+void irq_init(void)
+{
+	for (unsigned i = 0; i < VPLIC_MAX_SOURCES; i++)
+		sources[i] = (struct source){.enabled_at = -1, .claimed_at = -1};
+	if (machine.uart.irq && machine.plic.base.v)
+		plic_enable(machine.uart.irq, this_pcpu()->hart->plic_m_context);
+}
+
+enum err irq_route(struct vm *vm, uint32_t irq)
+{
+	if (irq == 0 || irq >= VPLIC_MAX_SOURCES || irq > machine.plic.ndev)
+		return E_RANGE;
+	if (irq == machine.uart.irq || sources[irq].vm)
+		return E_EXISTS;
+	enum err err = vplic_bind(vm->plic, irq);
+
+	if (err == OK)
+		sources[irq].vm = vm;
+	return err;
+}
+
+static void deliver(uint32_t irq, int context)
+{
+	struct source *s = &sources[irq];
+
+	if (irq == machine.uart.irq) {
+		if (console_interrupt())
+			devices_console_event(root_vm);
+		plic_complete(irq, context);
+		return;
+	}
+	s->claimed_at = context;
+	if (s->vm)
+		vplic_raise_physical(s->vm->plic, irq);
+}
+
+void irq_external(void)
+{
+	int context = this_pcpu()->hart->plic_m_context;
+
+	for (unsigned i = 0; i < MAX_CLAIMS; i++) {
+		uint32_t irq = plic_claim(context);
+
+		if (irq == 0 || irq >= VPLIC_MAX_SOURCES)
+			break;
+		deliver(irq, context);
+	}
+}
+
+static void set_line(struct vplic *p, unsigned vcpu, bool level)
+{
+	struct vm *vm = vplic_vm(p);
+
+	__atomic_store_n(&vm->vcpus[vcpu]->eip_line, level, __ATOMIC_RELEASE);
+	vcpu_post(vm->vcpus[vcpu], PEND_EIP);
+}
+
+/* A completion is heard only where the source is enabled (PLIC specification, chapter 9), which may have changed
+ * since the claim. */
+static void complete(struct vplic *p, uint32_t irq)
+{
+	struct source *s = &sources[irq];
+	int at = s->claimed_at;
+
+	if (at < 0)
+		return;
+	s->claimed_at = -1;
+	if (s->enabled_at != at)
+		plic_enable(irq, at);
+	plic_complete(irq, at);
+	if (s->enabled_at != at)
+		plic_disable(irq, at);
+}
+
+static void set_enabled(struct vplic *p, uint32_t irq, unsigned vcpu, bool enabled)
+{
+	struct source *s = &sources[irq];
+	uint32_t home = __atomic_load_n(&vplic_vm(p)->vcpus[vcpu]->sched.home, __ATOMIC_RELAXED);
+	int to = enabled ? pcpus[home]->hart->plic_m_context : -1;
+
+	if (s->enabled_at == to)
+		return;
+	if (s->enabled_at >= 0)
+		plic_disable(irq, s->enabled_at);
+	s->enabled_at = to;
+	if (to >= 0)
+		plic_enable(irq, to);
+}
+
+const struct vplic_ops irq_vplic_ops = {.set_line = set_line, .complete = complete, .set_enabled = set_enabled};

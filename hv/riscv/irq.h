@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* Device interrupts: from the host's PLIC to the VM that holds the device, and to the console. */
+#pragma once
+
+#include "core/vm.h"
+#include "vdev/vplic.h"
+
+/* Connects the console's interrupt to the boot PCPU. Boot only. */
+void irq_init(void);
+
+/* Routes host source `irq` to `vm`'s virtual PLIC source of the same number. E_EXISTS when it has an owner or is the hypervisor's;
+ * E_RANGE beyond the PLIC's sources. The source is enabled when the guest enables it. */
+enum err must_check irq_route(struct vm *vm, uint32_t irq);
+
+/* Takes everything that is pending at this PCPU's PLIC context. Bounded by the number of sources. */
+void irq_external(void);
+
+/* The vPLIC's way out to the host PLIC and to the VCPUs. */
+extern const struct vplic_ops irq_vplic_ops;

@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* Offsets into struct vcpu and struct pcpu that assembly uses; riscv/vcpu.c asserts each. */
+#pragma once
+
+#define VCPU_X(n)    ((n) * 8)
+#define VCPU_PC	     256
+#define VCPU_MSTATUS 264
+#define VCPU_PCPU    272
+#define VCPU_F	     280
+
+#define PCPU_CURRENT   0
+#define PCPU_STACK_TOP 8
+#define PCPU_GUARD     16
+#define PCPU_FAULTED   24
+#define PCPU_SCRATCH   32
+#define PCPU_HARTID    40
+
+#define STACK_SIZE  16384
+#define PANIC_STACK 8192

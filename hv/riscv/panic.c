@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: MIT */
+/* See panic.h. One hart reports; the others, if they fail as well, wait for the restart. */
+#include <stdarg.h>
+#include "riscv/panic.h"
+#include "boot/boot.h"
+#include "core/console.h"
+#include "core/log.h"
+#include "drivers/finisher.h"
+#include "lib/printf.h"
+#include "riscv/csr.h"
+#include "riscv/pcpu.h"
+#include "riscv/symbols.h"
+
+#define MAX_FRAMES  24
+
+uint64_t panic_regs[32];
+uint8_t panic_stack[PANIC_STACK] aligned(16);
+extern char text_start[], text_end[];
+
+static uint32_t panicking;
+
+static noreturn void stop_here(void)
+{
+	csr_write(CSR_MIE, 0);
+	for (;;)
+		__asm__ volatile("wfi");
+}
+
+static void become_reporter(void)
+{
+	if (__atomic_exchange_n(&panicking, 1, __ATOMIC_ACQ_REL))
+		stop_here();
+	console_panic_begin();
+}
+
+static void report_address(const char *what, uint64_t pc)
+{
+	uint64_t offset;
+	const char *name = symbol_lookup(pc, &offset);
+
+	if (name)
+		klog("%s 0x%lx %s+0x%lx", what, pc, name, offset);
+	else
+		klog("%s 0x%lx", what, pc);
+}
+
+/* A frame record lies right below where its frame pointer points: caller's pc at -8, caller's frame pointer at -16. The chain is only followed
+ * upwards and within this hart's stack. */
+static void backtrace(uint64_t fp)
+{
+	const struct pcpu *p = this_pcpu();
+	uint64_t low = p->guard_page + PAGE_SIZE, high = p->stack_top;
+
+	for (unsigned i = 0; i < MAX_FRAMES && fp > low + 16 && fp <= high && IS_ALIGNED(fp, 8); i++) {
+		const uint64_t *frame = (const uint64_t *)(uintptr_t)fp;
+
+		report_address("  called from", frame[-1]);
+		low = fp;
+		fp = frame[-2];
+	}
+}
+
+noreturn void machine_poweroff(void)
+{
+	console_flush();
+	finisher_poweroff(&machine);
+	stop_here();
+}
+
+noreturn void machine_reboot(void)
+{
+	console_flush();
+	finisher_reboot(&machine);
+	stop_here();
+}
+
+noreturn void bug(const char *file, int line, const char *what)
+{
+	become_reporter();
+	klog("BUG on PCPU %u: %s:%d: %s", this_pcpu()->id, file, line, what);
+	report_address("  at", (uint64_t)(uintptr_t)__builtin_return_address(0));
+	backtrace((uint64_t)(uintptr_t)__builtin_frame_address(0));
+	klog("restarting");
+	machine_reboot();
+}
+
+noreturn void panic_trap(const uint64_t regs[32])
+{
+	become_reporter();
+	klog("fatal trap in the hypervisor on PCPU %u (hart %lu): mcause 0x%lx mtval 0x%lx mstatus 0x%lx", this_pcpu()->id,
+		this_pcpu()->hartid, csr_read(CSR_MCAUSE), csr_read(CSR_MTVAL), csr_read(CSR_MSTATUS));
+	for (unsigned i = 0; i < 32; i += 4)
+		klog("  x%-2u %016lx  x%-2u %016lx  x%-2u %016lx  x%-2u %016lx", i, i ? regs[i] : 0, i + 1, regs[i + 1], i + 2,
+			regs[i + 2], i + 3, regs[i + 3]);
+	report_address("  at", csr_read(CSR_MEPC));
+	report_address("  ra", regs[1]);
+	backtrace(regs[8]);
+	klog("restarting");
+	machine_reboot();
+}
+
+noreturn void halt(const char *fmt, ...)
+{
+	char text[200];
+	va_list ap;
+
+	va_start(ap, fmt);
+	fmt_vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	klog("cannot run here: %s", text);
+	console_flush();
+	stop_here();
+}

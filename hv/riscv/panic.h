@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: MIT */
+/* The hypervisor's own end: a report on the console, then the machine restarts. */
+#pragma once
+
+#include "core/bug.h"
+
+/* The machine cannot host a VM: one clear message, then this hart and with it the machine stops for good. */
+noreturn void halt(const char *fmt, ...) printf_like;
+
+/* Ends the machine: everything buffered is written out first. */
+noreturn void machine_poweroff(void);
+noreturn void machine_reboot(void);
+
+/* Called by trap.S on the panic stack: `regs` are x0..x31 of an exception that nobody expected. */
+noreturn void panic_trap(const uint64_t regs[32]);

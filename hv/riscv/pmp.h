@@ -1,0 +1,11 @@
+/* SPDX-License-Identifier: MIT */
+/* The hypervisor protects itself from itself: locked PMP entries, which bind M-mode too. */
+#pragma once
+
+#include "riscv/pcpu.h"
+
+/*
+ * On the hart itself, once: image text RX, constants R, data RW, no access to the guard page under this hart's stack, all else open to lower
+ * modes (G-stage tables bound guests). Source: Privileged ISA 3.7.1. The entries stay until reset.
+ */
+void pmp_protect(const struct pcpu *p);

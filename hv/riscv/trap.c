@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * What happens when a guest exits: the fast handler, which deals with the frequent and cheap on the spot, the slow
+ * handler, which may change the VCPU, and the loop of an idle PCPU. See ARCHITECTURE.md, "The life of one VM exit".
+ */
+#include "boot/boot.h"
+#include "core/bug.h"
+#include "core/log.h"
+#include "drivers/aclint.h"
+#include "drivers/plic.h"
+#include "riscv/csr.h"
+#include "riscv/fence.h"
+#include "riscv/guard.h"
+#include "riscv/irq.h"
+#include "riscv/panic.h"
+#include "riscv/time.h"
+#include "riscv/vcpu.h"
+#include "sbi/sbi.h"
+#include "vdev/mmio.h"
+
+/* Entered by trap.S. */
+bool exit_fast(struct vcpu *v, uint64_t cause);
+struct vcpu *exit_slow(struct vcpu *v);
+noreturn void enter_guest(struct vcpu *v);
+
+/* The timer of a VCPU without Sstc: its interrupt is pending until the guest sets the timer anew. True when it was
+ * that, and the scheduler has nothing to do yet. */
+static bool fast_timer(struct vcpu *v)
+{
+	struct pcpu *p = this_pcpu();
+	uint64_t now = time_now();
+
+	if (v->timer <= now) {
+		v->timer = SCHED_NEVER;
+		csr_set(CSR_HVIP, BIT(IRQ_VSTI));
+	}
+	if (p->sched_deadline <= now)
+		return false;
+	pcpu_set_timer(p);
+	return true;
+}
+
+/* An MSI without a request to the scheduler: work for the VCPU, which is done here. */
+static bool fast_msi(struct vcpu *v)
+{
+	struct pcpu *p = this_pcpu();
+
+	aclint_clear_msi(p->hart->msip);
+	__asm__ volatile("fence ow, rw" ::: "memory");
+	if (__atomic_load_n(&p->requests, __ATOMIC_ACQUIRE))
+		return false;
+	vcpu_sync(v);
+	return true;
+}
+
+/* True when the guest can go on; false for exit_slow. Runs with pc and mstatus still in the CSRs. */
+bool exit_fast(struct vcpu *v, uint64_t cause)
+{
+	if (likely(cause == CAUSE_ECALL_VS)) {
+		csr_write(CSR_MEPC, csr_read(CSR_MEPC) + 4);
+		return sbi_call(v);
+	}
+	if (cause == (CAUSE_INTERRUPT | IRQ_MTI))
+		return fast_timer(v);
+	if (cause == (CAUSE_INTERRUPT | IRQ_MSI))
+		return fast_msi(v);
+	return false;
+}
+
+/* The guest did what hardware answers with an exception of its own. */
+static void reflect(struct vcpu *v, uint64_t cause)
+{
+	vcpu_inject(v, cause, csr_read(CSR_MTVAL));
+}
+
+/* WFI traps only while somebody else wants the PCPU (hstatus.VTW); everything else here is an instruction that does not exist
+ * for a guest: one of the H extension, or a counter it may not read. */
+static void virtual_instruction(struct vcpu *v)
+{
+	const uint32_t wfi = 0x10500073;
+
+	if ((uint32_t)csr_read(CSR_MTVAL) != wfi) {
+		reflect(v, CAUSE_ILLEGAL_INSN);
+		return;
+	}
+	v->pc += 4;
+	v->action = ACTION_WAIT;
+}
+
+static void handle_interrupt(struct vcpu *v, uint64_t irq)
+{
+	switch (irq) {
+	case IRQ_MEI:
+		irq_external();
+		break;
+	case IRQ_MSI:
+	case IRQ_MTI:
+		break; /* reschedule() looks at requests and deadlines anyway */
+	default:
+		BUG_ON(true);
+	}
+}
+
+static void handle_exception(struct vcpu *v, uint64_t cause)
+{
+	switch (cause) {
+	case CAUSE_ECALL_VS:
+		break; /* sbi_call left v->action */
+	case CAUSE_VIRTUAL_INSN:
+		virtual_instruction(v);
+		break;
+	case CAUSE_INSN_GUEST_PAGE:
+		reflect(v, CAUSE_INSN_ACCESS);
+		break;
+	case CAUSE_LOAD_GUEST_PAGE:
+	case CAUSE_STORE_GUEST_PAGE:
+		mmio_fault(v, cause == CAUSE_STORE_GUEST_PAGE);
+		break;
+	default:
+		/* Not delegable on this core, or reserved: the guest gets it as it came. */
+		reflect(v, cause);
+	}
+}
+
+/* Whether the VCPU that runs here should stop running, what becomes of it, and until when. */
+static bool must_leave(struct pcpu *p, struct vcpu *v, uint64_t now, enum sched_state *to, uint64_t *until)
+{
+	*to = SCHED_READY;
+	*until = SCHED_NEVER;
+	if (v->action == ACTION_STOP) {
+		*to = SCHED_OFF;
+		return true;
+	}
+	if ((v->action == ACTION_WAIT || v->action == ACTION_SUSPEND) && !vcpu_interrupt_due(v)) {
+		*to = SCHED_BLOCKED;
+		*until = vcpu_wake_time(v);
+		return true;
+	}
+	if (v->action == ACTION_YIELD && sched_contended(p->id))
+		return true;
+	return sched_tick(p->id, now);
+}
+
+/* Saves the VCPU and gives it back to the scheduler. Work that was posted until it was marked as not running keeps it from
+ * blocking; what is posted later wakes it. */
+static void leave(struct pcpu *p, struct vcpu *v, enum sched_state to, uint64_t until, uint64_t now)
+{
+	bool stop = v->action == ACTION_STOP;
+
+	vcpu_save(v);
+	if (to == SCHED_BLOCKED && __atomic_load_n(&v->pending, __ATOMIC_SEQ_CST))
+		to = SCHED_READY;
+	sched_put(p->id, &v->sched, to, until, now);
+	if (stop) {
+		v->action = ACTION_NONE;
+		__atomic_store_n(&v->hsm, HSM_STOPPED, __ATOMIC_RELEASE);
+	}
+}
+
+/* Deals with everything that wakes an idle PCPU from wfi. */
+static void idle_once(struct pcpu *p)
+{
+	uint64_t mip;
+
+	p->sched_deadline = sched_deadline(p->id);
+	pcpu_set_timer(p);
+	if (!__atomic_load_n(&p->requests, __ATOMIC_ACQUIRE))
+		__asm__ volatile("wfi" ::: "memory");
+	mip = csr_read(CSR_MIP);
+	if (mip & BIT(IRQ_MSI))
+		aclint_clear_msi(p->hart->msip);
+	__asm__ volatile("fence ow, rw" ::: "memory");
+	__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL);
+	if (mip & BIT(IRQ_MEI))
+		irq_external();
+	sched_expire(p->id, time_now());
+}
+
+static struct vcpu *pick(struct pcpu *p)
+{
+	struct sched_entity *e;
+
+	while (!(e = sched_pick(p->id, time_now())))
+		idle_once(p);
+	return container_of(e, struct vcpu, sched);
+}
+
+/* A VCPU that waited has been woken: HSM_SUSPENDED ends, and a non-retentive suspend starts over at its resume address. */
+static void finish_wait(struct vcpu *v)
+{
+	if (v->action == ACTION_SUSPEND)
+		vcpu_resume(v);
+	if (v->hsm == HSM_SUSPENDED)
+		__atomic_store_n(&v->hsm, HSM_STARTED, __ATOMIC_RELEASE);
+	v->action = ACTION_NONE;
+}
+
+static struct vcpu *go_on(struct pcpu *p, struct vcpu *v)
+{
+	bool contended = sched_contended(p->id);
+
+	if (contended != p->vtw) {
+		p->vtw = contended;
+		csr_write(CSR_HSTATUS, HSTATUS_VSXL_64 | HSTATUS_SPVP | (contended ? HSTATUS_VTW : 0));
+	}
+	p->sched_deadline = sched_deadline(p->id);
+	pcpu_set_timer(p);
+	vcpu_sync(v);
+	return v;
+}
+
+static struct vcpu *reschedule(struct pcpu *p, struct vcpu *v)
+{
+	uint64_t until, now = time_now();
+	enum sched_state to;
+
+	__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL);
+	if (must_leave(p, v, now, &to, &until)) {
+		leave(p, v, to, until, now);
+		struct vcpu *next = pick(p);
+
+		vcpu_load(next);
+		v = next;
+	}
+	if (v->action != ACTION_NONE)
+		finish_wait(v);
+	return go_on(p, v);
+}
+
+/* Runs with all of the guest's registers saved; returns the VCPU, loaded here, that goes on. */
+struct vcpu *exit_slow(struct vcpu *v)
+{
+	uint64_t cause = csr_read(CSR_MCAUSE);
+
+	v->exits++;
+	if (cause & CAUSE_INTERRUPT)
+		handle_interrupt(v, cause & 0xff);
+	else
+		handle_exception(v, cause);
+	return reschedule(this_pcpu(), v);
+}
+
+noreturn void run_vcpus(void)
+{
+	struct pcpu *p = this_pcpu();
+	struct vcpu *v = pick(p);
+
+	vcpu_load(v);
+	enter_guest(go_on(p, v));
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+/* VCPU life and its registers' way in and out of a PCPU; see vcpu.h. */
+#include <string.h>
+#include "riscv/vcpu.h"
+#include "core/bug.h"
+#include "riscv/csr.h"
+#include "riscv/fence.h"
+#include "riscv/feature.h"
+#include "riscv/time.h"
+#include "sbi/sbi.h"
+
+static_assert(offsetof(struct vcpu, x) == VCPU_X(0), "offsets.h");
+static_assert(offsetof(struct vcpu, pc) == VCPU_PC, "offsets.h");
+static_assert(offsetof(struct vcpu, mstatus) == VCPU_MSTATUS, "offsets.h");
+static_assert(offsetof(struct vcpu, pcpu) == VCPU_PCPU, "offsets.h");
+static_assert(offsetof(struct vcpu, f) == VCPU_F, "offsets.h");
+static_assert(offsetof(struct pcpu, current) == PCPU_CURRENT, "offsets.h");
+static_assert(offsetof(struct pcpu, stack_top) == PCPU_STACK_TOP, "offsets.h");
+static_assert(offsetof(struct pcpu, guard) == PCPU_GUARD, "offsets.h");
+static_assert(offsetof(struct pcpu, faulted) == PCPU_FAULTED, "offsets.h");
+static_assert(offsetof(struct pcpu, scratch) == PCPU_SCRATCH, "offsets.h");
+static_assert(offsetof(struct pcpu, hartid) == PCPU_HARTID, "offsets.h");
+static_assert(offsetof(struct pcpu_area, pcpu) == PAGE_SIZE + STACK_SIZE, "entry.S");
+
+void fp_save(uint64_t f[32]);
+void fp_load(const uint64_t f[32]);
+void vector_save(void *regs, uint64_t vlenb);
+void vector_load(const void *regs, uint64_t vlenb, uint64_t vl, uint64_t vtype);
+
+static bool has_fp(const struct pcpu *p)
+{
+	return isa_has(&p->isa, ISA_F);
+}
+
+static bool has_vector(const struct pcpu *p)
+{
+	return p->isa.vlenb != 0;
+}
+
+enum err vcpu_create(struct vm *vm, const struct isa *isa)
+{
+	void *mem;
+
+	if (vm->nvcpus == VM_MAX_VCPUS)
+		return E_RANGE;
+	enum err err = quota_charge(&vm->quota, RES_VCPUS, 1);
+
+	if (err != OK)
+		return err;
+	/* The vector registers follow the structure in the same block. */
+	err = vm_struct_alloc(vm, sizeof(struct vcpu) + 32 * isa->vlenb, &mem);
+	if (err != OK) {
+		quota_release(&vm->quota, RES_VCPUS, 1);
+		return err;
+	}
+	struct vcpu *v = mem;
+
+	v->vm = vm;
+	v->id = vm->nvcpus;
+	v->hsm = HSM_STOPPED;
+	v->timer = SCHED_NEVER;
+	v->sta = gpa(STA_OFF);
+	v->vregs = isa->vlenb ? (uint8_t *)mem + ALIGN_UP(sizeof(*v), 8) : NULL;
+	v->pcpu = pcpus[v->id % npcpus];
+	sched_entity_init(&v->sched, v->id % npcpus, SCHED_DEFAULT_PRIO);
+	vm->vcpus[vm->nvcpus++] = v;
+	return OK;
+}
+
+void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
+{
+	memset(v->x, 0, sizeof(v->x));
+	memset(v->f, 0, sizeof(v->f));
+	memset(&v->csr, 0, sizeof(v->csr));
+	if (v->vregs)
+		memset(v->vregs, 0, 32 * pcpus[0]->isa.vlenb);
+	v->fcsr = v->vstart = v->vcsr = v->vl = 0;
+	v->vtype = BIT(63); /* vill */
+	v->x[10] = v->id;
+	v->x[11] = arg;
+	v->pc = pc;
+	v->mstatus = MSTATUS_MPV | MSTATUS_MPP_S | MSTATUS_FS_CLEAN;
+	if (v->vregs)
+		v->mstatus |= MSTATUS_VS_CLEAN;
+	v->csr.henvcfg = csr_read(CSR_MENVCFG) & ~ENVCFG_ADUE;
+	v->csr.vstimecmp = SCHED_NEVER;
+	v->csr.vsstatus = UINT64_C(2) << 32; /* UXL 64 */
+	v->timer = SCHED_NEVER;
+	v->sta = gpa(STA_OFF);
+	v->fwft_locked = 0;
+	__atomic_fetch_and(&v->pending, ~PEND_SSIP, __ATOMIC_RELAXED);
+	/* The line is a wire, not state of the VCPU: a stopped VCPU's enabled source may be pending. */
+	if (v->eip_line)
+		v->csr.hvip = BIT(IRQ_VSEI);
+}
+
+static void load_fp_vector(struct vcpu *v, const struct pcpu *p)
+{
+	csr_set(CSR_MSTATUS, MSTATUS_FS | MSTATUS_VS);
+	if (has_fp(p)) {
+		fp_load(v->f);
+		csr_write(CSR_FCSR, v->fcsr);
+	}
+	if (has_vector(p) && v->vregs) {
+		vector_load(v->vregs, p->isa.vlenb, v->vl, v->vtype);
+		csr_write(CSR_VCSR, v->vcsr);
+		csr_write(CSR_VSTART, v->vstart);
+	}
+}
+
+/* Only what the guest changed since it was loaded; afterwards it counts as clean. */
+static void save_fp_vector(struct vcpu *v, const struct pcpu *p)
+{
+	uint64_t dirty = v->mstatus;
+
+	csr_set(CSR_MSTATUS, MSTATUS_FS | MSTATUS_VS);
+	if (has_fp(p) && (dirty & MSTATUS_FS) == MSTATUS_FS) {
+		fp_save(v->f);
+		v->fcsr = csr_read(CSR_FCSR);
+		v->mstatus ^= MSTATUS_FS ^ MSTATUS_FS_CLEAN;
+	}
+	if (has_vector(p) && v->vregs && (dirty & MSTATUS_VS) == MSTATUS_VS) {
+		v->vstart = csr_read(CSR_VSTART);
+		v->vcsr = csr_read(CSR_VCSR);
+		v->vl = csr_read(CSR_VL);
+		v->vtype = csr_read(CSR_VTYPE);
+		vector_save(v->vregs, p->isa.vlenb);
+		v->mstatus ^= MSTATUS_VS ^ MSTATUS_VS_CLEAN;
+	}
+}
+
+static void load_csrs(const struct vcpu_csrs *c, const struct pcpu *p)
+{
+	csr_write(CSR_VSSTATUS, c->vsstatus);
+	csr_write(CSR_VSIE, c->vsie);
+	csr_write(CSR_VSTVEC, c->vstvec);
+	csr_write(CSR_VSSCRATCH, c->vsscratch);
+	csr_write(CSR_VSEPC, c->vsepc);
+	csr_write(CSR_VSCAUSE, c->vscause);
+	csr_write(CSR_VSTVAL, c->vstval);
+	csr_write(CSR_VSATP, c->vsatp);
+	csr_write(CSR_SCOUNTEREN, c->scounteren);
+	csr_write(CSR_SENVCFG, c->senvcfg);
+	csr_write(CSR_HENVCFG, c->henvcfg);
+	csr_write(CSR_HVIP, c->hvip);
+	if (isa_has(&p->isa, ISA_SSTC))
+		csr_write(CSR_VSTIMECMP, c->vstimecmp);
+	if (isa_has(&p->isa, ISA_SMSTATEEN))
+		csr_write(CSR_SSTATEEN0, c->sstateen0);
+}
+
+static void save_csrs(struct vcpu_csrs *c, const struct pcpu *p)
+{
+	c->vsstatus = csr_read(CSR_VSSTATUS);
+	c->vsie = csr_read(CSR_VSIE);
+	c->vstvec = csr_read(CSR_VSTVEC);
+	c->vsscratch = csr_read(CSR_VSSCRATCH);
+	c->vsepc = csr_read(CSR_VSEPC);
+	c->vscause = csr_read(CSR_VSCAUSE);
+	c->vstval = csr_read(CSR_VSTVAL);
+	c->vsatp = csr_read(CSR_VSATP);
+	c->scounteren = csr_read(CSR_SCOUNTEREN);
+	c->senvcfg = csr_read(CSR_SENVCFG);
+	c->henvcfg = csr_read(CSR_HENVCFG);
+	c->hvip = csr_read(CSR_HVIP);
+	if (isa_has(&p->isa, ISA_SSTC))
+		c->vstimecmp = csr_read(CSR_VSTIMECMP);
+	if (isa_has(&p->isa, ISA_SMSTATEEN))
+		c->sstateen0 = csr_read(CSR_SSTATEEN0);
+}
+
+void vcpu_load(struct vcpu *v)
+{
+	struct pcpu *p = this_pcpu();
+	bool moved = v->pcpu != p;
+
+	p->current = v;
+	v->pcpu = p;
+	/* Pairs with fence_send. */
+	__atomic_store_n(&v->running, true, __ATOMIC_SEQ_CST);
+	load_csrs(&v->csr, p);
+	csr_write(CSR_HSTATUS, HSTATUS_VSXL_64 | HSTATUS_SPVP | (p->vtw ? HSTATUS_VTW : 0));
+	vmid_activate(v, p, moved);
+	load_fp_vector(v, p);
+	sbi_sta_update(v);
+	vcpu_sync(v);
+}
+
+void vcpu_save(struct vcpu *v)
+{
+	const struct pcpu *p = this_pcpu();
+
+	save_fp_vector(v, p);
+	save_csrs(&v->csr, p);
+	__atomic_store_n(&v->running, false, __ATOMIC_SEQ_CST);
+}
+
+void vcpu_sync(struct vcpu *v)
+{
+	uint32_t bits = __atomic_exchange_n(&v->pending, 0, __ATOMIC_SEQ_CST);
+
+	if (bits & PEND_FENCE)
+		fence_drain(v);
+	if (bits & PEND_SSIP)
+		csr_set(CSR_HVIP, BIT(IRQ_VSSI));
+	if (bits & PEND_EIP) {
+		if (__atomic_load_n(&v->eip_line, __ATOMIC_ACQUIRE))
+			csr_set(CSR_HVIP, BIT(IRQ_VSEI));
+		else
+			csr_clear(CSR_HVIP, BIT(IRQ_VSEI));
+	}
+}
+
+void vcpu_post(struct vcpu *v, uint32_t bits)
+{
+	__atomic_fetch_or(&v->pending, bits, __ATOMIC_SEQ_CST);
+	if (!__atomic_load_n(&v->running, __ATOMIC_SEQ_CST))
+		sched_wake(&v->sched, time_now());
+	else
+		pcpu_poke(v->pcpu);
+}
+
+bool vcpu_interrupt_due(const struct vcpu *v)
+{
+	uint32_t pending = __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE);
+
+	return (csr_read(CSR_VSIE) << 1 & csr_read(CSR_MIP) & VS_INTERRUPTS) || pending;
+}
+
+uint64_t vcpu_wake_time(const struct vcpu *v)
+{
+	if (!(csr_read(CSR_VSIE) & BIT(5)))
+		return SCHED_NEVER;
+	return isa_has(&this_pcpu()->isa, ISA_SSTC) ? csr_read(CSR_VSTIMECMP) : v->timer;
+}
+
+void vcpu_inject(struct vcpu *v, uint64_t cause, uint64_t tval)
+{
+	uint64_t s = csr_read(CSR_VSSTATUS);
+
+	csr_write(CSR_VSCAUSE, cause);
+	csr_write(CSR_VSTVAL, tval);
+	csr_write(CSR_VSEPC, v->pc);
+	s &= ~(MSTATUS_SPP | MSTATUS_SPIE);
+	if (v->mstatus & MSTATUS_MPP_S)
+		s |= MSTATUS_SPP;
+	if (s & MSTATUS_SIE)
+		s |= MSTATUS_SPIE;
+	csr_write(CSR_VSSTATUS, s & ~MSTATUS_SIE);
+	v->mstatus |= MSTATUS_MPP_S | MSTATUS_MPV;
+	v->pc = csr_read(CSR_VSTVEC) & ~UINT64_C(3);
+}

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+/* HSM (SBI 3.0, chapter 9) and SUSP (chapter 13): the life of a VM's harts. */
+#include "sbi/sbi.h"
+#include "riscv/csr.h"
+#include "riscv/time.h"
+
+#define SUSPEND_RETENTIVE     0x00000000u
+#define SUSPEND_NON_RETENTIVE 0x80000000u
+
+static uint32_t hsm_get(const struct vcpu *v)
+{
+	return __atomic_load_n(&v->hsm, __ATOMIC_ACQUIRE);
+}
+
+static void hsm_set(struct vcpu *v, enum hsm_state s)
+{
+	__atomic_store_n(&v->hsm, s, __ATOMIC_RELEASE);
+}
+
+static struct sbi_ret hart_start(struct vcpu *v, uint64_t hartid, uint64_t start, uint64_t opaque)
+{
+	uint32_t stopped = HSM_STOPPED;
+
+	if (hartid >= v->vm->nvcpus)
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	if (!sbi_can_execute(v, start))
+		return sbi_error(SBI_ERR_INVALID_ADDRESS);
+	struct vcpu *to = v->vm->vcpus[hartid];
+
+	/* Whoever moves it out of STOPPED owns its registers until it is started. */
+	if (!__atomic_compare_exchange_n(&to->hsm, &stopped, HSM_START_PENDING, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+		return sbi_error(SBI_ERR_ALREADY_AVAILABLE);
+	vcpu_reset(to, start, opaque);
+	hsm_set(to, HSM_STARTED);
+	sched_start(&to->sched, time_now());
+	return sbi_value(0);
+}
+
+static struct sbi_ret hart_stop(struct vcpu *v)
+{
+	hsm_set(v, HSM_STOP_PENDING);
+	v->action = ACTION_STOP;
+	return sbi_error(SBI_ERR_FAILED); /* seen by nobody: the hart starts anew */
+}
+
+static struct sbi_ret hart_status(struct vcpu *v, uint64_t hartid)
+{
+	if (hartid >= v->vm->nvcpus)
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	return sbi_value(hsm_get(v->vm->vcpus[hartid]));
+}
+
+static struct sbi_ret hart_suspend(struct vcpu *v, uint32_t type, uint64_t resume, uint64_t opaque)
+{
+	if (type != SUSPEND_RETENTIVE && type != SUSPEND_NON_RETENTIVE)
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	if (type == SUSPEND_NON_RETENTIVE && !sbi_can_execute(v, resume))
+		return sbi_error(SBI_ERR_INVALID_ADDRESS);
+	hsm_set(v, HSM_SUSPENDED);
+	v->action = type == SUSPEND_RETENTIVE ? ACTION_WAIT : ACTION_SUSPEND;
+	v->resume_pc = resume;
+	v->resume_arg = opaque;
+	return sbi_value(0);
+}
+
+struct sbi_ret sbi_hsm(struct vcpu *v, uint64_t fid, const uint64_t *a)
+{
+	switch (fid) {
+	case 0:
+		return hart_start(v, a[0], a[1], a[2]);
+	case 1:
+		return hart_stop(v);
+	case 2:
+		return hart_status(v, a[0]);
+	case 3:
+		return hart_suspend(v, (uint32_t)a[0], a[1], a[2]);
+	default:
+		return sbi_error(SBI_ERR_NOT_SUPPORTED);
+	}
+}
+
+/* The interrupts that ended the suspension stay pending; everything else is as after hart_start. FWFT settings are retained
+ * (SBI 3.0, chapter 18), and so is the STA area. */
+void vcpu_resume(struct vcpu *v)
+{
+	csr_write(CSR_VSATP, 0);
+	csr_clear(CSR_VSSTATUS, MSTATUS_SIE);
+	v->x[10] = v->id;
+	v->x[11] = v->resume_arg;
+	v->pc = v->resume_pc;
+	v->mstatus |= MSTATUS_MPV | MSTATUS_MPP_S;
+}
+
+/* "Entry requires all but the calling hart be in the HSM STOPPED state." */
+static bool others_stopped(const struct vcpu *v)
+{
+	for (uint32_t i = 0; i < v->vm->nvcpus; i++)
+		if (i != v->id && hsm_get(v->vm->vcpus[i]) != HSM_STOPPED)
+			return false;
+	return true;
+}
+
+struct sbi_ret sbi_susp(struct vcpu *v, uint64_t fid, const uint64_t *a)
+{
+	if (fid != 0)
+		return sbi_error(SBI_ERR_NOT_SUPPORTED);
+	if ((uint32_t)a[0] != 0)
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	if (!sbi_can_execute(v, a[1]))
+		return sbi_error(SBI_ERR_INVALID_ADDRESS);
+	if (!others_stopped(v))
+		return sbi_error(SBI_ERR_DENIED);
+	return hart_suspend(v, SUSPEND_NON_RETENTIVE, a[1], a[2]);
+}

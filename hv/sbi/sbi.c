@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: MIT */
+/* Decodes SBI calls; see sbi.h. */
+#include "sbi/sbi.h"
+#include "abi/diosix.h"
+#include "mmu/gstage.h"
+#include "riscv/csr.h"
+
+#define LEGACY_LAST 8
+
+static struct sbi_ret dispatch(struct vcpu *v, uint64_t eid, uint64_t fid, const uint64_t *a)
+{
+	switch (eid) {
+	case SBI_EID_BASE:
+		return sbi_base(v, fid, a);
+	case SBI_EID_TIME:
+		return sbi_time(v, fid, a);
+	case SBI_EID_IPI:
+		return sbi_ipi(v, fid, a);
+	case SBI_EID_RFENCE:
+		return sbi_rfence(v, fid, a);
+	case SBI_EID_HSM:
+		return sbi_hsm(v, fid, a);
+	case SBI_EID_SRST:
+		return sbi_srst(v, fid, a);
+	case SBI_EID_DBCN:
+		return sbi_dbcn(v, fid, a);
+	case SBI_EID_SUSP:
+		return sbi_susp(v, fid, a);
+	case SBI_EID_STA:
+		return sbi_sta(v, fid, a);
+	case SBI_EID_FWFT:
+		return sbi_fwft(v, fid, a);
+	case DX_EID:
+		return sbi_diosix(v, fid, a);
+	default:
+		return sbi_error(SBI_ERR_NOT_SUPPORTED);
+	}
+}
+
+bool sbi_probe(uint64_t eid)
+{
+	static const uint32_t known[] = {SBI_EID_BASE, SBI_EID_TIME, SBI_EID_IPI, SBI_EID_RFENCE, SBI_EID_HSM, SBI_EID_SRST,
+		SBI_EID_DBCN, SBI_EID_SUSP, SBI_EID_STA, SBI_EID_FWFT, DX_EID};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(known); i++)
+		if (eid == known[i])
+			return true;
+	return eid <= LEGACY_LAST;
+}
+
+bool sbi_call(struct vcpu *v)
+{
+	uint64_t eid = v->x[17];
+	const uint64_t *a = &v->x[10];
+
+	if (unlikely(eid <= LEGACY_LAST)) {
+		v->x[10] = (uint64_t)sbi_legacy(v, eid, a);
+	} else {
+		struct sbi_ret ret = dispatch(v, eid, v->x[16], a);
+
+		v->x[10] = (uint64_t)ret.error;
+		v->x[11] = ret.value;
+	}
+	return v->action == ACTION_NONE;
+}
+
+struct sbi_ret sbi_retry(struct vcpu *v)
+{
+	csr_write(CSR_MEPC, csr_read(CSR_MEPC) - 4);
+	v->action = ACTION_YIELD;
+	return (struct sbi_ret){(int64_t)v->x[10], v->x[11]};
+}
+
+bool sbi_can_execute(const struct vcpu *v, uint64_t a)
+{
+	return IS_ALIGNED(a, 2) && guest_ptr(v->vm, gpa(a), 2, GSTAGE_X);
+}

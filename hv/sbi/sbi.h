@@ -1,0 +1,79 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The SBI towards guests (SBI 3.0). sbi.c decodes the extension id; one file per extension does the rest. Handlers run
+ * on the fast path: only the caller's registers a0-a7 (v->x[10..17]) are valid, they may not switch VCPUs, and what needs the
+ * slow path they ask for by v->action.
+ */
+#pragma once
+
+#include "core/err.h"
+#include "riscv/vcpu.h"
+
+#define SBI_SUCCESS		  0
+#define SBI_ERR_FAILED		  (-1)
+#define SBI_ERR_NOT_SUPPORTED	  (-2)
+#define SBI_ERR_INVALID_PARAM	  (-3)
+#define SBI_ERR_DENIED		  (-4)
+#define SBI_ERR_INVALID_ADDRESS	  (-5)
+#define SBI_ERR_ALREADY_AVAILABLE (-6)
+#define SBI_ERR_DENIED_LOCKED	  (-14)
+
+#define SBI_EID_BASE   0x10
+#define SBI_EID_TIME   0x54494d45
+#define SBI_EID_IPI    0x735049
+#define SBI_EID_RFENCE 0x52464e43
+#define SBI_EID_HSM    0x48534d
+#define SBI_EID_SRST   0x53525354
+#define SBI_EID_DBCN   0x4442434e
+#define SBI_EID_SUSP   0x53555350
+#define SBI_EID_STA    0x535441
+#define SBI_EID_FWFT   0x46574654
+
+struct sbi_ret {
+	int64_t error;
+	uint64_t value;
+};
+
+static inline struct sbi_ret sbi_value(uint64_t value)
+{
+	return (struct sbi_ret){SBI_SUCCESS, value};
+}
+
+static inline struct sbi_ret sbi_error(int64_t error)
+{
+	return (struct sbi_ret){error, 0};
+}
+
+/* The call is executed again when the VCPU runs next: pc goes back to the ecall, a0 and a1 stay. */
+struct sbi_ret sbi_retry(struct vcpu *v);
+
+/* `a` is a0..a5 of the call. */
+typedef struct sbi_ret sbi_handler(struct vcpu *v, uint64_t fid, const uint64_t *a);
+
+sbi_handler sbi_base, sbi_time, sbi_ipi, sbi_rfence, sbi_hsm, sbi_srst, sbi_dbcn, sbi_susp, sbi_sta, sbi_fwft, sbi_diosix;
+
+/* Legacy extensions 0..8 return in a0 alone. */
+int64_t sbi_legacy(struct vcpu *v, uint64_t eid, const uint64_t *a);
+
+/* Deals with the ecall of the loaded VCPU `v` (pc already stepped over it). True when the guest can go on, false when
+ * v->action asks for the slow path. */
+bool sbi_call(struct vcpu *v);
+
+/* True when extension `eid` is implemented, whole. */
+bool sbi_probe(uint64_t eid);
+
+/* What more than one extension does: */
+void sbi_set_timer(struct vcpu *v, uint64_t when);
+void sbi_send_ipi(struct vcpu *v, uint64_t set);
+void sbi_remote_fence(struct vcpu *v, uint64_t set, const struct fence *f);
+noreturn void sbi_system_reset(struct vcpu *v, bool reboot, bool failure);
+bool sbi_put_byte(struct vcpu *v, uint8_t byte); /* false: no room */
+
+/* A guest may start a hart at `a`: RAM it can execute. */
+bool sbi_can_execute(const struct vcpu *v, uint64_t a);
+
+/* Steal time so far is written to where STA wants it, when the VCPU is loaded. */
+void sbi_sta_update(struct vcpu *v);
+
+/* Ends ACTION_SUSPEND: the loaded VCPU starts at its resume address with the registers that HSM and SUSP prescribe. */
+void vcpu_resume(struct vcpu *v);

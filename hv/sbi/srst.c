@@ -1,0 +1,36 @@
+/* SPDX-License-Identifier: MIT */
+/* SRST (SBI 3.0, chapter 10). The Root VM's end is the machine's. */
+#include "sbi/sbi.h"
+#include "core/log.h"
+#include "riscv/panic.h"
+
+#define TYPE_SHUTDOWN	 0u
+#define TYPE_COLD_REBOOT 1u
+#define TYPE_WARM_REBOOT 2u
+#define REASON_NONE	 0u
+#define REASON_FAILURE	 1u
+
+noreturn void sbi_system_reset(struct vcpu *v, bool reboot, bool failure)
+{
+	if (failure) {
+		klog("the Root VM reports a system failure (hart %u); restarting", v->id);
+		machine_reboot();
+	}
+	if (reboot) {
+		klog("the Root VM reboots; restarting");
+		machine_reboot();
+	}
+	klog("the Root VM has shut down; powering off");
+	machine_poweroff();
+}
+
+struct sbi_ret sbi_srst(struct vcpu *v, uint64_t fid, const uint64_t *a)
+{
+	uint32_t type = (uint32_t)a[0], reason = (uint32_t)a[1];
+
+	if (fid != 0)
+		return sbi_error(SBI_ERR_NOT_SUPPORTED);
+	if (type > TYPE_WARM_REBOOT || reason > REASON_FAILURE)
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	sbi_system_reset(v, type != TYPE_SHUTDOWN, reason == REASON_FAILURE);
+}

@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: MIT */
+/* STA (SBI 3.0, chapter 16): time a VCPU was ready but another one ran. */
+#include <string.h>
+#include "sbi/sbi.h"
+#include "mmu/gstage.h"
+#include "riscv/time.h"
+
+#define SHMEM_SIZE 64
+
+struct sta_shmem {
+	uint32_t sequence, flags;
+	uint64_t steal; /* ns */
+	uint8_t preempted, pad[47];
+};
+static_assert(sizeof(struct sta_shmem) == SHMEM_SIZE, "SBI 3.0, table 16.1");
+
+static uint64_t to_ns(uint64_t ticks)
+{
+	uint64_t s = ticks / time_hz;
+
+	return s * 1000000000 + (ticks - s * time_hz) * 1000000000 / time_hz;
+}
+
+void sbi_sta_update(struct vcpu *v)
+{
+	if (v->sta.v == STA_OFF || v->sta_ticks_told == v->sched.wait_ticks)
+		return;
+	struct sta_shmem *m = guest_ptr(v->vm, v->sta, SHMEM_SIZE, GSTAGE_W);
+
+	/* Its memory was unmapped since: no report, which is the guest's own doing. */
+	if (!m)
+		return;
+	v->sta_ticks_told = v->sched.wait_ticks;
+	__atomic_store_n(&m->sequence, v->sta_sequence + 1, __ATOMIC_RELAXED);
+	__atomic_thread_fence(__ATOMIC_RELEASE);
+	__atomic_store_n(&m->steal, to_ns(v->sta_ticks_told), __ATOMIC_RELAXED);
+	v->sta_sequence += 2;
+	__atomic_store_n(&m->sequence, v->sta_sequence, __ATOMIC_RELEASE);
+}
+
+static struct sbi_ret set_shmem(struct vcpu *v, uint64_t lo, uint64_t hi, uint64_t flags)
+{
+	if (flags != 0)
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	if (lo == UINT64_MAX && hi == UINT64_MAX) {
+		v->sta = gpa(STA_OFF);
+		return sbi_value(0);
+	}
+	if (!IS_ALIGNED(lo, SHMEM_SIZE))
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	void *m = hi == 0 ? guest_ptr(v->vm, gpa(lo), SHMEM_SIZE, GSTAGE_R | GSTAGE_W) : NULL;
+
+	if (!m)
+		return sbi_error(SBI_ERR_INVALID_ADDRESS);
+	memset(m, 0, SHMEM_SIZE);
+	v->sta = gpa(lo);
+	v->sta_sequence = 0;
+	v->sta_ticks_told = 0;
+	return sbi_value(0);
+}
+
+struct sbi_ret sbi_sta(struct vcpu *v, uint64_t fid, const uint64_t *a)
+{
+	if (fid != 0)
+		return sbi_error(SBI_ERR_NOT_SUPPORTED);
+	return set_shmem(v, a[0], a[1], a[2]);
+}

@@ -1,0 +1,63 @@
+/* SPDX-License-Identifier: MIT */
+/* See devices.h. */
+#include "vdev/devices.h"
+#include "core/console.h"
+#include "riscv/irq.h"
+
+struct vm *vplic_vm(struct vplic *p)
+{
+	return container_of(p, struct vm_devices, plic)->vm;
+}
+
+static struct vm_devices *of_uart(struct vuart *u)
+{
+	return container_of(u, struct vm_devices, uart);
+}
+
+static bool uart_output(struct vuart *u, uint8_t byte)
+{
+	return console_write(&byte, 1) == 1;
+}
+
+/* A guest that reads its console by SBI gets its input there, unless its UART driver has asked for receive interrupts. */
+static size_t uart_input(struct vuart *u, uint8_t *bytes, size_t n)
+{
+	if (of_uart(u)->vm->dbcn_reads && !vuart_rx_wanted(u))
+		return 0;
+	return console_read(bytes, n);
+}
+
+static void uart_set_irq(struct vuart *u, bool level)
+{
+	vplic_set_level(&of_uart(u)->plic, of_uart(u)->uart_irq, level);
+}
+
+static const struct vuart_ops uart_ops = {.output = uart_output, .input = uart_input, .set_irq = uart_set_irq};
+
+enum err devices_create(struct vm *vm, gpa_t plic_base, uint32_t ndev, gpa_t uart_base, uint32_t uart_irq)
+{
+	void *mem;
+
+	if (ndev >= VPLIC_MAX_SOURCES || uart_irq > ndev)
+		return E_RANGE;
+	enum err err = vm_struct_alloc(vm, sizeof(struct vm_devices), &mem);
+
+	if (err != OK)
+		return err;
+	struct vm_devices *d = mem;
+
+	d->vm = vm;
+	d->uart_irq = uart_irq;
+	vplic_init(&d->plic, &irq_vplic_ops, ndev, vm->nvcpus);
+	vuart_init(&d->uart, &uart_ops);
+	vm->plic = &d->plic;
+	vm->uart = &d->uart;
+	vm->plic_base = plic_base;
+	vm->uart_base = uart_base;
+	return OK;
+}
+
+void devices_console_event(struct vm *vm)
+{
+	vuart_poll(vm->uart);
+}

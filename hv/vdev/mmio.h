@@ -1,0 +1,9 @@
+/* SPDX-License-Identifier: MIT */
+/* A guest's access to an address that is not mapped: an emulated device's register, or nothing. */
+#pragma once
+
+#include "riscv/vcpu.h"
+
+/* Deals with the load or store guest-page fault that the CSRs describe: emulates it and steps over the instruction, or raises the access
+ * fault that hardware would. Slow path. */
+void mmio_fault(struct vcpu *v, bool store);
