@@ -8,6 +8,7 @@
 #include "core/log.h"
 #include "core/rng.h"
 #include "core/version.h"
+#include "drivers/aclint.h"
 #include "drivers/plic.h"
 #include "drivers/uart.h"
 #include "fdt/machine.h"
@@ -84,6 +85,8 @@ static void init_hart(struct pcpu *p)
 		halt("hart %lu has no H extension with Sv39x4; this version needs one", p->hartid);
 	features_apply(p);
 	pmp_protect(p);
+	/* What the compare register holds after reset is not defined. */
+	aclint_set_timer(p->hart->mtimecmp, p->timer_set);
 	p->online = true;
 	__atomic_fetch_add(&harts_ready, 1, __ATOMIC_RELEASE);
 }

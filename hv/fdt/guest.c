@@ -234,7 +234,7 @@ enum err fdt_build_guest(const struct guest_tree *t, void *buf, size_t size, siz
 		return E_INVAL;
 	next = MAX(t->machine ? t->machine->max_phandle : 0, t->plic_phandle) + UINT64_C(1);
 	b.plic = t->plic_phandle ? t->plic_phandle : (uint32_t)next++;
-	if (next + t->nvcpus >= UINT32_MAX) /* all ones is no phandle */
+	if (next + t->nvcpus > UINT32_MAX) /* all ones is no phandle */
 		return E_FORMAT;
 	b.first_hart = (uint32_t)next;
 	write_start(&b.w, buf, size);
