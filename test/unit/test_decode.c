@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * hv/riscv/decode.c. If it failed, an access to an emulated device would read or write the wrong
- * register or width, or step into the middle of an instruction. The words were made with GNU as 2.40
- * (Zcb's by hand from its encoding tables: that assembler does not know it).
+ * register or width, or step into the middle of an instruction. The words were made with GNU
+ * as 2.40 (Zcb's by hand from its encoding tables: that assembler does not know it).
  */
 #include "unit.h"
 #include "riscv/decode.h"
@@ -117,8 +117,8 @@ static void check(const char *text, const struct mmio_access *got, const struct 
 {
 	if (got->size != want->size || got->reg != want->reg || got->insn_len != want->insn_len ||
 		got->write != want->write || got->sign_extend != want->sign_extend)
-		fail_msg("%s: size %u reg %u len %u write %d sign %d", text, got->size, got->reg, got->insn_len,
-			got->write, got->sign_extend);
+		fail_msg("%s: size %u reg %u len %u write %d sign %d", text, got->size, got->reg,
+			got->insn_len, got->write, got->sign_extend);
 }
 
 /* RV32 has no doublewords and no LWU, and nothing is left to extend in LW. */
@@ -176,7 +176,8 @@ static void everything_else_is_refused(void **state)
 /* What RV64 takes as C.LD and its kin are FP instructions on RV32. */
 static void doubleword_encodings_on_rv32(void **state)
 {
-	static const uint32_t insns[] = {0x6188, 0xe1c8, 0x6502, 0xe02a, 0x0005b503, 0x00a5b023, 0x0005e503};
+	static const uint32_t insns[] = {
+		0x6188, 0xe1c8, 0x6502, 0xe02a, 0x0005b503, 0x00a5b023, 0x0005e503};
 	struct mmio_access got;
 
 	for (size_t i = 0; i < ARRAY_SIZE(insns); i++)
@@ -193,7 +194,8 @@ static void each_register(void **state)
 		assert_int_equal(got.reg, r);
 		assert_int_equal(decode_access(0x0005a023 | r << 20, 64, &got), OK); /* sw */
 		assert_int_equal(got.reg, r);
-		assert_int_equal(decode_access(0x4002 | r << 7, 64, &got), r ? OK : E_UNSUPPORTED); /* c.lwsp */
+		assert_int_equal(decode_access(0x4002 | r << 7, 64, &got),
+			r ? OK : E_UNSUPPORTED); /* c.lwsp */
 		if (r)
 			assert_int_equal(got.reg, r);
 		assert_int_equal(decode_access(0xc002 | r << 2, 64, &got), OK); /* c.swsp */
@@ -203,7 +205,8 @@ static void each_register(void **state)
 	}
 }
 
-/* The number of encodings that are accesses follows from the formats; one bit tested wrongly changes it. */
+/* The number of encodings that are accesses follows from the formats; one bit tested wrongly
+ * changes it. */
 static void whole_compressed_space(void **state)
 {
 	const unsigned per_form = 1 << 11, reserved_rd = 1 << 6;
@@ -222,8 +225,8 @@ static void whole_compressed_space(void **state)
 	assert_int_equal(n64, 2 * words + zcb);
 }
 
-/* The transformation of Privileged ISA, "Transformed Instruction or Pseudoinstruction": no offset, rs1 replaced,
- * bit 1 cleared when the instruction was compressed. */
+/* The transformation of Privileged ISA, "Transformed Instruction or Pseudoinstruction": no offset,
+ * rs1 replaced, bit 1 cleared when the instruction was compressed. */
 static uint64_t transformed(const struct mmio_access *a)
 {
 	uint32_t log2 = a->size == 8 ? 3 : a->size == 4 ? 2 : a->size == 2 ? 1 : 0;
@@ -231,7 +234,8 @@ static uint64_t transformed(const struct mmio_access *a)
 
 	if (a->write)
 		return (uint32_t)a->reg << 20 | log2 << 12 | 0x20 | bits10;
-	return (uint32_t)a->reg << 7 | (log2 | (a->sign_extend || a->size == 8 ? 0 : 4)) << 12 | bits10;
+	return (uint32_t)a->reg << 7 | (log2 | (a->sign_extend || a->size == 8 ? 0 : 4)) << 12 |
+	       bits10;
 }
 
 static void mtinst_of_each_access(void **state)
@@ -242,7 +246,7 @@ static void mtinst_of_each_access(void **state)
 
 		assert_int_equal(decode_mtinst(transformed(&s->rv64), 64, &got), OK);
 		check(s->text, &got, &s->rv64);
-		/* "It is not necessary to confirm also that the immediate offset fields are zeros." */
+		/* "It is not necessary to confirm" that the immediate offset fields are zero. */
 		assert_int_equal(decode_mtinst(transformed(&s->rv64) | 0xfe000000, 64, &got), OK);
 		check(s->text, &got, &s->rv64);
 	}
@@ -260,8 +264,9 @@ static void mtinst_on_rv32(void **state)
 
 static void mtinst_without_information(void **state)
 {
-	static const uint64_t values[] = {0, 0x0b, 0x09, 0x2b, 0x29, 0x5b, 0x59, 0x7b, 0x79, /* custom-0 to -3 */
-		0x2, 0x2002, 0x4188, 0xfffffffe, 0x1000, 0x2004, 0x2040,	/* not defined */
+	static const uint64_t values[] = {0, 0x0b, 0x09, 0x2b, 0x29, 0x5b, 0x59, 0x7b,
+		0x79,                                                    /* custom-0 to -3 */
+		0x2, 0x2002, 0x4188, 0xfffffffe, 0x1000, 0x2004, 0x2040, /* not defined */
 		UINT64_C(0x100002503), UINT64_C(0x8000000000002503), UINT64_C(0x100002000)};
 	struct mmio_access got;
 
@@ -273,10 +278,11 @@ static void mtinst_without_information(void **state)
 
 static void mtinst_not_an_access_we_emulate(void **state)
 {
-	static const uint64_t values[] = {0x2000, 0x2020, 0x3000, 0x3020, /* implicit page-table accesses */
-		0x2507, 0x3505, 0x00a02027, 0x00a03025,			  /* flw, c.fld, fsw, c.fsd */
-		0x1000252f, 0x00c0252f, 0x6800c573,			  /* lr.w, amoadd.w, hlv.w */
-		0x7503, 0x4023};					  /* reserved funct3 */
+	static const uint64_t values[] = {0x2000, 0x2020, 0x3000,
+		0x3020,                                 /* implicit page-table accesses */
+		0x2507, 0x3505, 0x00a02027, 0x00a03025, /* flw, c.fld, fsw, c.fsd */
+		0x1000252f, 0x00c0252f, 0x6800c573,     /* lr.w, amoadd.w, hlv.w */
+		0x7503, 0x4023};                        /* reserved funct3 */
 	struct mmio_access got;
 
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {

@@ -1,24 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * hv/lib/printf.c against the build machine's snprintf. If it failed, the hypervisor's messages would
- * lie, or a long one would write past its buffer.
+ * hv/lib/printf.c against the build machine's snprintf. If it failed, the hypervisor's messages
+ * would lie, or a long one would write past its buffer.
  */
 #include "unit.h"
 #include "lib/printf.h"
 
 #include <limits.h>
 
-/* Both must give the same text and length, for each size of the buffer and without a byte beyond it. */
-#define same(...)                                                              \
-	do {                                                                   \
-		char want[128], got[128];                                      \
-		for (size_t size = 0; size <= 80; size++) {                    \
-			memset(want, 0x55, sizeof(want));                      \
-			memset(got, 0x55, sizeof(got));                        \
-			int n = snprintf(want, size, __VA_ARGS__);             \
-			assert_int_equal(fmt_snprintf(got, size, __VA_ARGS__), n); \
-			assert_memory_equal(got, want, sizeof(got));           \
-		}                                                              \
+/* Both must give the same text and length, at each size of the buffer, and no byte beyond it. */
+#define same(...)                                                                                  \
+	do {                                                                                       \
+		char want[128], got[128];                                                          \
+		for (size_t size = 0; size <= 80; size++) {                                        \
+			memset(want, 0x55, sizeof(want));                                          \
+			memset(got, 0x55, sizeof(got));                                            \
+			int n = snprintf(want, size, __VA_ARGS__);                                 \
+			assert_int_equal(fmt_snprintf(got, size, __VA_ARGS__), n);                 \
+			assert_memory_equal(got, want, sizeof(got));                               \
+		}                                                                                  \
 	} while (0)
 
 #pragma GCC diagnostic ignored "-Wformat-truncation"
@@ -65,7 +65,7 @@ static void characters_and_strings(void **state)
 	same("[%.s]", "abc");
 }
 
-/* A precision bounds what is read, not only what is printed: the name in a device tree may lack a NUL. */
+/* A precision bounds what is read, not only what is printed: the text may lack a NUL. */
 static void precision_stops_reading(void **state)
 {
 	char *s = malloc(3), got[8];

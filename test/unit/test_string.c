@@ -6,18 +6,18 @@
 #include "unit.h"
 
 /* Ours are compiled here under other names, beside the host's. */
-#define memcpy	hv_memcpy
+#define memcpy  hv_memcpy
 #define memmove hv_memmove
-#define memset	hv_memset
-#define memcmp	hv_memcmp
-#define memchr	hv_memchr
-#define strlen	hv_strlen
+#define memset  hv_memset
+#define memcmp  hv_memcmp
+#define memchr  hv_memchr
+#define strlen  hv_strlen
 #define strnlen hv_strnlen
-#define strcmp	hv_strcmp
+#define strcmp  hv_strcmp
 #define strncmp hv_strncmp
-#define strchr	hv_strchr
+#define strchr  hv_strchr
 #define strrchr hv_strrchr
-#define strstr	hv_strstr
+#define strstr  hv_strstr
 #define strtoul hv_strtoul
 #include "lib/string.h"
 #include "lib/string.c"
@@ -106,7 +106,8 @@ static void memset_each_alignment_and_length(void **state)
 
 static void a_page(void **state)
 {
-	static unsigned char a[4096] __attribute__((aligned(8))), b[4096] __attribute__((aligned(8)));
+	static unsigned char a[4096] __attribute__((aligned(8))),
+		b[4096] __attribute__((aligned(8)));
 
 	fill_pattern(a, sizeof(a));
 	hv_memcpy(b, a, sizeof(a));
@@ -130,7 +131,8 @@ static void memcmp_and_memchr(void **state)
 	assert_null(hv_memchr(a, 1, 0));
 }
 
-static const char *const words[] = {"", "a", "ab", "abc", "abd", "b", "aab", "\xff", "abcabc", "bc", "ca"};
+static const char *const words[] = {
+	"", "a", "ab", "abc", "abd", "b", "aab", "\xff", "abcabc", "bc", "ca"};
 #define NWORDS (sizeof(words) / sizeof(words[0]))
 
 static void string_pairs_as_the_host_does(void **state)
@@ -157,7 +159,8 @@ static void strings_as_the_host_does(void **state)
 			assert_int_equal(hv_strnlen(words[i], n), strnlen(words[i], n));
 		for (size_t c = 0; c < sizeof(chars); c++) {
 			assert_ptr_equal(hv_strchr(words[i], chars[c]), strchr(words[i], chars[c]));
-			assert_ptr_equal(hv_strrchr(words[i], chars[c]), strrchr(words[i], chars[c]));
+			assert_ptr_equal(
+				hv_strrchr(words[i], chars[c]), strrchr(words[i], chars[c]));
 		}
 	}
 }
@@ -176,9 +179,10 @@ static void strnlen_and_strncmp_stop_at_the_bound(void **state)
 
 static void strtoul_as_the_host_does(void **state)
 {
-	static const char *const numbers[] = {"", "0", "7", "42 ", " \t42", "+5", "-1", "-", "+-3", "0x", "0xg", "0x1F",
-		"0X1f", "017", "08", "z", "zz", "12abc", "18446744073709551615", "18446744073709551616",
-		"99999999999999999999999", "-18446744073709551616", "0xffffffffffffffff", "0x10000000000000000", "\v\f\r\n9",
+	static const char *const numbers[] = {"", "0", "7", "42 ", " \t42", "+5", "-1", "-", "+-3",
+		"0x", "0xg", "0x1F", "0X1f", "017", "08", "z", "zz", "12abc",
+		"18446744073709551615", "18446744073709551616", "99999999999999999999999",
+		"-18446744073709551616", "0xffffffffffffffff", "0x10000000000000000", "\v\f\r\n9",
 		"1844674407370955161599"};
 	static const int bases[] = {0, 2, 8, 10, 16, 36};
 

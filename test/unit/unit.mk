@@ -8,11 +8,19 @@ UNIT_CFLAGS := -std=gnu11 -g -O1 -Wall -Wextra -Werror -Wshadow -Wmissing-protot
 	-DDIOSIX_DEBUG=1 -Itest/unit -Ihv -I.
 
 unit_decode := hv/riscv/decode.c
+unit_image := hv/payload/image.c hv/payload/elf.c
+unit_payload := hv/payload/payload.c hv/payload/image.c hv/payload/elf.c
+unit_printf := hv/lib/printf.c
+unit_symbols := hv/riscv/symbols.c
 unit_vplic := hv/vdev/vplic.c
 unit_vuart := hv/vdev/vuart.c
 unit_plic := hv/drivers/plic.c
 unit_uart := hv/drivers/uart.c hv/drivers/ns16550.c hv/drivers/sifive_uart.c hv/drivers/finisher.c
 unit_console := hv/core/console.c hv/core/ttyline.c hv/lib/printf.c
+unit_isatext := hv/fdt/isa_text.c
+unit_hostfdt := $(addprefix hv/fdt/,host.c tree.c bus.c memory.c cpus.c isa_text.c controllers.c own.c irqs.c devices.c)
+unit_hostdev := $(unit_hostfdt)
+unit_guestfdt := $(unit_hostfdt) hv/fdt/guest.c hv/fdt/copy.c hv/fdt/write.c hv/lib/printf.c
 
 UNIT_TESTS := $(patsubst test/unit/test_%.c,%,$(wildcard test/unit/test_*.c))
 
@@ -22,6 +30,9 @@ $(BUILD)/unit/%: test/unit/test_%.c test/unit/host.c $(wildcard test/unit/*.h)
 
 .SECONDEXPANSION:
 $(foreach t,$(UNIT_TESTS),$(eval $(BUILD)/unit/$(t): $(unit_$(t))))
+
+# Includes the source, because its functions need other names beside the host's.
+$(BUILD)/unit/string: hv/lib/string.c
 
 .PHONY: unit
 unit: $(UNIT_TESTS:%=$(BUILD)/unit/%)
