@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: MIT */
+/* If this failed: a hart would be taken for more or less than it is, or a guest told so. */
+#include "unit.h"
+#include "fdt/isa_text.h"
+
+#define E(id) BIT(ISA_##id)
+#define IMAC  (E(I) | E(M) | E(A) | E(C))
+#define OLD_I (E(ZICSR) | E(ZIFENCEI)) /* part of 'i' in riscv,isa */
+
+static struct isa from_string(const char *s)
+{
+	/* Exactly as long as the property, so that ASan sees a read beyond. */
+	size_t n = strlen(s);
+	char *copy = malloc(n + 1);
+	struct isa isa = {0};
+
+	memcpy(copy, s, n);
+	isa_parse_string(copy, n, &isa); /* without its NUL, as a damaged tree may have it */
+	copy[n] = '\0';
+	struct isa again = {0};
+	isa_parse_string(copy, n + 1, &again);
+	assert_int_equal(isa.exts, again.exts);
+	assert_int_equal(isa.xlen, again.xlen);
+	free(copy);
+	return isa;
+}
+
+static void test_strings(void **state)
+{
+	static const struct {
+		const char *text;
+		uint32_t xlen;
+		uint64_t exts;
+	} cases[] = {
+		{"rv64imac", 64, IMAC | OLD_I},
+		{"rv32imac", 32, IMAC | OLD_I},
+		{"RV64IMAC_ZICBOM", 64, IMAC | OLD_I | E(ZICBOM)},
+		{"rv64gc", 64, IMAC | OLD_I | E(F) | E(D)},
+		{"rv64imacb", 64, IMAC | OLD_I | E(ZBA) | E(ZBB) | E(ZBS)},
+		{"rv64imacvh", 64, IMAC | OLD_I | E(V) | E(H)},
+		{"rv64imac_zba_zbb_sstc_svpbmt", 64,
+			IMAC | OLD_I | E(ZBA) | E(ZBB) | E(SSTC) | E(SVPBMT)},
+		{"rv64imaczba", 64, IMAC | OLD_I | E(ZBA)},
+		{"rv64imac_xvendor_zba", 64, IMAC | OLD_I | E(ZBA)},
+		{"rv64imac_zunknown_zbb", 64, IMAC | OLD_I | E(ZBB)},
+		{"rv64imacsu", 64, IMAC | OLD_I},
+		{"rv64imacsu_zba", 64, IMAC | OLD_I | E(ZBA)},
+		{"rv64imac_su", 64, IMAC | OLD_I},
+		{"rv64imac_svinval", 64, IMAC | OLD_I | E(SVINVAL)},
+		{"rv64i2p1_m2p0_a2p1_c2p0_zicbom1p0_zba1p0", 64, IMAC | OLD_I | E(ZICBOM) | E(ZBA)},
+		{"rv64i2m2a2c2", 64, IMAC | OLD_I},
+		{"rv64imac_zba1", 64, IMAC | OLD_I | E(ZBA)},
+		{"rv64imac_zve32x1p0_zve64d", 64, IMAC | OLD_I | E(ZVE32X) | E(ZVE64D)},
+		{"rv64imac__zba_", 64, IMAC | OLD_I | E(ZBA)},
+		{"rv64imafdcv_zvl128b", 64, IMAC | OLD_I | E(F) | E(D) | E(V)},
+		{"rv64mac", 64, E(M) | E(A) | E(C)},
+		{"rv64i2p", 64, E(I) | OLD_I},
+		{"rv64i2", 64, E(I) | OLD_I},
+		{"rv64imac_1p0", 64, IMAC | OLD_I},
+		{"rv64imac_z", 64, IMAC | OLD_I},
+		{"rv64", 0, 0},
+		{"rv128i", 0, 0},
+		{"x86_64", 0, 0},
+		{"rv", 0, 0},
+		{"", 0, 0},
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct isa isa = from_string(cases[i].text);
+
+		if (isa.exts != cases[i].exts || isa.xlen != cases[i].xlen)
+			fail_msg("%s: %u %#llx", cases[i].text, isa.xlen,
+				(unsigned long long)isa.exts);
+	}
+}
+
+static struct isa from_list(const char *list, size_t n)
+{
+	char *copy = malloc(n + 1);
+	struct isa isa = {0};
+
+	memcpy(copy, list, n);
+	copy = realloc(copy, n ? n : 1);
+	isa_parse_list(copy, n, &isa);
+	free(copy);
+	return isa;
+}
+
+static void test_lists(void **state)
+{
+	assert_int_equal(from_list("i\0m\0a\0c", 8).exts, IMAC);
+	assert_int_equal(from_list("i\0m\0a\0c", 7).exts, IMAC); /* the last NUL is missing */
+	assert_int_equal(from_list("i\0zicbom\0what\0\0sstc", 20).exts, E(I) | E(ZICBOM) | E(SSTC));
+	assert_int_equal(from_list("zicbo", 5).exts, 0);
+	assert_int_equal(from_list("zicbomx", 7).exts, 0);
+	assert_int_equal(from_list("", 0).exts, 0);
+	assert_int_equal(from_list("\0\0\0", 3).exts, 0);
+}
+
+static void test_base(void **state)
+{
+	struct isa isa = {0};
+
+	isa_parse_base("rv64i", 6, &isa);
+	assert_int_equal(isa.xlen, 64);
+	isa_parse_base("rv32i", 5, &isa);
+	assert_int_equal(isa.xlen, 32);
+	isa_parse_base("rv32e", 6, &isa);
+	assert_int_equal(isa.xlen, 0);
+	isa_parse_base("rv64i", 4, &isa);
+	assert_int_equal(isa.xlen, 0);
+}
+
+static void test_written(void **state)
+{
+	struct isa isa = {.xlen = 64, .exts = IMAC | E(F) | E(D) | E(V) | E(ZICBOM) | E(SSTC)};
+	char text[ISA_TEXT_SIZE];
+
+	assert_int_equal(isa_write_string(&isa, text), sizeof("rv64imafdcv_zicbom_sstc"));
+	assert_string_equal(text, "rv64imafdcv_zicbom_sstc");
+	assert_int_equal(isa_write_list(&isa, text), sizeof("i\0m\0a\0f\0d\0c\0v\0zicbom\0sstc"));
+	assert_memory_equal(text, "i\0m\0a\0f\0d\0c\0v\0zicbom\0sstc",
+		sizeof("i\0m\0a\0f\0d\0c\0v\0zicbom\0sstc"));
+	isa = (struct isa){.xlen = 32};
+	assert_int_equal(isa_write_string(&isa, text), 5);
+	assert_string_equal(text, "rv32");
+	assert_int_equal(isa_write_list(&isa, text), 0);
+}
+
+/* The longest texts fit, and come back as they were. */
+static void test_everything_round_trip(void **state)
+{
+	struct isa all = {.xlen = 64, .exts = BIT(ISA_COUNT) - 1}, back = {0};
+	char *text = malloc(ISA_TEXT_SIZE);
+
+	isa_parse_list(text, isa_write_list(&all, text), &back);
+	assert_int_equal(back.exts, all.exts);
+	back = (struct isa){0};
+	isa_parse_string(text, isa_write_string(&all, text), &back);
+	assert_int_equal(back.exts, all.exts);
+	assert_int_equal(back.xlen, 64);
+	free(text);
+}
+
+static void test_guest_set(void **state)
+{
+	static const uint64_t never =
+		E(H) | E(ZKR) | E(SMAIA) | E(SSAIA) | E(SMSTATEEN) | E(SMEPMP);
+
+	assert_int_equal(isa_guest_exts & never, 0);
+	assert_int_equal(isa_guest_exts & (IMAC | E(SSTC) | E(ZICBOM)), IMAC | E(SSTC) | E(ZICBOM));
+	assert_int_equal(isa_guest_exts >> ISA_COUNT, 0);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_strings),
+		cmocka_unit_test(test_lists),
+		cmocka_unit_test(test_base),
+		cmocka_unit_test(test_written),
+		cmocka_unit_test(test_everything_round_trip),
+		cmocka_unit_test(test_guest_set),
+	};
+
+	return cmocka_run_group_tests_name("isatext", tests, NULL, NULL);
+}
