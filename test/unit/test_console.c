@@ -57,6 +57,7 @@ static int start(void **state)
 	room = SIZE_MAX;
 	guest("\n");
 	console_flush();
+	console_interrupt();
 	while (console_read(bytes, sizeof(bytes)))
 		;
 	clear();
@@ -190,6 +191,42 @@ static void a_full_ring_says_so(void **state)
 	assert_string_equal(wire, expected);
 }
 
+/* A guest whose output was refused waits to be told, also when another call made the room. */
+static void room_again_is_an_event(void **state)
+{
+	static char text[1025];
+
+	memset(text, 'g', 1024);
+	room = 0;
+	for (int i = 0; i < 16; i++)
+		assert_int_equal(guest(text), 1024);
+	assert_false(console_interrupt());
+	assert_int_equal(guest("x"), 0);
+	assert_false(console_interrupt());
+	room = SIZE_MAX;
+	for (int i = 0; i < 20; i++)
+		klog("other calls send it");
+	assert_true(tx_interrupt);
+	assert_true(console_interrupt());
+	assert_false(tx_interrupt);
+	assert_false(console_interrupt());
+}
+
+/* Nor is a guest told that lost nothing: the ring just full, or more bytes than one call takes. */
+static void no_event_without_a_refusal(void **state)
+{
+	static char text[2001];
+
+	memset(text, 'g', 2000);
+	assert_int_equal(guest(text), 1024);
+	assert_false(console_interrupt());
+	room = 0;
+	for (int i = 0; i < 16; i++)
+		assert_int_equal(console_write((uint8_t *)text, 1024), 1024);
+	room = SIZE_MAX;
+	assert_false(console_interrupt());
+}
+
 static void messages_that_do_not_fit_are_counted(void **state)
 {
 	unsigned kept = 0;
@@ -210,11 +247,36 @@ static void messages_that_do_not_fit_are_counted(void **state)
 	clear();
 	klog("on");
 	char expected[100];
-	snprintf(expected, sizeof(expected), "[diosix] %u messages lost\r\n[diosix] on\r\n", 500 - kept);
+	snprintf(expected, sizeof(expected), "[diosix] messages lost: %u\r\n[diosix] on\r\n", 500 - kept);
 	assert_string_equal(wire, expected);
 	clear();
 	klog("again");
 	assert_string_equal(wire, "[diosix] again\r\n");
+}
+
+/* The last free byte of the ring is the newline's. */
+static void a_message_fits_whole_or_not_at_all(void **state)
+{
+	char text[241] = {0}, expected[300];
+
+	memset(text, 'x', 240);
+	room = 0;
+	for (int i = 0; i < 16; i++)
+		klog("%s", text); /* 250 bytes each: 96 are left */
+	klog("%.87s", text);
+	drain_all();
+	snprintf(expected, sizeof(expected), "[diosix] %s\r\n", text);
+	assert_string_equal(wire + 15 * strlen(expected), expected);
+	clear();
+	klog("on");
+	assert_string_equal(wire, "[diosix] messages lost: 1\r\n[diosix] on\r\n");
+}
+
+static void an_empty_line_needs_no_break(void **state)
+{
+	guest("\r");
+	klog("hey");
+	assert_string_equal(wire, "\r[diosix] hey\r\n\r");
 }
 
 static void one_call_sends_a_bounded_amount(void **state)
@@ -307,6 +369,7 @@ static void lines_kept(void **state)
 		{"a\x1b[31\x1b[1mb", "a\x1b[1mb"},
 		{"a\x1b[3\nb", "b"},
 		{"a\x1b]0;x\nb", "b"},
+		{"ab\x1b[3\r1mc", "ab\x1b[3\r1mc"},
 		{"a\r\x1b[Kb", "\x1b[Kb"},
 	};
 
@@ -320,7 +383,8 @@ static void long_lines_keep_their_end(void **state)
 
 	for (size_t i = 0; i < 600; i++)
 		text[i] = (char)('a' + i % 26);
-	assert_string_equal(kept_of(text), text + 600 - TTYLINE_MAX);
+	for (size_t from = 0; from < 600 - TTYLINE_MAX; from++)
+		assert_string_equal(kept_of(text + from), text + 600 - TTYLINE_MAX);
 	snprintf(with_title, sizeof(with_title), "lost\x1b]0;%s\aX", text); /* a title longer than all that is kept */
 	assert_string_equal(kept_of(with_title), "X");
 }
@@ -462,7 +526,11 @@ int main(void)
 		cmocka_unit_test_setup(a_message_passes_waiting_output_between_lines, start),
 		cmocka_unit_test_setup(every_place_to_interrupt, start),
 		cmocka_unit_test_setup(a_full_ring_says_so, start),
+		cmocka_unit_test_setup(room_again_is_an_event, start),
+		cmocka_unit_test_setup(no_event_without_a_refusal, start),
 		cmocka_unit_test_setup(messages_that_do_not_fit_are_counted, start),
+		cmocka_unit_test_setup(a_message_fits_whole_or_not_at_all, start),
+		cmocka_unit_test_setup(an_empty_line_needs_no_break, start),
 		cmocka_unit_test_setup(one_call_sends_a_bounded_amount, start),
 		cmocka_unit_test_setup(flush_gives_a_dead_uart_up, start),
 		cmocka_unit_test_setup(input_keeps_the_oldest, start),

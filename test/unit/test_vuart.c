@@ -168,6 +168,34 @@ static void order_is_kept_behind_a_refused_byte(void **state)
 	assert_string_equal(sent, "ab");
 }
 
+static void a_busy_transmitter_raises_nothing(void **state)
+{
+	out(IER, 0x02);
+	assert_true(irq);
+	sink_room = 0;
+	out(THR, 'a'); /* not empty any more */
+	assert_false(irq);
+	out(IER, 0x00);
+	out(IER, 0x02);
+	assert_false(irq);
+	out(THR, 'b'); /* one byte is all there is room for without FIFO */
+	sink_room = 10;
+	vuart_poll(&uart);
+	assert_true(irq);
+	assert_string_equal(sent, "a");
+}
+
+static void fifos_wrap(void **state)
+{
+	out(FCR, 0x01);
+	out(MCR, 0x10);
+	for (unsigned i = 0; i < 100; i++) {
+		out(THR, (uint8_t)i);
+		if (i >= 10)
+			assert_int_equal(in(RBR), i - 10);
+	}
+}
+
 static void transmit_reset_drops_what_waits(void **state)
 {
 	out(FCR, 0x01);
@@ -478,6 +506,8 @@ int main(void)
 		cmocka_unit_test_setup(a_full_sink_loses_nothing, start),
 		cmocka_unit_test_setup(polling_guests_get_through_a_full_sink, start),
 		cmocka_unit_test_setup(order_is_kept_behind_a_refused_byte, start),
+		cmocka_unit_test_setup(a_busy_transmitter_raises_nothing, start),
+		cmocka_unit_test_setup(fifos_wrap, start),
 		cmocka_unit_test_setup(transmit_reset_drops_what_waits, start),
 		cmocka_unit_test_setup(input_is_fetched_by_the_fifo, start),
 		cmocka_unit_test_setup(without_fifo_one_byte_at_a_time, start),
