@@ -1,0 +1,68 @@
+/* SPDX-License-Identifier: MIT */
+/* From any machine that was accepted and any request: a valid tree in the buffer's bounds, or an
+ * error. */
+#include "unit.h"
+#include "edit_tree.h"
+#include "fdt/guest.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+static void fill_request(struct guest_tree *t, struct input *in, uint8_t *devices)
+{
+	uint8_t flags = next_byte(in);
+
+	*t = (struct guest_tree){
+		.ram_base = gpa((uint64_t)next_u32(in) << 12),
+		.ram_size = (uint64_t)next_u32(in) << 12,
+		.nvcpus = next_byte(in) % 66,
+		.isa = {.exts = (uint64_t)next_u32(in) << 32 | next_u32(in),
+			.xlen = flags & 1 ? 64 : 32,
+			.mmu_levels = next_byte(in),
+			.cbom_block = next_byte(in),
+			.cboz_block = 64},
+		.timebase_hz = m.timebase_hz,
+		.plic_base = gpa(0xc000000),
+		.plic_size = 0x600000,
+		.plic_ndev = 1023,
+		.plic_phandle = flags & 2 ? next_u32(in) : m.plic.phandle,
+		.uart_base = gpa(flags & 4 ? next_u32(in) : 0),
+		.vmgenid_page = gpa(flags & 8 ? next_u32(in) : 0),
+		.host_fdt = packed,
+		.machine = &m,
+		.devices = devices,
+		.bootargs = flags & 16 ? "quiet" : "",
+		.initrd_size = flags & 32,
+	};
+	while (t->ndevices < m.ndevices && (flags & 64 || next_byte(in) & 1)) {
+		devices[t->ndevices] = flags & 128 ? next_byte(in) : (uint8_t)t->ndevices;
+		t->ndevices++;
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	uint8_t devices[MACHINE_MAX_DEVICES], head[24] = {0};
+	struct input request = {head, sizeof(head)}, in = {data, size};
+	static struct machine back;
+	struct guest_tree t;
+	size_t n, used, room;
+	void *buf;
+
+	for (size_t i = 0; i < sizeof(head); i++)
+		head[i] = next_byte(&in);
+	room = (size_t)next_byte(&in) << 10 | next_byte(&in);
+	n = make_tree(&in);
+	if (fdt_read_machine(packed, n, &m) != OK)
+		return 0;
+	fill_request(&t, &request, devices);
+	buf = malloc(room ? room : 1);
+	if (fdt_build_guest(&t, buf, room, &used) == OK) {
+		if (used > room || used != fdt_totalsize(buf) || tree_check(buf, used) != OK)
+			abort();
+		(void)!fdt_read_machine(buf, used, &back);
+	} else if (used != 0) {
+		abort();
+	}
+	free(buf);
+	return 0;
+}
