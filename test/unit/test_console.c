@@ -204,7 +204,7 @@ static void room_again_is_an_event(void **state)
 	assert_int_equal(guest("x"), 0);
 	assert_false(console_interrupt());
 	room = SIZE_MAX;
-	for (int i = 0; i < 20; i++)
+	for (int i = 0; i < 40; i++)
 		klog("other calls send it");
 	assert_true(tx_interrupt);
 	assert_true(console_interrupt());
