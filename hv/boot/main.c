@@ -19,6 +19,7 @@
 #include "riscv/panic.h"
 #include "riscv/pmp.h"
 #include "riscv/time.h"
+#include "riscv/zero.h"
 
 #define FDT_MAX MIB(2)
 #define SLICES_PER_SECOND 200 /* a time slice is 5 ms */
@@ -41,6 +42,15 @@ static void read_machine(uint64_t fdt)
 		halt("the device tree at 0x%lx cannot be used (error %d)", fdt, err);
 	if (machine.truncated)
 		klog("the device tree lists more than this build keeps; the rest is ignored");
+}
+
+/* What the tree claims of the hart that runs this: the others come later. */
+static uint32_t boot_hart_cboz(void)
+{
+	for (unsigned i = 0; i < machine.nharts; i++)
+		if (machine.harts[i].hartid == this_pcpu()->hartid)
+			return machine.harts[i].isa.cboz_block;
+	return 0;
 }
 
 static void init_time(void)
@@ -143,6 +153,7 @@ static void start_other_harts(void)
 noreturn void boot_main(uint64_t hartid, uint64_t fdt)
 {
 	read_machine(fdt);
+	zero_init(boot_hart_cboz());
 	memory_init(fdt);
 	if (pcpus_init(&machine) != OK)
 		halt("not enough memory for the harts");
@@ -154,7 +165,7 @@ noreturn void boot_main(uint64_t hartid, uint64_t fdt)
 	init_rng();
 	init_hart(this_pcpu());
 	start_other_harts();
-	zero_block = features_for_guests().cboz_block;
+	zero_init(features_for_guests().cboz_block);
 	banner();
 	root_create();
 	audit();

@@ -9,7 +9,7 @@
 #include "core/log.h"
 #include "riscv/panic.h"
 
-#define MAX_USED (MACHINE_MAX_RESERVED + 3)
+#define MAX_USED (MACHINE_MAX_RESERVED + 4) /* image, host tree and its copy, frame table */
 
 extern char image_start[], image_end[], payload_start[];
 

@@ -10,8 +10,6 @@
 #define MSTATEEN0_ENVCFG BIT(62) /* senvcfg and henvcfg */
 #define MSTATEEN0_SE0	 BIT(63) /* sstateen0 and hstateen0 */
 
-uint32_t zero_block;
-
 static void drop_unless(struct isa *isa, bool present, uint64_t exts)
 {
 	if (!present)

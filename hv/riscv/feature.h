@@ -5,9 +5,6 @@
 #include "core/err.h"
 #include "riscv/pcpu.h"
 
-/* Block size of cbo.zero that all harts have, in bytes; 0 when one has none. Set while the boot hart prepares the machine. */
-extern uint32_t zero_block;
-
 /*
  * Fills p->isa from the tree's claims for this hart, drops what the hart turns out not to have, and finds VLEN and the number of
  * VMID bits. On the hart itself. E_UNSUPPORTED when it has no H extension with Sv39x4 (the message is the caller's).

@@ -13,7 +13,7 @@ enum err guest_load_u64(uint64_t va, uint64_t *out, uint64_t *cause)
 	return *cause == UINT64_MAX ? OK : E_FAULT;
 }
 
-enum err guest_fetch_u16(uint64_t va, uint16_t *out, uint64_t *cause)
+static enum err fetch_u16(uint64_t va, uint16_t *out, uint64_t *cause)
 {
 	uint64_t v = 0;
 
@@ -22,4 +22,15 @@ enum err guest_fetch_u16(uint64_t va, uint16_t *out, uint64_t *cause)
 	*cause = guard_end() - 1;
 	*out = (uint16_t)v;
 	return *cause == UINT64_MAX ? OK : E_FAULT;
+}
+
+enum err guest_fetch(uint64_t va, uint32_t *insn, uint64_t *cause)
+{
+	uint16_t low, high = 0;
+	enum err err = fetch_u16(va, &low, cause);
+
+	if (err == OK && (low & 3) == 3)
+		err = fetch_u16(va + 2, &high, cause);
+	*insn = low | (uint32_t)high << 16;
+	return err;
 }

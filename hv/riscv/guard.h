@@ -49,4 +49,4 @@ static inline uint64_t guard_end(void)
  * 18.3.1). E_FAULT when the guest could not have read it itself; `*cause` is the exception then, which a caller may inject
  * unless it is a guest-page fault. Slow path only. */
 enum err must_check guest_load_u64(uint64_t va, uint64_t *out, uint64_t *cause);
-enum err must_check guest_fetch_u16(uint64_t va, uint16_t *out, uint64_t *cause);
+enum err must_check guest_fetch(uint64_t va, uint32_t *insn, uint64_t *cause); /* 16-bit ones in the low half */

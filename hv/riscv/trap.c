@@ -73,18 +73,30 @@ static void reflect(struct vcpu *v, uint64_t cause)
 	vcpu_inject(v, cause, csr_read(CSR_MTVAL));
 }
 
-/* WFI traps only while somebody else wants the PCPU (hstatus.VTW); everything else here is an instruction that does not exist
- * for a guest: one of the H extension, or a counter it may not read. */
+/* The instruction that trapped: mtval has it, or zero where the core does not bother (Privileged ISA 3.1.16). */
+static uint32_t trapped_insn(const struct vcpu *v)
+{
+	uint32_t insn = (uint32_t)csr_read(CSR_MTVAL);
+	uint64_t cause;
+
+	if (insn == 0 && guest_fetch(v->pc, &insn, &cause) != OK)
+		return 0;
+	return insn;
+}
+
+/* WFI of a guest's kernel traps only while somebody else wants the PCPU (hstatus.VTW). Everything else here is an instruction that
+ * does not exist for a guest: WFI in its user mode, one of the H extension, a counter it may not read. */
 static void virtual_instruction(struct vcpu *v)
 {
 	const uint32_t wfi = 0x10500073;
+	uint64_t tval = csr_read(CSR_MTVAL);
 
-	if ((uint32_t)csr_read(CSR_MTVAL) != wfi) {
-		reflect(v, CAUSE_ILLEGAL_INSN);
-		return;
+	if ((v->mstatus & MSTATUS_MPP_S) && trapped_insn(v) == wfi) {
+		v->pc += 4;
+		v->action = ACTION_WAIT;
+	} else {
+		vcpu_inject(v, CAUSE_ILLEGAL_INSN, tval);
 	}
-	v->pc += 4;
-	v->action = ACTION_WAIT;
 }
 
 static void handle_interrupt(struct vcpu *v, uint64_t irq)
@@ -232,7 +244,6 @@ struct vcpu *exit_slow(struct vcpu *v)
 {
 	uint64_t cause = csr_read(CSR_MCAUSE);
 
-	v->exits++;
 	if (cause & CAUSE_INTERRUPT)
 		handle_interrupt(v, cause & 0xff);
 	else

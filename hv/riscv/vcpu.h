@@ -85,7 +85,6 @@ struct vcpu {
 	uint32_t sta_sequence;
 	uint64_t sta_ticks_told;
 	uint32_t fwft_locked; /* bits of features whose setting is locked */
-	uint64_t exits; /* slow exits, for diagnosis */
 };
 
 #define STA_OFF UINT64_MAX

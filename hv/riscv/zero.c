@@ -1,25 +1,49 @@
 /* SPDX-License-Identifier: MIT */
-/* Zeroing of whole pages; see arch.h. */
+/* Zeroing of whole pages; see zero.h. */
 #include <string.h>
-#include "arch.h"
-#include "riscv/feature.h"
+#include "riscv/zero.h"
+#include "riscv/guard.h"
+
+#define MAX_BLOCK 1024 /* four blocks at a time fit into a page */
+
+static uint32_t zero_block; /* 0: by stores */
+
+static void cbo_zero(uint8_t *p)
+{
+	__asm__ volatile(".option push\n.option arch, +zicboz\ncbo.zero (%0)\n.option pop" ::"r"(p) : "memory");
+}
+
+void zero_init(uint32_t block)
+{
+	static uint8_t probe[MAX_BLOCK] aligned(MAX_BLOCK);
+	bool usable = block >= 4 && block <= MAX_BLOCK && (block & (block - 1)) == 0;
+
+	zero_block = 0;
+	if (!usable)
+		return;
+	memset(probe, 0xff, sizeof(probe));
+	guard_begin();
+	cbo_zero(probe);
+	/* The tree's block size is believed only if that is what one instruction clears. */
+	if (guard_end() == 0 && probe[block - 1] == 0 && (block == MAX_BLOCK || probe[block] == 0xff))
+		zero_block = block;
+}
 
 static void zero_blocks(uint8_t *p, uint64_t bytes)
 {
 	const uint64_t step = zero_block;
 
 	for (uint8_t *end = p + bytes; p < end; p += 4 * step) {
-		__asm__ volatile(".option push\n.option arch, +zicboz\n"
-				 "cbo.zero (%0)\ncbo.zero (%1)\ncbo.zero (%2)\ncbo.zero (%3)\n.option pop" ::"r"(p),
-			"r"(p + step), "r"(p + 2 * step), "r"(p + 3 * step)
-			: "memory");
+		cbo_zero(p);
+		cbo_zero(p + step);
+		cbo_zero(p + 2 * step);
+		cbo_zero(p + 3 * step);
 	}
 }
 
-/* Four blocks at a time fit into a page for every power of two up to 1 KiB. */
 void zero_pages(void *p, uint64_t bytes)
 {
-	if (zero_block && zero_block <= 1024)
+	if (zero_block)
 		zero_blocks(p, bytes);
 	else
 		memset(p, 0, bytes);

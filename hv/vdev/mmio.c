@@ -15,19 +15,8 @@
 
 struct fault {
 	gpa_t gpa;
-	uint64_t gva, mtinst, cause;
+	uint64_t gva, mtinst;
 };
-
-static enum err fetch(const struct vcpu *v, uint32_t *insn, uint64_t *cause)
-{
-	uint16_t low, high = 0;
-	enum err err = guest_fetch_u16(v->pc, &low, cause);
-
-	if (err == OK && (low & 3) == 3)
-		err = guest_fetch_u16(v->pc + 2, &high, cause);
-	*insn = low | (uint32_t)high << 16;
-	return err;
-}
 
 /* E_UNSUPPORTED: not an access that a device register can answer. E_FAULT: another VCPU changed the guest's tables since; the instruction
  * is executed again. */
@@ -39,7 +28,7 @@ static enum err decode(struct vcpu *v, const struct fault *f, struct mmio_access
 
 	if (err != E_NOENT)
 		return err;
-	err = fetch(v, &insn, &cause);
+	err = guest_fetch(v->pc, &insn, &cause);
 	if (err == OK)
 		err = decode_access(insn, 64, a);
 	return err;
