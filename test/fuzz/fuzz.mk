@@ -15,6 +15,9 @@ fuzz_payload := hv/payload/payload.c hv/payload/image.c hv/payload/elf.c
 fuzz_payload_flags := -max_len=8192
 fuzz_hostfdt := $(addprefix hv/fdt/,host.c tree.c bus.c memory.c cpus.c isa_text.c controllers.c own.c irqs.c devices.c)
 fuzz_guestfdt := $(fuzz_hostfdt) hv/fdt/guest.c hv/fdt/copy.c hv/fdt/write.c hv/lib/printf.c
+fuzz_vplic := hv/vdev/vplic.c
+fuzz_vplic_flags := -max_len=2048
+fuzz_vuart := hv/vdev/vuart.c
 
 FUZZ_TARGETS := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 

@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The vUART's registers are the guest's to read and write as it likes, whatever the sink and the source of input do
+ * meanwhile. No sequence may break the invariant of vuart.h, overfill a FIFO, or send what the guest did not write.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "vdev/vuart.h"
+
+#define require(cond)            \
+	do {                     \
+		if (!(cond))     \
+			abort(); \
+	} while (0)
+
+static struct vuart uart;
+static bool irq;
+static unsigned room, offered;
+static size_t written, sent;
+
+static bool output(struct vuart *u, uint8_t byte)
+{
+	if (room == 0)
+		return false;
+	room--;
+	sent++;
+	return true;
+}
+
+static size_t input(struct vuart *u, uint8_t *bytes, size_t n)
+{
+	size_t got = offered < n ? offered : n;
+
+	require(n <= VUART_FIFO);
+	memset(bytes, 'i', got);
+	offered -= (unsigned)got;
+	return got;
+}
+
+static void set_irq(struct vuart *u, bool level)
+{
+	require(level != irq);
+	irq = level;
+}
+
+static const struct vuart_ops ops = {output, input, set_irq};
+
+static void check(void)
+{
+	require(uart.rx.count <= VUART_FIFO && uart.tx.count <= VUART_FIFO);
+	require(uart.rx.head < VUART_FIFO && uart.tx.head < VUART_FIFO);
+	require(sent + uart.tx.count <= written);
+	require(uart.ier <= 0x0f && uart.mcr <= 0x1f);
+}
+
+/* IIR agrees with the line, before reading it changes either. */
+static void read_iir(void)
+{
+	bool before = irq;
+
+	require(!(vuart_read(&uart, 2) & 1) == before);
+}
+
+static void step(uint8_t op, uint8_t value)
+{
+	unsigned reg = op % 8;
+
+	switch (op >> 6) {
+	case 0:
+		written += reg == 0 && !(uart.lcr & 0x80);
+		vuart_write(&uart, reg, value);
+		break;
+	case 1:
+		if (reg == 2)
+			read_iir();
+		else
+			vuart_read(&uart, reg);
+		break;
+	case 2:
+		room = value % 32;
+		break;
+	default:
+		offered = value % 64;
+		vuart_poll(&uart);
+	}
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	irq = false;
+	room = 1000;
+	offered = 0;
+	written = 0;
+	sent = 0;
+	vuart_init(&uart, &ops);
+	for (size_t at = 0; at + 2 <= size; at += 2) {
+		step(data[at], data[at + 1]);
+		check();
+	}
+	return 0;
+}
