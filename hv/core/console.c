@@ -7,8 +7,8 @@
  *   3. the guest's unfinished line again, when a message interrupted it;
  *   4. guest output.
  *
- * So tearing cannot depend on when the UART has room. `at_start` says that the terminal's cursor is at the
- * start of an empty line, as far as the last byte sent tells.
+ * So tearing cannot depend on when the UART has room. `at_start` says that the terminal's cursor is
+ * at the start of an empty line, as far as the last byte sent tells.
  */
 #include <stdarg.h>
 #include <string.h>
@@ -21,11 +21,11 @@
 #include "drivers/uart.h"
 #include "lib/printf.h"
 
-#define PREFIX	    "[diosix] "
+#define PREFIX      "[diosix] "
 #define PREFIX_LEN  (sizeof(PREFIX) - 1)
 #define MESSAGE_MAX 240
 #define DRAIN_MAX   1024     /* bytes sent in one go: about 60,000 instructions */
-#define INPUT_MAX   256	     /* bytes received in one go */
+#define INPUT_MAX   256      /* bytes received in one go */
 #define WAIT_TURNS  10000000 /* polls of a UART that takes nothing before it is given up */
 
 static uint8_t out_bytes[16384], message_bytes[4096], in_bytes[1024];
@@ -41,8 +41,8 @@ static struct {
 	bool at_start;
 	bool in_message;   /* a message is half sent */
 	bool tx_interrupt; /* as last asked of the UART */
-	bool refused;	   /* guest output did not fit: tell when there is room */
-	uint32_t lost;	   /* messages, since one could last be kept */
+	bool refused;      /* guest output did not fit: tell when there is room */
+	uint32_t lost;     /* messages, since one could last be kept */
 } console = {
 	.lock = SPINLOCK_INIT,
 	.out = RING_INIT(out_bytes),
@@ -63,8 +63,8 @@ static bool console_lock(void)
 
 static bool has_output(void)
 {
-	return *console.lead || ring_count(&console.messages) || console.redraw != console.line.end ||
-	       ring_count(&console.out);
+	return *console.lead || ring_count(&console.messages) ||
+	       console.redraw != console.line.end || ring_count(&console.out);
 }
 
 /* Messages are kept with a newline after each. */
@@ -236,8 +236,8 @@ void console_panic_begin(void)
 	flush();
 }
 
-/* Keeps one message; false when there is no room for all of it. Control characters could come from outside (a device
- * tree, a guest) and would break the promise of one line. */
+/* Keeps one message; false when there is no room for all of it. Control characters could come from
+ * outside (a device tree, a guest) and would break the promise of one line. */
 static bool message_push(const char *text, size_t len)
 {
 	if (ring_room(&console.messages) <= len)

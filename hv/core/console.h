@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The machine's console: the hypervisor's messages (core/log.h) and the Root VM's text on one UART, and its input.
+ * The machine's console: the hypervisor's messages (core/log.h) and the Root VM's text on one UART,
+ * and its input.
  *
- * Invariants: a message is one line and is never split; a guest's line is never torn: a message that comes
- * while the guest's line is unfinished is written on a line of its own, and the unfinished line is written again
- * after it (core/ttyline.h). Nobody waits for a slow line: what the UART does not take at once goes into rings that its
- * transmit interrupt drains. A guest that fills its ring is told how much was taken; messages displace nothing,
- * they have room of their own, go first, and when even that is full are counted instead.
+ * Invariants: a message is one line and is never split; a guest's line is never torn: a message
+ * that comes while the guest's line is unfinished is written on a line of its own, and the
+ * unfinished line is written again after it (core/ttyline.h). Nobody waits for a slow line: what
+ * the UART does not take at once goes into rings that its transmit interrupt drains. A guest that
+ * fills its ring is told how much was taken; messages displace nothing, they have room of their
+ * own, go first, and when even that is full are counted instead.
  *
  * The rings are static: the console is the machine's, not a VM's. All functions take console.lock.
  */
@@ -19,23 +21,26 @@
 /* Sends what was said before uart_init. */
 void console_init(void);
 
-/* Guest output: takes up to `n` bytes, returns how many were taken (may be 0 when the ring is full). */
+/* Guest output: takes up to `n` bytes, returns how many were taken (may be 0 when the ring is
+ * full). */
 size_t console_write(const uint8_t *bytes, size_t n);
 
 /* Input for the VM that owns the console: up to `n` bytes, returns how many there were. */
 size_t console_read(uint8_t *bytes, size_t n);
 
-/* The UART's interrupt: moves received bytes into the input ring (the oldest are kept when full), sends more output.
- * Returns true when the guest should hear of it (vuart_poll): there is new input, or room after a console_write that
- * took less than it was given. Also good to call now and then where the UART has no interrupt. */
+/* The UART's interrupt: moves received bytes into the input ring (the oldest are kept when full),
+ * sends more output. Returns true when the guest should hear of it (vuart_poll): there is new
+ * input, or room after a console_write that took less than it was given. Also good to call now and
+ * then where the UART has no interrupt. */
 bool console_interrupt(void);
 
-/* Writes out everything that is buffered, waiting for the UART as long as it makes progress: for the end of the machine. */
+/* Writes out everything that is buffered, waiting for the UART as long as it makes progress: for
+ * the end of the machine. */
 void console_flush(void);
 
 /*
- * The machine is about to end by a bug: from now on each klog waits for the UART, no lock is taken, and guests'
- * output is dropped. Waits a bounded time for console.lock to be released, then goes on without: this hart may
- * hold it itself. The caller lets only one hart get here.
+ * The machine is about to end by a bug: from now on each klog waits for the UART, no lock is taken,
+ * and guests' output is dropped. Waits a bounded time for console.lock to be released, then goes on
+ * without: this hart may hold it itself. The caller lets only one hart get here.
  */
 void console_panic_begin(void);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* A ring of bytes in storage of its owner's; the size is a power of two. Positions run on and wrap at 2^32, so that full and
- * empty differ, and any value of them keeps within the storage. Locking is the owner's. */
+/* A ring of bytes in storage of its owner's; the size is a power of two. Positions run on and wrap
+ * at 2^32, so that full and empty differ, and any value of them keeps within the storage. Locking
+ * is the owner's. */
 #pragma once
 
 #include "core/compiler.h"
@@ -10,7 +11,10 @@ struct ring {
 	uint32_t size, head, tail; /* [tail, head) is filled */
 };
 
-#define RING_INIT(array) {array, sizeof(array), 0, 0}
+#define RING_INIT(array)                                                                           \
+	{                                                                                          \
+		array, sizeof(array), 0, 0                                                         \
+	}
 
 static inline uint32_t ring_count(const struct ring *r)
 {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See ttyline.h. The states are those of a terminal's parser, reduced to telling where a sequence ends:
+ * See ttyline.h. The states are those of a terminal's parser, reduced to telling where a sequence
+ * ends:
  *
  *   TEXT -> ESC      ESC
  *   ESC -> CSI       [                     ESC -> STRING  ] P X ^ _
@@ -8,7 +9,8 @@
  *   STRING -> TEXT   BEL; -> ESC by ESC (of ST)
  *   any -> TEXT      the end of any other sequence, CAN, SUB; newline, which begins a new line
  *
- * A sequence is kept while it is incomplete, because aborting it for a message makes replaying it necessary.
+ * A sequence is kept while it is incomplete, because aborting it for a message makes replaying it
+ * necessary.
  */
 #include <string.h>
 

@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The unfinished line of a terminal stream: what must be written again after something else was put on
- * lines of its own in between. Keeps the last TTYLINE_MAX bytes since the last newline. Portable; locking is
- * the owner's.
+ * The unfinished line of a terminal stream: what must be written again after something else was put
+ * on lines of its own in between. Keeps the last TTYLINE_MAX bytes since the last newline.
+ * Portable; locking is the owner's.
  *
- * Writing a line twice must do no more than writing it once: of escape sequences it keeps those that act within the
- * line (ECMA-48: SGR, EL, ICH, CUF, CUB, CHA, DCH); positioning, erasing the screen, queries (which the terminal
- * would answer twice), titles and the bell it forgets.
+ * Writing a line twice must do no more than writing it once: of escape sequences it keeps those
+ * that act within the line (ECMA-48: SGR, EL, ICH, CUF, CUB, CHA, DCH); positioning, erasing the
+ * screen, queries (which the terminal would answer twice), titles and the bell it forgets.
  */
 #pragma once
 

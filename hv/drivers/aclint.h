@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* ACLINT MSWI and MTIMER (or the older SiFive CLINT, which is both in one). Inline: these are on the exit path.
- * Source: RISC-V ACLINT specification 1.0-rc4, chapters 2 and 3. */
+/* ACLINT MSWI and MTIMER (or the older SiFive CLINT, which is both in one). Inline: these are on
+ * the exit path. Source: RISC-V ACLINT specification 1.0-rc4, chapters 2 and 3. */
 #pragma once
 
 #include "arch.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The syscon that ends the machine: one store (devicetree bindings syscon-poweroff and syscon-reboot). */
+/* The syscon that ends the machine: one store (devicetree bindings syscon-poweroff and
+ * syscon-reboot). */
 #include "drivers/finisher.h"
 #include "drivers/mmio.h"
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Device registers: one access of exactly the given width, in program order with all other accesses to memory
- * and devices. In the unit tests a register is a word of the fake RAM. */
+/* Device registers: one access of exactly the given width, in program order with all other accesses
+ * to memory and devices. The unit tests have an mmio.h of their own. */
 #pragma once
 
 #include "arch.h"

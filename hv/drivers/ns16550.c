@@ -1,31 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The ns16550a as the machine's console (National Semiconductor PC16550D data sheet, section 8). LSR says only
- * that the transmit FIFO is empty, so an empty one is counted down from its depth instead of asking
- * before each byte: half the device accesses.
+ * The ns16550a as the machine's console (National Semiconductor PC16550D data sheet, section 8).
+ * LSR says only that the transmit FIFO is empty, so an empty one is counted down from its depth
+ * instead of asking before each byte: half the device accesses.
  */
 #include "drivers/mmio.h"
 #include "drivers/uart_ops.h"
 
 enum { RBR_THR, IER, IIR_FCR, LCR, MCR, LSR };
 
-#define IER_RX	    0x01
+#define IER_RX      0x01
 #define IER_THRE    0x02
 #define FCR_ENABLE  0x01
 #define FCR_RESET   0x06
 #define IIR_FIFOS   0xc0
-#define LCR_8N1	    0x03
+#define LCR_8N1     0x03
 #define MCR_CONNECT 0x0b /* DTR, RTS, and OUT2, which gates the interrupt on some boards */
-#define LSR_DR	    0x01
+#define LSR_DR      0x01
 #define LSR_THRE    0x20
 #define FIFO_DEPTH  16
 
 static struct {
 	hpa_t base;
 	uint32_t shift;
-	bool wide;	/* registers take 32-bit accesses only */
+	bool wide;      /* registers take 32-bit accesses only */
 	unsigned depth; /* of the transmit FIFO; 1 when there is none */
-	unsigned room;	/* bytes that still fit since LSR last said empty */
+	unsigned room;  /* bytes that still fit since LSR last said empty */
 } uart;
 
 static uint8_t reg_read(unsigned reg)
@@ -52,7 +52,8 @@ static void ns16550_init(const struct machine_uart *u)
 	uart.wide = u->io_width == 4;
 	uart.room = 0;
 	reg_write(IER, 0);
-	reg_write(LCR, LCR_8N1); /* also closes the divisor latch, should the ROM have left it open */
+	/* Also closes the divisor latch, should the ROM have left it open. */
+	reg_write(LCR, LCR_8N1);
 	reg_write(IIR_FCR, FCR_ENABLE | FCR_RESET);
 	uart.depth = (reg_read(IIR_FCR) & IIR_FIFOS) == IIR_FIFOS ? FIFO_DEPTH : 1;
 	reg_write(MCR, MCR_CONNECT);
@@ -82,4 +83,5 @@ static void ns16550_tx_interrupt(bool on)
 	reg_write(IER, on ? IER_RX | IER_THRE : IER_RX);
 }
 
-const struct uart_ops ns16550_ops = {ns16550_init, ns16550_tx_room, ns16550_put, ns16550_get, ns16550_tx_interrupt};
+const struct uart_ops ns16550_ops = {
+	ns16550_init, ns16550_tx_room, ns16550_put, ns16550_get, ns16550_tx_interrupt};

@@ -23,7 +23,8 @@ static hpa_t priority_reg(uint32_t irq)
 
 static hpa_t enable_reg(uint32_t irq, int context)
 {
-	return hpa_add(base, ENABLE_BASE + ENABLE_STRIDE * (uint64_t)context + irq / 32 * UINT64_C(4));
+	return hpa_add(
+		base, ENABLE_BASE + ENABLE_STRIDE * (uint64_t)context + irq / 32 * UINT64_C(4));
 }
 
 static hpa_t context_reg(int context, uint64_t reg)
@@ -64,20 +65,24 @@ void plic_init(const struct machine_plic *plic, const struct machine *m)
 
 void plic_enable(uint32_t irq, int context)
 {
+	hpa_t enable = enable_reg(irq, context);
+
 	if (!valid(irq, context))
 		return;
 	spin_lock(&lock);
 	mmio_write32(priority_reg(irq), 1);
-	mmio_write32(enable_reg(irq, context), mmio_read32(enable_reg(irq, context)) | irq_bit(irq));
+	mmio_write32(enable, mmio_read32(enable) | irq_bit(irq));
 	spin_unlock(&lock);
 }
 
 void plic_disable(uint32_t irq, int context)
 {
+	hpa_t enable = enable_reg(irq, context);
+
 	if (!valid(irq, context))
 		return;
 	spin_lock(&lock);
-	mmio_write32(enable_reg(irq, context), mmio_read32(enable_reg(irq, context)) & ~irq_bit(irq));
+	mmio_write32(enable, mmio_read32(enable) & ~irq_bit(irq));
 	spin_unlock(&lock);
 }
 
@@ -93,7 +98,8 @@ void plic_complete(uint32_t irq, int context)
 
 	if (!valid(irq, context))
 		return;
-	/* Under the lock, or another hart could disable the source between the look and the write. */
+	/* Under the lock, or another hart could disable the source between the look and the write.
+	 */
 	spin_lock(&lock);
 	enabled = mmio_read32(enable);
 	if (!(enabled & irq_bit(irq)))

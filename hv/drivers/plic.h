@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* The host's PLIC (RISC-V PLIC specification 1.0.0). The hypervisor uses the M-mode contexts alone; every
- * S-mode context stays disabled. Enable words are guarded by an internal lock, the last of the lock order;
- * the rest is per context and needs none. A source out of 1..ndev is ignored. */
+/* The host's PLIC (RISC-V PLIC specification 1.0.0). The hypervisor uses the M-mode contexts alone;
+ * every S-mode context stays disabled. Enable words are guarded by an internal lock, the last of
+ * the lock order; the rest is per context and needs none. A source out of 1..ndev is ignored. */
 #pragma once
 
 #include "fdt/machine.h"
@@ -9,14 +9,16 @@
 /* All sources: priority 0, disabled everywhere, thresholds 0. */
 void plic_init(const struct machine_plic *plic, const struct machine *m);
 
-/* Source `irq` (1..ndev) is enabled for M-mode context `context` with priority 1, or disabled there. */
+/* Source `irq` (1..ndev) is enabled for M-mode context `context` with priority 1, or disabled
+ * there. */
 void plic_enable(uint32_t irq, int context);
 void plic_disable(uint32_t irq, int context);
 
 /* The highest pending source for `context`, 0 when none. It stays closed until plic_complete. */
 uint32_t plic_claim(int context);
 
-/* Opens source `irq` again, through any context: a PLIC does not compare it with the one that claimed, but ignores
- * a context in which the source is disabled. So a source disabled since is enabled there just for the completion;
- * no completion is ever lost. Earlier accesses to the device are ordered before it. */
+/* Opens source `irq` again, through any context: a PLIC does not compare it with the one that
+ * claimed, but ignores a context in which the source is disabled. So a source disabled since is
+ * enabled there just for the completion; no completion is ever lost. Earlier accesses to the device
+ * are ordered before it. */
 void plic_complete(uint32_t irq, int context);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* SiFive's UART as the machine's console (SiFive FU540-C000 manual, chapter 13). Its divisor stays what the ROM set. */
+/* SiFive's UART as the machine's console (SiFive FU540-C000 manual, chapter 13). Its divisor stays
+ * what the ROM set. */
 #include "drivers/mmio.h"
 #include "drivers/uart_ops.h"
 
@@ -12,10 +13,10 @@
 #define TXDATA_FULL  (UINT32_C(1) << 31)
 #define RXDATA_EMPTY (UINT32_C(1) << 31)
 #define CTRL_ENABLE  UINT32_C(1)
-#define TXCTRL_MARK1 (UINT32_C(1) << 16) /* transmit interrupt when fewer than 1 byte is queued; the receive mark
-					    of 0 means: more than 0 bytes */
-#define IE_TX	     UINT32_C(1)
-#define IE_RX	     UINT32_C(2)
+/* Transmit interrupt when fewer than 1 byte is queued; the receive mark of 0 means: more than 0. */
+#define TXCTRL_MARK1 (UINT32_C(1) << 16)
+#define IE_TX        UINT32_C(1)
+#define IE_RX        UINT32_C(2)
 
 static hpa_t base;
 
@@ -49,5 +50,5 @@ static void sifive_uart_tx_interrupt(bool on)
 	mmio_write32(hpa_add(base, IE), on ? IE_RX | IE_TX : IE_RX);
 }
 
-const struct uart_ops sifive_uart_ops = {sifive_uart_init, sifive_uart_tx_room, sifive_uart_put, sifive_uart_get,
-					 sifive_uart_tx_interrupt};
+const struct uart_ops sifive_uart_ops = {sifive_uart_init, sifive_uart_tx_room, sifive_uart_put,
+	sifive_uart_get, sifive_uart_tx_interrupt};

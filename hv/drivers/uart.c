@@ -31,9 +31,11 @@ static void null_tx_interrupt(bool on)
 }
 
 /* Before uart_init: nothing is taken yet. */
-static const struct uart_ops closed_ops = {null_init, closed_tx_room, null_put, null_get, null_tx_interrupt};
+static const struct uart_ops closed_ops = {
+	null_init, closed_tx_room, null_put, null_get, null_tx_interrupt};
 /* A machine without a UART: everything is taken, so that nobody waits. */
-static const struct uart_ops null_ops = {null_init, null_tx_room, null_put, null_get, null_tx_interrupt};
+static const struct uart_ops null_ops = {
+	null_init, null_tx_room, null_put, null_get, null_tx_interrupt};
 
 static const struct uart_ops *uart = &closed_ops;
 

@@ -1,16 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* The machine's console UART: ns16550a (or SiFive's), polled output, interrupt-driven input. Which of
- * the two is chosen once, by uart_init. No locks: console.lock guards it. */
+/* The machine's console UART: ns16550a (or SiFive's), polled output, interrupt-driven input. Which
+ * of the two is chosen once, by uart_init. No locks: console.lock guards it. */
 #pragma once
 
 #include "fdt/machine.h"
 
-/* Sets the UART to 8n1 with FIFOs, keeps the divisor the ROM left, enables the receive interrupt. Without a UART (base 0)
- * all output is taken and dropped. */
+/* Sets the UART to 8n1 with FIFOs, keeps the divisor the ROM left, enables the receive interrupt.
+ * Without a UART (base 0) all output is taken and dropped. */
 void uart_init(const struct machine_uart *u);
 
-/* How many bytes can be written right now without waiting: 0 when the transmitter is full, and before
- * uart_init, so that early messages wait in the console's ring. */
+/* How many bytes can be written right now without waiting: 0 when the transmitter is full, and
+ * before uart_init, so that early messages wait in the console's ring. */
 unsigned uart_tx_room(void);
 void uart_put(uint8_t byte); /* only when uart_tx_room() > 0 */
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a UART driver offers to drivers/uart.c: the functions of uart.h, for a UART that is there. */
+/* What a UART driver offers to drivers/uart.c: the functions of uart.h, for a UART that is there.
+ */
 #pragma once
 
 #include "fdt/machine.h"

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The virtual PLIC: see vplic.h. A source is in one of four states: idle, pending, claimed, or claimed with
- * another request latched (a pulse). What is *ready* (pending and not claimed) competes for the VCPUs:
+ * The virtual PLIC: see vplic.h. A source is in one of four states: idle, pending, claimed, or
+ * claimed with another request latched (a pulse). What is *ready* (pending and not claimed)
+ * competes for the VCPUs:
  *
  *   idle    -> pending   raise_physical, set_level(true), pulse
  *   pending -> claimed   claim_read
  *   claimed -> idle      complete; -> pending when the wire is still high or a pulse was latched
  *
- * Claims and completions are on the path of every device interrupt of the guest: they work on words, never
- * bit by bit. Linux enables a source for one VCPU at a time, so a change touches one context as a rule.
+ * Claims and completions are on the path of every device interrupt of the guest: they work on
+ * words, never bit by bit. Linux enables a source for one VCPU at a time, so a change touches one
+ * context as a rule.
  */
 #include <string.h>
 
@@ -38,12 +40,12 @@ static inline uint32_t bit_of(uint32_t irq)
 	return UINT32_C(1) << (irq % 32);
 }
 
-/* Number of the lowest bit set in `w`, not 0. By de Bruijn sequence: without Zbb the compiler's own way is a
- * call into libgcc, which is not there. */
+/* Number of the lowest bit set in `w`, not 0. By de Bruijn sequence: without Zbb the compiler's own
+ * way is a call into libgcc, which is not there. */
 static inline uint32_t lowest_bit(uint32_t w)
 {
-	static const uint8_t position[32] = {0, 1, 28, 2, 29, 14, 24, 3, 30, 22, 20, 15, 25, 17, 4, 8,
-					     31, 27, 13, 23, 21, 19, 16, 7, 26, 12, 18, 6, 11, 5, 10, 9};
+	static const uint8_t position[32] = {0, 1, 28, 2, 29, 14, 24, 3, 30, 22, 20, 15, 25, 17, 4,
+		8, 31, 27, 13, 23, 21, 19, 16, 7, 26, 12, 18, 6, 11, 5, 10, 9};
 
 	return position[(uint32_t)((w & -w) * UINT32_C(0x077cb531)) >> 27];
 }
@@ -107,7 +109,8 @@ static void priority_write(struct vplic *p, uint32_t irq, uint32_t value)
 	source_update(p, irq);
 }
 
-/* Tells the owner which physical sources of word `w` `vcpu` began to want, and which nobody wants any more. */
+/* Tells the owner which physical sources of word `w` `vcpu` began to want, and which nobody wants
+ * any more. */
 static void enable_forward(struct vplic *p, unsigned vcpu, uint32_t w, uint32_t on, uint32_t off)
 {
 	for (unsigned v = 0; v < p->nvcpus && off; v++)
@@ -129,8 +132,8 @@ static void enable_write(struct vplic *p, unsigned vcpu, uint32_t w, uint32_t va
 	context_update(p, vcpu);
 }
 
-/* The ready source of the highest priority, of these the lowest number; 0 when there is none. Sources of
- * priority 0 never interrupt and are not offered. */
+/* The ready source of the highest priority, of these the lowest number; 0 when there is none.
+ * Sources of priority 0 never interrupt and are not offered. */
 static uint32_t context_best(const struct vplic *p, const struct vplic_context *c)
 {
 	for (uint32_t prio = VPLIC_MAX_PRIO; prio > 0; prio--) {
@@ -233,8 +236,10 @@ void vplic_pulse(struct vplic *p, uint32_t irq)
 	spin_unlock(&p->lock);
 }
 
-/* Splits an offset into the register blocks of contexts: false for M-mode contexts and those of no VCPU. */
-static bool context_decode(const struct vplic *p, uint64_t offset, uint64_t stride, unsigned *vcpu, uint64_t *reg)
+/* Splits an offset into the register blocks of contexts: false for M-mode contexts and those of no
+ * VCPU. */
+static bool context_decode(
+	const struct vplic *p, uint64_t offset, uint64_t stride, unsigned *vcpu, uint64_t *reg)
 {
 	uint64_t context = offset / stride;
 
@@ -282,7 +287,8 @@ static void register_write(struct vplic *p, uint64_t offset, uint32_t value)
 			context_update(p, vcpu);
 		}
 	} else if (offset >= ENABLE_BASE) {
-		if (context_decode(p, offset - ENABLE_BASE, ENABLE_STRIDE, &vcpu, &reg) && reg / 4 < VPLIC_WORDS)
+		if (context_decode(p, offset - ENABLE_BASE, ENABLE_STRIDE, &vcpu, &reg) &&
+			reg / 4 < VPLIC_WORDS)
 			enable_write(p, vcpu, (uint32_t)reg / 4, value);
 	} else if (offset < PRIORITY_END && source_exists(p, offset / 4)) {
 		priority_write(p, (uint32_t)offset / 4, value);

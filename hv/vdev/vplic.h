@@ -2,13 +2,13 @@
 /*
  * One VM's virtual PLIC, laid out as the RISC-V PLIC specification 1.0.0 chapter 3 says. Portable.
  *
- * Sources 1..ndev; source n is either *physical* (bound to the host PLIC's source of the same number; its
- * completion is passed on) or *virtual* (raised by the hypervisor, level or pulse). Context 2v+1 is the
- * S-mode of VCPU v; context 2v (M-mode) reads as zero and ignores writes.
+ * Sources 1..ndev; source n is either *physical* (bound to the host PLIC's source of the same
+ * number; its completion is passed on) or *virtual* (raised by the hypervisor, level or pulse).
+ * Context 2v+1 is the S-mode of VCPU v; context 2v (M-mode) reads as zero and ignores writes.
  *
  * Invariant: the external-interrupt line of VCPU v is high exactly when some source is pending, not
- * claimed, enabled in context 2v+1 and of a priority above its threshold; it is re-evaluated under the
- * lock at each change, for the contexts that the change can affect. Every loop is bounded by
+ * claimed, enabled in context 2v+1 and of a priority above its threshold; it is re-evaluated under
+ * the lock at each change, for the contexts that the change can affect. Every loop is bounded by
  * VPLIC_MAX_VCPUS * VPLIC_WORDS steps, whatever the guest does.
  */
 #pragma once
@@ -17,24 +17,25 @@
 #include "core/lock.h"
 
 #define VPLIC_MAX_SOURCES 128 /* source 0 does not exist */
-#define VPLIC_MAX_VCPUS	  64
-#define VPLIC_WORDS	  (VPLIC_MAX_SOURCES / 32)
-#define VPLIC_MAX_PRIO	  7
-#define VPLIC_SIZE	  UINT64_C(0x600000)
+#define VPLIC_MAX_VCPUS   64
+#define VPLIC_WORDS       (VPLIC_MAX_SOURCES / 32)
+#define VPLIC_MAX_PRIO    7
+#define VPLIC_SIZE        UINT64_C(0x600000)
 
 struct vplic;
 
-/* What the vPLIC asks of the rest of the hypervisor. Called with vplic->lock held, so that the calls of
- * two VCPUs arrive in the order of the changes they tell of. */
+/* What the vPLIC asks of the rest of the hypervisor. Called with vplic->lock held, so that the
+ * calls of two VCPUs arrive in the order of the changes they tell of. */
 struct vplic_ops {
 	/* The external-interrupt line of VCPU `vcpu` changes to `level`. */
 	void (*set_line)(struct vplic *p, unsigned vcpu, bool level);
-	/* The guest completed physical source `irq`: the host PLIC may forward it again. Once for each
-	 * vplic_raise_physical that the guest claimed, also when the host's source is disabled by then. */
+	/* The guest completed physical source `irq`: the host PLIC may forward it again. Once for
+	 * each vplic_raise_physical that the guest claimed, also when the host's source is disabled
+	 * by then. */
 	void (*complete)(struct vplic *p, uint32_t irq);
-	/* Physical source `irq`: with `enabled`, VCPU `vcpu` newly enabled it, be it the first to do so or one
-	 * of several: the host's interrupt best goes to that VCPU's PCPU. Without, `vcpu` was the last one that
-	 * had it enabled: nobody wants it now. */
+	/* Physical source `irq`: with `enabled`, VCPU `vcpu` newly enabled it, be it the first to
+	 * do so or one of several: the host's interrupt best goes to that VCPU's PCPU. Without,
+	 * `vcpu` was the last one that had it enabled: nobody wants it now. */
 	void (*set_enabled)(struct vplic *p, uint32_t irq, unsigned vcpu, bool enabled);
 };
 
@@ -51,11 +52,12 @@ struct vplic {
 	/* under lock: */
 	uint32_t physical[VPLIC_WORDS]; /* source is bound to the host's of the same number */
 	uint32_t pending[VPLIC_WORDS];
-	uint32_t claimed[VPLIC_WORDS];	/* claimed and not yet completed: the gateway is closed */
-	uint32_t level[VPLIC_WORDS];	/* virtual sources: present level of the wire */
+	uint32_t claimed[VPLIC_WORDS]; /* claimed and not yet completed: the gateway is closed */
+	uint32_t level[VPLIC_WORDS];   /* virtual sources: present level of the wire */
 	uint8_t priority[VPLIC_MAX_SOURCES];
-	/* Bit of each source of priority n or more, n from 1; always 0 in the last, so that a threshold of
-	 * VPLIC_MAX_PRIO needs no special case. Derived from `priority`: keeps claims free of loops over bits. */
+	/* Bit of each source of priority n or more, n from 1; always 0 in the last, so that a
+	 * threshold of VPLIC_MAX_PRIO needs no special case. Derived from `priority`: keeps claims
+	 * free of loops over bits. */
 	uint32_t at_least[VPLIC_MAX_PRIO + 2][VPLIC_WORDS];
 	struct vplic_context context[VPLIC_MAX_VCPUS]; /* by VCPU */
 };
@@ -65,25 +67,28 @@ void vplic_init(struct vplic *p, const struct vplic_ops *ops, uint32_t ndev, uin
 /* Binds source `irq` to the host PLIC's source. Before the VM runs. E_RANGE beyond ndev. */
 enum err must_check vplic_bind(struct vplic *p, uint32_t irq);
 
-/* The host PLIC forwarded (and the hypervisor claimed) physical source `irq`. It stays pending however the guest
- * masks it meanwhile, and the host's gateway stays closed until ops->complete. Takes the lock. */
+/* The host PLIC forwarded (and the hypervisor claimed) physical source `irq`. It stays pending
+ * however the guest masks it meanwhile, and the host's gateway stays closed until ops->complete.
+ * Takes the lock. */
 void vplic_raise_physical(struct vplic *p, uint32_t irq);
 
-/* Virtual sources: the wire's level changes. A request that became pending stays so when the wire falls
- * before the claim (PLIC specification, "Interrupt Gateways"). Takes the lock. */
+/* Virtual sources: the wire's level changes. A request that became pending stays so when the wire
+ * falls before the claim (PLIC specification, "Interrupt Gateways"). Takes the lock. */
 void vplic_set_level(struct vplic *p, uint32_t irq, bool level);
 
-/* Virtual sources: an edge, pending once however often it comes before the claim. Takes the lock. */
+/* Virtual sources: an edge, pending once however often it comes before the claim. Takes the lock.
+ */
 void vplic_pulse(struct vplic *p, uint32_t irq);
 
 /*
- * A completion counts when its source is enabled in that context, whichever context claimed it and whatever
- * its priority is by now; otherwise it is ignored, and the source stays claimed until it is enabled and completed
- * (as Linux's driver does). A claim disregards the threshold. ("Interrupt Claim Process", "Interrupt Completion".)
+ * A completion counts when its source is enabled in that context, whichever context claimed it and
+ * whatever its priority is by now; otherwise it is ignored, and the source stays claimed until it
+ * is enabled and completed (as Linux's driver does). A claim disregards the threshold. ("Interrupt
+ * Claim Process", "Interrupt Completion".)
  *
- * The guest accesses 32-bit register `offset` (bytes from the PLIC's base). Takes the lock. Accesses of other
- * sizes or misaligned never get here (the caller raises an access fault). Offsets that hold no register read as 0 and
- * ignore writes, as the specification's reserved ranges.
+ * The guest accesses 32-bit register `offset` (bytes from the PLIC's base). Takes the lock.
+ * Accesses of other sizes or misaligned never get here (the caller raises an access fault). Offsets
+ * that hold no register read as 0 and ignore writes, as the specification's reserved ranges.
  */
 uint32_t vplic_read(struct vplic *p, uint64_t offset);
 void vplic_write(struct vplic *p, uint64_t offset, uint32_t value);

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The emulated ns16550a: see vuart.h. Register and bit names are the data sheet's. Interrupt causes are
- * computed from the state at each change, by one function (cause), so that IIR and the line cannot differ.
+ * The emulated ns16550a: see vuart.h. Register and bit names are the data sheet's. Interrupt causes
+ * are computed from the state at each change, by one function (cause), so that IIR and the line
+ * cannot differ.
  */
 #include <string.h>
 
@@ -9,16 +10,17 @@
 
 enum { RBR_THR_DLL, IER_DLM, IIR_FCR, LCR, MCR, LSR, MSR, SCR };
 
-#define IER_RX	  0x01
+#define IER_RX    0x01
 #define IER_THRE  0x02
 #define IER_LINE  0x04
 #define IER_MODEM 0x08
-#define IER_MASK  0x0f /* the upper bits are 0: Linux takes a UART that keeps bit 6 for an XScale one */
+/* The upper bits are 0: Linux takes a UART that keeps bit 6 for an XScale one. */
+#define IER_MASK 0x0f
 
 #define IIR_MODEM   0x00
 #define IIR_NONE    0x01
 #define IIR_THRE    0x02
-#define IIR_RX	    0x04
+#define IIR_RX      0x04
 #define IIR_LINE    0x06
 #define IIR_TIMEOUT 0x0c
 #define IIR_FIFOS   0xc0
@@ -26,27 +28,28 @@ enum { RBR_THR_DLL, IER_DLM, IIR_FCR, LCR, MCR, LSR, MSR, SCR };
 #define FCR_ENABLE   0x01
 #define FCR_RESET_RX 0x02
 #define FCR_RESET_TX 0x04
-#define FCR_KEPT     0xc1 /* enable and trigger level; the resets clear themselves, DMA mode means nothing here */
+/* Enable and trigger level; the resets clear themselves, DMA mode means nothing here. */
+#define FCR_KEPT 0xc1
 
 #define LCR_DLAB 0x80
 
-#define MCR_DTR	 0x01
-#define MCR_RTS	 0x02
+#define MCR_DTR  0x01
+#define MCR_RTS  0x02
 #define MCR_OUT1 0x04
 #define MCR_OUT2 0x08
 #define MCR_LOOP 0x10
 #define MCR_MASK 0x1f
 
-#define LSR_DR	 0x01
-#define LSR_OE	 0x02
+#define LSR_DR   0x01
+#define LSR_OE   0x02
 #define LSR_THRE 0x20
 #define LSR_TEMT 0x40
 
 #define MSR_TERI 0x04
-#define MSR_CTS	 0x10
-#define MSR_DSR	 0x20
-#define MSR_RI	 0x40
-#define MSR_DCD	 0x80
+#define MSR_CTS  0x10
+#define MSR_DSR  0x20
+#define MSR_RI   0x40
+#define MSR_DCD  0x80
 
 static void fifo_clear(struct vuart_fifo *f)
 {
@@ -170,10 +173,12 @@ static uint8_t rbr_read(struct vuart *u)
 
 static void ier_write(struct vuart *u, uint8_t value)
 {
-	/* Enabling the cause while the transmitter is empty raises it again: drivers start sending by this. */
+	/* Enabling the cause while the transmitter is empty raises it again: drivers start sending
+	 * by this. */
 	if ((value & ~u->ier & IER_THRE) && !u->tx.count)
 		u->thre_pending = true;
 	u->ier = value & IER_MASK;
+	rx_refill(u); /* the owner may have held input back from a driver that does not receive */
 }
 
 static uint8_t iir_read(struct vuart *u)
@@ -226,7 +231,8 @@ static uint8_t lsr_read(struct vuart *u)
 	uint8_t lsr;
 
 	tx_retry(u);
-	lsr = (u->rx.count ? LSR_DR : 0) | (u->overrun ? LSR_OE : 0) | (u->tx.count ? 0 : LSR_THRE | LSR_TEMT);
+	lsr = (u->rx.count ? LSR_DR : 0) | (u->overrun ? LSR_OE : 0) |
+	      (u->tx.count ? 0 : LSR_THRE | LSR_TEMT);
 	u->overrun = false;
 	return lsr;
 }

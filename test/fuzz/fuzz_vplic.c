@@ -1,18 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The vPLIC's registers are the guest's to read and write as it likes, whatever the sources do meanwhile. No
- * sequence may break the invariant of vplic.h, complete a host source that was not claimed, or leave one that the guest
- * wants disabled at the host.
+ * The vPLIC's registers are the guest's to read and write as it likes, whatever the sources do
+ * meanwhile. No sequence may break the invariant of vplic.h, complete a host source that was not
+ * claimed, or leave one that the guest wants disabled at the host.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "vdev/vplic.h"
 
-#define require(cond)            \
-	do {                     \
-		if (!(cond))     \
-			abort(); \
+#define require(cond)                                                                              \
+	do {                                                                                       \
+		if (!(cond))                                                                       \
+			abort();                                                                   \
 	} while (0)
 
 /* Eight bytes of input are one step. */
@@ -60,8 +60,8 @@ static void check(void)
 
 		for (uint32_t i = 1; i <= plic.ndev; i++) {
 			any[i] |= bit(c->enable, i);
-			expected |= bit(plic.pending, i) && !bit(plic.claimed, i) && bit(c->enable, i) &&
-				    plic.priority[i] > c->threshold;
+			expected |= bit(plic.pending, i) && !bit(plic.claimed, i) &&
+				    bit(c->enable, i) && plic.priority[i] > c->threshold;
 		}
 		require(line[v] == expected);
 	}

@@ -1,17 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The vUART's registers are the guest's to read and write as it likes, whatever the sink and the source of input do
- * meanwhile. No sequence may break the invariant of vuart.h, overfill a FIFO, or send what the guest did not write.
+ * The vUART's registers are the guest's to read and write as it likes, whatever the sink and the
+ * source of input do meanwhile. No sequence may break the invariant of vuart.h, overfill a FIFO, or
+ * send what the guest did not write.
  */
 #include <stdlib.h>
 #include <string.h>
 
 #include "vdev/vuart.h"
 
-#define require(cond)            \
-	do {                     \
-		if (!(cond))     \
-			abort(); \
+#define require(cond)                                                                              \
+	do {                                                                                       \
+		if (!(cond))                                                                       \
+			abort();                                                                   \
 	} while (0)
 
 static struct vuart uart;

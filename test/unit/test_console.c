@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The machine's console on a UART that takes what the test lets it. If this fails, messages and the guest's lines
- * tear each other, output is lost or repeated, or a slow line holds up the machine.
+ * The machine's console on a UART that takes what the test lets it. If this fails, messages and the
+ * guest's lines tear each other, output is lost or repeated, or a slow line holds up the machine.
  */
 #include "unit.h"
 #include "core/console.h"
@@ -106,7 +106,8 @@ static void an_unfinished_line_is_written_again(void **state)
 	klog("one");
 	klog("two");
 	guest("ot\r\n");
-	assert_string_equal(wire, "done\r\nlogin: ro\r\n[diosix] one\r\nlogin: ro\r\n[diosix] two\r\nlogin: root\r\n");
+	assert_string_equal(wire, "done\r\nlogin: ro\r\n[diosix] one\r\nlogin: ro\r\n[diosix] "
+				  "two\r\nlogin: root\r\n");
 }
 
 static void messages_together_redraw_once(void **state)
@@ -158,7 +159,8 @@ static void every_place_to_interrupt(void **state)
 		console_write((const uint8_t *)text, at);
 		klog("hey");
 		guest(text + at);
-		snprintf(expected, sizeof(expected), "%.*s%s%s%s", (int)at, text, line == at ? "" : "\r\n", plain, text + line);
+		snprintf(expected, sizeof(expected), "%.*s%s%s%s", (int)at, text,
+			line == at ? "" : "\r\n", plain, text + line);
 		assert_string_equal(wire, expected);
 	}
 }
@@ -247,7 +249,8 @@ static void messages_that_do_not_fit_are_counted(void **state)
 	clear();
 	klog("on");
 	char expected[100];
-	snprintf(expected, sizeof(expected), "[diosix] messages lost: %u\r\n[diosix] on\r\n", 500 - kept);
+	snprintf(expected, sizeof(expected), "[diosix] messages lost: %u\r\n[diosix] on\r\n",
+		500 - kept);
 	assert_string_equal(wire, expected);
 	clear();
 	klog("again");
@@ -324,7 +327,7 @@ static void input_keeps_the_oldest(void **state)
 	typed = text;
 	for (int i = 0; i < 4; i++)
 		assert_true(console_interrupt()); /* 256 bytes each */
-	assert_false(console_interrupt()); /* read from the UART, but there is no room */
+	assert_false(console_interrupt());        /* read from the UART, but there is no room */
 	assert_string_equal(typed, "");
 	assert_int_equal(console_read(got, sizeof(got)), 1024);
 	assert_memory_equal(got, text, 1024);
@@ -359,13 +362,18 @@ static void lines_kept(void **state)
 		{"a\a\vb\bc\td", "ab\bc\td"},
 		{"\x1b[1;31mred\x1b[0m \x1b[K$ ", "\x1b[1;31mred\x1b[0m \x1b[K$ "},
 		{"ab\x1b[3D\x1b[2C\x1b[4P\x1b[2@\x1b[5G", "ab\x1b[3D\x1b[2C\x1b[4P\x1b[2@\x1b[5G"},
-		{"\x1b[H\x1b[2J$ ", "$ "},	      /* would wipe the message */
+		{"\x1b[H\x1b[2J$ ", "$ "},                  /* would wipe the message */
 		{"$ \x1b[6nx\x1b[cy\x1b[?2004hz", "$ xyz"}, /* would be answered twice */
-		{"a\x1b" "cb\x1b" "7c\x1b(Bd\x1b#8e", "abcde"},
+		{"a\x1b"
+		 "cb\x1b"
+		 "7c\x1b(Bd\x1b#8e",
+			"abcde"},
 		{"a\x1b]0;title\ab\x1b]2;t\x1b\\c\x1bP1$r\x1b\\d", "abcd"},
 		{"a\x1b[31", "a\x1b[31"}, /* incomplete: aborted, so it comes again */
 		{"a\x1b]0;ti", "a\x1b]0;ti"},
-		{"a\x1b[31\x18" "b", "ab"},
+		{"a\x1b[31\x18"
+		 "b",
+			"ab"},
 		{"a\x1b[31\x1b[1mb", "a\x1b[1mb"},
 		{"a\x1b[3\nb", "b"},
 		{"a\x1b]0;x\nb", "b"},
@@ -385,7 +393,8 @@ static void long_lines_keep_their_end(void **state)
 		text[i] = (char)('a' + i % 26);
 	for (size_t from = 0; from < 600 - TTYLINE_MAX; from++)
 		assert_string_equal(kept_of(text + from), text + 600 - TTYLINE_MAX);
-	snprintf(with_title, sizeof(with_title), "lost\x1b]0;%s\aX", text); /* a title longer than all that is kept */
+	snprintf(with_title, sizeof(with_title), "lost\x1b]0;%s\aX",
+		text); /* a title longer than all that is kept */
 	assert_string_equal(kept_of(with_title), "X");
 }
 
@@ -411,7 +420,8 @@ static uint32_t rnd(uint32_t below)
 
 #define LINES 6000
 
-/* Guest lines are "g<number>:" and filling, messages "m<number>", so that each line on the wire names what it must be. */
+/* Guest lines are "g<number>:" and filling, messages "m<number>", so that each line on the wire
+ * names what it must be. */
 static size_t guest_line(char *out, unsigned number)
 {
 	size_t n = (size_t)sprintf(out, "g%u:", number);
@@ -432,7 +442,8 @@ static bool begins(const char *at, size_t len, unsigned number)
 	return len <= guest_line(text, number) && !memcmp(at, text, len);
 }
 
-/* Each line is a message, a guest's line, or the beginning of one that a message interrupted. One interrupted when only its
+/* Each line is a message, a guest's line, or the beginning of one that a message interrupted. One
+ * interrupted when only its
  * "\r\n" was missing looks whole, and comes again after the message. */
 static void check_wire(unsigned guests, unsigned messages)
 {
@@ -450,7 +461,8 @@ static void check_wire(unsigned guests, unsigned messages)
 			g++;
 		} else {
 			bool interrupted = end[2] == '[' && begins(at, len - 2, g);
-			bool again = after_message && g > 0 && begins(at, len - (end[2] == '[' ? 2 : 0), g - 1);
+			bool again = after_message && g > 0 &&
+				     begins(at, len - (end[2] == '[' ? 2 : 0), g - 1);
 
 			assert_true(interrupted || again);
 		}
@@ -507,7 +519,8 @@ static void panic_waits_for_the_uart(void **state)
 	klog("dying");
 	assert_string_equal(wire, "\r\n[diosix] dying\r\nlogin: ");
 	clear();
-	assert_int_equal(guest("let me out"), 10); /* taken and dropped: no guest waits for a dying machine */
+	assert_int_equal(guest("let me out"),
+		10); /* taken and dropped: no guest waits for a dying machine */
 	typed = "x";
 	assert_false(console_interrupt());
 	console_flush();

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The driver of the host's PLIC, on a model of one that counts what a real one would do. If this fails, a device's
- * interrupt is lost for good (its source stays closed), or arrives where nobody takes it.
+ * The driver of the host's PLIC, on a model of one that counts what a real one would do. If this
+ * fails, a device's interrupt is lost for good (its source stays closed), or arrives where nobody
+ * takes it.
  */
 #include "unit.h"
 #include "drivers/mmio.h"
 #include "drivers/plic.h"
 
-#define BASE	 UINT64_C(0x0c000000)
-#define NDEV	 95
+#define BASE     UINT64_C(0x0c000000)
+#define NDEV     95
 #define CONTEXTS 6
 
 static uint32_t priority[1024], enable[CONTEXTS][32], threshold[CONTEXTS];
@@ -18,7 +19,8 @@ static unsigned ignored; /* completions that the PLIC ignored */
 static uint32_t claim(unsigned context)
 {
 	for (uint32_t irq = 1; irq <= NDEV; irq++) {
-		if (raised[irq] && !in_service[irq] && priority[irq] && (enable[context][irq / 32] >> irq % 32 & 1)) {
+		if (raised[irq] && !in_service[irq] && priority[irq] &&
+			(enable[context][irq / 32] >> irq % 32 & 1)) {
 			in_service[irq] = true;
 			raised[irq] = false;
 			return irq;
@@ -68,7 +70,8 @@ void fake_mmio_write(hpa_t reg, unsigned width, uint32_t value)
 	}
 }
 
-/* Three harts, the first without S-mode, as on a U54 complex: contexts 0, 1/2, 3/4; the ROM left a mess. */
+/* Three harts, the first without S-mode, as on a U54 complex: contexts 0, 1/2, 3/4; the ROM left a
+ * mess. */
 static int start(void **state)
 {
 	static struct machine m;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The drivers of the machine's console UART, on models with FIFOs, and the finisher. If this fails, the console is
- * silent, loses characters, or the hypervisor touches registers that are not there.
+ * The drivers of the machine's console UART, on models with FIFOs, and the finisher. If this fails,
+ * the console is silent, loses characters, or the hypervisor touches registers that are not there.
  */
 #include "unit.h"
 #include "drivers/finisher.h"
@@ -93,7 +93,8 @@ uint32_t fake_mmio_read(hpa_t reg, unsigned width)
 	accesses++;
 	assert_int_equal(width, reg_width);
 	assert_int_equal((reg.v - BASE) % (1u << u.reg_shift), 0);
-	return u.sifive ? sifive_read(reg.v - BASE) : ns16550_read((unsigned)((reg.v - BASE) >> u.reg_shift));
+	return u.sifive ? sifive_read(reg.v - BASE)
+			: ns16550_read((unsigned)((reg.v - BASE) >> u.reg_shift));
 }
 
 void fake_mmio_write(hpa_t reg, unsigned width, uint32_t value)
@@ -113,7 +114,8 @@ void fake_mmio_write(hpa_t reg, unsigned width, uint32_t value)
 
 static void start(bool sifive, unsigned shift, unsigned width, unsigned depth)
 {
-	u = (struct machine_uart){.base = hpa(BASE), .reg_shift = shift, .io_width = width, .sifive = sifive};
+	u = (struct machine_uart){
+		.base = hpa(BASE), .reg_shift = shift, .io_width = width, .sifive = sifive};
 	reg_width = sifive ? 4 : width;
 	fifo_depth = depth;
 	fill = 0;
@@ -217,7 +219,8 @@ static void without_a_uart_all_is_dropped(void **state)
 
 static void finisher(void **state)
 {
-	struct machine m = {.finisher = hpa(0x100000), .poweroff_value = 0x5555, .reboot_value = 0x7777};
+	struct machine m = {
+		.finisher = hpa(0x100000), .poweroff_value = 0x5555, .reboot_value = 0x7777};
 
 	finisher_at = 0x100000;
 	finisher_poweroff(&m);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The virtual PLIC. If this fails, guests lose device interrupts or hang in them: a line stays low with work
- * pending, stays high without, or a host source is never completed and its device goes silent.
+ * The virtual PLIC. If this fails, guests lose device interrupts or hang in them: a line stays low
+ * with work pending, stays high without, or a host source is never completed and its device goes
+ * silent.
  *
- * Beside directed cases, a random walk over all operations compares it after each step with a model that keeps one bool
- * per bit and recomputes everything by definition.
+ * Beside directed cases, a random walk over all operations compares it after each step with a model
+ * that keeps one bool per bit and recomputes everything by definition.
  */
 #include "unit.h"
 #include "vdev/vplic.h"
@@ -67,7 +68,8 @@ static void bind(uint32_t irq)
 static void allow(unsigned vcpu, uint32_t irq, uint32_t prio)
 {
 	vplic_write(&plic, PRIO(irq), prio);
-	vplic_write(&plic, ENABLE(vcpu, irq / 32), vplic_read(&plic, ENABLE(vcpu, irq / 32)) | 1u << irq % 32);
+	vplic_write(&plic, ENABLE(vcpu, irq / 32),
+		vplic_read(&plic, ENABLE(vcpu, irq / 32)) | 1u << irq % 32);
 }
 
 static void registers_hold_what_they_should(void **state)
@@ -79,7 +81,10 @@ static void registers_hold_what_they_should(void **state)
 	}
 	for (unsigned v = 0; v < 5; v++) {
 		for (unsigned w = 0; w < 32; w++) {
-			uint32_t legal = w == 0 ? 0xfffffffe : w == 1 ? 0xffffffff : w == 2 ? 0x7f : 0;
+			uint32_t legal = w == 0   ? 0xfffffffe
+					 : w == 1 ? 0xffffffff
+					 : w == 2 ? 0x7f
+						  : 0;
 
 			vplic_write(&plic, ENABLE(v, w), 0xffffffff);
 			assert_int_equal(vplic_read(&plic, ENABLE(v, w)), v < 3 ? legal : 0);
@@ -322,7 +327,7 @@ static void sources_that_are_not_there(void **state)
 	vplic_pulse(&plic, 11);
 	vplic_set_level(&plic, 0xffffffff, true);
 	vplic_raise_physical(&plic, 5); /* virtual */
-	vplic_pulse(&plic, 10);		/* physical */
+	vplic_pulse(&plic, 10);         /* physical */
 	vplic_set_level(&plic, 10, true);
 	vplic_write(&plic, CLAIM(0), 0xffffffff);
 	vplic_write(&plic, CLAIM(0), 0);
@@ -355,7 +360,8 @@ static uint32_t model_best(unsigned vcpu, uint32_t threshold)
 	uint32_t best = 0, prio = threshold;
 
 	for (uint32_t i = 1; i <= model.ndev; i++) {
-		if (model.pending[i] && !model.claimed[i] && model.enable[vcpu][i] && model.priority[i] > prio) {
+		if (model.pending[i] && !model.claimed[i] && model.enable[vcpu][i] &&
+			model.priority[i] > prio) {
 			best = i;
 			prio = model.priority[i];
 		}
@@ -380,7 +386,8 @@ static void compare(void)
 	}
 	for (uint32_t i = 1; i <= model.ndev; i++) {
 		if (completions[i] != model.completions[i])
-			fail_msg("source %u completed %u times, not %u", i, completions[i], model.completions[i]);
+			fail_msg("source %u completed %u times, not %u", i, completions[i],
+				model.completions[i]);
 		if (model.physical[i] && wanted[i] != model_wanted(i))
 			fail_msg("source %u is wanted: %d", i, wanted[i]);
 		if (!model.physical[i] && wanted[i])
