@@ -94,7 +94,8 @@ static void init_hart(struct pcpu *p)
 	if (features_probe(p) != OK)
 		halt("hart %lu has no H extension with Sv39x4; this version needs one", p->hartid);
 	features_apply(p);
-	pmp_protect(p);
+	if (pmp_protect(p) != OK)
+		klog("hart %lu has no PMP: the hypervisor is not protected from its own mistakes", p->hartid);
 	/* What the compare register holds after reset is not defined. */
 	aclint_set_timer(p->hart->mtimecmp, p->timer_set);
 	p->online = true;

@@ -56,7 +56,7 @@ enum err irqs_read(const struct tree_path *path, int node, const struct machine 
 	enum err rc = OK;
 
 	if (!m->plic.base.v || !m->plic.phandle)
-		return plain || extended || map ? E_FORMAT : OK;
+		return E_FORMAT;
 	if (extended)
 		rc = add_irqs(extended, nextended, 2, true, m, irqs, max, count);
 	else if (plain)

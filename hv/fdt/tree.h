@@ -90,7 +90,7 @@ void own_claim(struct machine *m, const struct tree_path *path, int node);
 
 /*
  * The PLIC sources of the node's interrupts, without repetition. `*count` is added to.
- * E_FORMAT: one goes elsewhere than to the PLIC; E_NOMEM: more than `max`.
+ * E_FORMAT: one goes elsewhere than to the PLIC, or there is none; E_NOMEM: more than `max`.
  */
 enum err must_check irqs_read(const struct tree_path *path, int node, const struct machine *m,
 	uint32_t *irqs, unsigned max, unsigned *count);

@@ -174,7 +174,7 @@ enum err payload_load(const struct dx_payload *p, gpa_t ram_base, uint64_t ram_s
 
 	if (err)
 		return err;
-	if (layout.end > ram_size || layout.entry >= layout.end)
+	if (layout.end > ram_size)
 		return E_RANGE;
 	err = place_high(p, layout.end, ram_size, &fdt, &initrd);
 	if (err)

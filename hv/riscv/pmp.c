@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* PMP set-up with H; see pmp.h. Entry 0 wins over later ones, so the guard page comes first. */
 #include "riscv/pmp.h"
-#include "riscv/csr.h"
+#include "riscv/guard.h"
 
 #define PMP_R	  0x01
 #define PMP_W	  0x02
@@ -22,10 +22,13 @@ static uint64_t tor(const char *p)
 	return (uint64_t)(uintptr_t)p >> 2;
 }
 
-void pmp_protect(const struct pcpu *p)
+enum err pmp_protect(const struct pcpu *p)
 {
-	uint64_t cfg = 0;
+	uint64_t cfg;
 
+	if (!csr_probe_read(CSR_PMPCFG0, &cfg))
+		return E_UNSUPPORTED;
+	cfg = 0;
 	csr_write(CSR_PMPADDR0 + 0, napot(p->guard_page, PAGE_SIZE));
 	csr_write(CSR_PMPADDR0 + 1, tor(text_start));
 	csr_write(CSR_PMPADDR0 + 2, tor(text_end));
@@ -39,4 +42,5 @@ void pmp_protect(const struct pcpu *p)
 	cfg |= (uint64_t)(PMP_NAPOT | PMP_R | PMP_W | PMP_X) << 40;
 	csr_write(CSR_PMPCFG0, cfg);
 	__asm__ volatile("sfence.vma" ::: "memory");
+	return OK;
 }
