@@ -34,9 +34,9 @@ static inline void set_string(const char *path, const char *name, const char *s)
 
 static inline void set_cells(const char *path, const char *name, const uint32_t *cells, size_t n)
 {
-	fdt32_t raw[512];
+	fdt32_t raw[2048];
 
-	assert_true(n <= 512);
+	assert_true(n <= 2048);
 	for (size_t i = 0; i < n; i++)
 		raw[i] = cpu_to_fdt32(cells[i]);
 	set(path, name, raw, n * sizeof(*raw));

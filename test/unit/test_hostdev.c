@@ -241,6 +241,9 @@ static void test_mtimer_of_one_region(void **state)
 	assert_int_equal(parse(), OK);
 	assert_int_equal(m.mtime.v, 0);
 	assert_int_equal(m.harts[1].mtimecmp.v, 0x2004008);
+	drop("/soc/mtimer@2004000", "reg");
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.harts[1].mtimecmp.v, 0);
 }
 
 /* --- console --- */
@@ -279,6 +282,7 @@ static void test_uart_named(void **state)
 static void test_uart_not_named(void **state)
 {
 	static const char *const paths[] = {"serial1", "", "/soc/nothing", "/soc/serial@10000000/"};
+	char name[300];
 
 	add_device("/soc/serial@10002000", "ns16550a", 0x10002000, 0x100);
 	add("/", "aliases");
@@ -288,6 +292,14 @@ static void test_uart_not_named(void **state)
 		assert_int_equal(parse(), OK);
 		assert_int_equal(m.uart.base.v, 0x10002000); /* the first there is */
 	}
+	memset(name, 'x', sizeof(name));
+	set("/chosen", "stdout-path", name, sizeof(name)); /* too long to look up */
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.uart.base.v, 0x10002000);
+	set_string("/aliases", "serial1", "soc/serial@10000000"); /* an alias is an absolute path */
+	set_string("/chosen", "stdout-path", "serial1");
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.uart.base.v, 0x10002000);
 	set_string("/chosen", "stdout-path", paths[3]);
 	assert_int_equal(parse(), OK);
 	assert_int_equal(m.uart.base.v, 0x10000000);
@@ -441,6 +453,8 @@ static void test_device_interrupts(void **state)
 		CELLS(VIRTIO, "interrupts", bad[i]);
 		expect_devices(2);
 	}
+	CELLS(VIRTIO, "interrupts", 1, 96); /* all of them, or it is not for a VM */
+	expect_devices(2);
 	CELLS(VIRTIO, "interrupts", 95);
 	expect_devices(3);
 	CELLS(VIRTIO, "interrupt-parent", 2); /* a hart's own controller */
@@ -563,6 +577,14 @@ static void test_pci_interrupt_map(void **state)
 	expect_pci(false);
 	drop(PCI, "interrupt-map");
 	expect_pci(false);
+	CELLS(PCI, "interrupts-extended", PLIC_PHANDLE,
+		40); /* its own, without any for its children */
+	expect_pci(true);
+	CELLS(PCI, "interrupt-map", 0, 0, 0, 1, PLIC_PHANDLE, 32);
+	CELLS(PCI, "#interrupt-cells", 2);
+	expect_pci(false);
+	CELLS(PCI, "#interrupt-cells", 1);
+	drop(PCI, "interrupts-extended");
 	CELLS(PCI, "interrupt-map", 0, 0, 0, 1, PLIC_PHANDLE, 32);
 	expect_pci(true);
 	CELLS(PCI, "#interrupt-cells", 2);
@@ -571,16 +593,19 @@ static void test_pci_interrupt_map(void **state)
 
 static void test_pci_long_interrupt_map(void **state)
 {
-	static uint32_t map[IRQ_MAP_CELLS * 80];
+	static uint32_t map[IRQ_MAP_CELLS * (IRQ_MAP_MAX + 1)];
 
 	for (size_t i = 0; i < ARRAY_SIZE(map); i += IRQ_MAP_CELLS) {
 		map[i + 4] = PLIC_PHANDLE;
 		map[i + 5] = 32 + (uint32_t)i / IRQ_MAP_CELLS % 8;
 	}
 	set_cells(PCI, "interrupt-map", map, ARRAY_SIZE(map));
+	expect_pci(false);
+	set_cells(PCI, "interrupt-map", map, ARRAY_SIZE(map) - IRQ_MAP_CELLS);
 	expect_pci(true);
+	assert_false(m.truncated);
 	map[5] = 40; /* a ninth source */
-	set_cells(PCI, "interrupt-map", map, ARRAY_SIZE(map));
+	set_cells(PCI, "interrupt-map", map, ARRAY_SIZE(map) - IRQ_MAP_CELLS);
 	expect_pci(false);
 	assert_true(m.truncated);
 }
@@ -695,10 +720,16 @@ static void test_bus_nesting(void **state)
 	expect_devices(4);
 	CELLS("/a/b", "#address-cells", 3);
 	expect_devices(3);
+	CELLS("/a/b", "#address-cells", 0);
+	expect_devices(3);
 }
 
 static void test_bus_dma(void **state)
 {
+	set(RTC, "dma-noncoherent", "", 0);
+	expect_devices(3);
+	assert_true(device_at(0x101000)->dma_noncoherent);
+	assert_false(device_at(0x10001000)->dma_noncoherent);
 	set("/soc", "dma-noncoherent", "", 0);
 	expect_devices(3);
 	assert_true(device_at(0x10001000)->dma_noncoherent);

@@ -169,6 +169,9 @@ static void test_ram_bad_format(void **state)
 	CELLS("/", "#address-cells", 2);
 	CELLS("/", "#size-cells", 0);
 	assert_int_equal(parse(), E_FORMAT);
+	CELLS("/", "#size-cells", 3);
+	CELLS(MEMORY, "reg", 0, 0x80000000, 0, 0, 0x8000000);
+	assert_int_equal(parse(), E_FORMAT);
 }
 
 static void test_ram_that_is_off(void **state)
@@ -213,6 +216,7 @@ static void test_reserved(void **state)
 	assert_int_equal(fdt_add_mem_rsv(tree, 0x81000000, 0), 0);
 	reserve_node("/reserved-memory/b@80002000", 0x80002000, 0x10); /* touches the first */
 	reserve_node("/reserved-memory/c@80010000", 0x80010000, 0x1000);
+	reserve_node("/reserved-memory/z@80018000", 0x80018000, 0);
 	reserve_node("/reserved-memory/d@80020000", 0x80020000, 0x1000);
 	set_string("/reserved-memory/d@80020000", "status", "disabled");
 	reserve_node("/reserved-memory/e@80030000", 0x80030000, 0x1000);
@@ -280,7 +284,8 @@ static void test_isa_sources(void **state)
 {
 	set_string("/cpus/cpu@0", "riscv,isa", "rv64imac_zba"); /* the newer properties win */
 	drop("/cpus/cpu@1", "riscv,isa-extensions");
-	set_string("/cpus/cpu@1", "riscv,isa", "rv64gc_zicboz");
+	set_string("/cpus/cpu@1", "riscv,isa", "rv64gc_zicboz_zicbop");
+	CELLS("/cpus/cpu@1", "riscv,cbop-block-size", 32);
 	CELLS("/cpus/cpu@1", "riscv,cboz-block-size", 128);
 	set_string("/cpus/cpu@1", "mmu-type", "riscv,sv39");
 	assert_int_equal(parse(), OK);
@@ -290,6 +295,7 @@ static void test_isa_sources(void **state)
 	assert_true(isa_has(&m.harts[1].isa, ISA_D));
 	assert_false(isa_has(&m.harts[1].isa, ISA_H));
 	assert_int_equal(m.harts[1].isa.cboz_block, 128);
+	assert_int_equal(m.harts[1].isa.cbop_block, 32);
 	assert_int_equal(m.harts[1].isa.cbom_block, 0); /* a size without the extension */
 	assert_int_equal(m.harts[1].isa.mmu_levels, 3);
 }
@@ -337,6 +343,8 @@ static void test_wide_hartids(void **state)
 	assert_int_equal(m.harts[0].hartid, 0x100000000);
 	CELLS("/cpus", "#address-cells", 3);
 	assert_int_equal(parse(), E_FORMAT);
+	CELLS("/cpus", "#address-cells", 0);
+	assert_int_equal(parse(), E_FORMAT);
 }
 
 static void test_no_harts(void **state)
@@ -350,6 +358,9 @@ static void test_no_harts(void **state)
 
 static void test_timebase(void **state)
 {
+	CELLS("/cpus", "timebase-frequency", 1, 0, 5000);
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.timebase_hz, 0);
 	CELLS("/cpus", "timebase-frequency", 0, 5000);
 	assert_int_equal(parse(), OK);
 	assert_int_equal(m.timebase_hz, 5000);
@@ -380,6 +391,10 @@ static void test_header(void **state)
 	assert_int_equal(reparse(sizeof(struct fdt_header) - 1), E_FORMAT);
 	assert_int_equal(reparse(0), E_FORMAT);
 
+	shifted = malloc(8); /* not even a header to look at */
+	memcpy(shifted, packed, 8);
+	assert_int_equal(fdt_read_machine(shifted, 8, &m), E_FORMAT);
+	free(shifted);
 	shifted = malloc(n + 8);
 	memcpy(shifted + 4, packed, n);
 	assert_int_equal(fdt_read_machine(shifted + 4, n, &m), E_FORMAT);
@@ -395,6 +410,8 @@ static void test_header(void **state)
 	assert_int_equal(reparse(n), E_FORMAT);
 	fdt_set_off_dt_struct(packed, fdt_off_dt_struct(packed) - 2);
 	fdt_set_off_mem_rsvmap(packed, fdt_off_mem_rsvmap(packed) + 4);
+	assert_int_equal(reparse(n), E_FORMAT);
+	fdt_set_off_mem_rsvmap(packed, (uint32_t)n & ~7u); /* a list that does not end */
 	assert_int_equal(reparse(n), E_FORMAT);
 }
 
