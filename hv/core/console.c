@@ -24,7 +24,7 @@
 #define PREFIX      "[diosix] "
 #define PREFIX_LEN  (sizeof(PREFIX) - 1)
 #define MESSAGE_MAX 240
-#define DRAIN_MAX   1024     /* bytes sent in one go: about 60,000 instructions */
+#define DRAIN_MAX   512      /* bytes sent in one go: about 40,000 instructions */
 #define INPUT_MAX   256      /* bytes received in one go */
 #define WAIT_TURNS  10000000 /* polls of a UART that takes nothing before it is given up */
 
@@ -89,8 +89,8 @@ static uint8_t message_byte(void)
 	return '\r';
 }
 
-/* Only when has_output(). */
-static uint8_t next_byte(void)
+/* -1 when there is nothing to send. */
+static int next_byte(void)
 {
 	uint8_t byte;
 
@@ -100,6 +100,8 @@ static uint8_t next_byte(void)
 		return message_byte();
 	if (console.redraw != console.line.end)
 		return ttyline_at(&console.line, console.redraw++);
+	if (!ring_count(&console.out))
+		return -1;
 	byte = ring_pop(&console.out);
 	ttyline_put(&console.line, byte);
 	console.redraw = console.line.end;
@@ -113,14 +115,13 @@ static unsigned drain(void)
 
 	while (sent < DRAIN_MAX && has_output()) {
 		unsigned room = uart_tx_room();
+		int byte;
 
 		if (room == 0)
 			break;
-		for (; room > 0 && has_output(); room--, sent++) {
-			uint8_t byte = next_byte();
-
+		for (; room > 0 && (byte = next_byte()) >= 0; room--, sent++) {
 			console.at_start = byte == '\n' || (byte == '\r' && console.at_start);
-			uart_put(byte);
+			uart_put((uint8_t)byte);
 		}
 	}
 	return sent;

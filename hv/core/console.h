@@ -16,7 +16,7 @@
 
 #include "core/compiler.h"
 
-#define CONSOLE_WRITE_MAX 1024 /* bytes one call takes at most: bounds the time in M-mode */
+#define CONSOLE_WRITE_MAX 512 /* bytes one call takes at most: bounds the time in M-mode */
 
 /* Sends what was said before uart_init. */
 void console_init(void);

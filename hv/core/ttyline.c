@@ -21,13 +21,6 @@
 #define SUB 0x1a
 #define ESC 0x1b
 
-static void keep(struct ttyline *l, uint8_t byte)
-{
-	l->bytes[l->end++ % TTYLINE_MAX] = byte;
-	if (l->end - l->start > TTYLINE_MAX)
-		l->start = l->end - TTYLINE_MAX;
-}
-
 static void new_line(struct ttyline *l)
 {
 	l->start = l->end;
@@ -49,15 +42,15 @@ static void put_text(struct ttyline *l, uint8_t byte)
 	if (byte == ESC) {
 		l->sequence = l->end;
 		l->state = TTY_ESC;
-		keep(l, byte);
+		ttyline_keep(l, byte);
 	} else if (byte >= ' ' || byte == '\b' || byte == '\t') {
-		keep(l, byte);
+		ttyline_keep(l, byte);
 	}
 }
 
 static void put_escape(struct ttyline *l, uint8_t byte)
 {
-	keep(l, byte);
+	ttyline_keep(l, byte);
 	if (byte == '[')
 		l->state = TTY_CSI;
 	else if (byte == ']' || byte == 'P' || byte == 'X' || byte == '^' || byte == '_')
@@ -68,7 +61,7 @@ static void put_escape(struct ttyline *l, uint8_t byte)
 
 static void put_csi(struct ttyline *l, uint8_t byte)
 {
-	keep(l, byte);
+	ttyline_keep(l, byte);
 	if (byte < '@')
 		return;
 	if (strchr("mK@CDGP", byte))
@@ -79,21 +72,21 @@ static void put_csi(struct ttyline *l, uint8_t byte)
 
 static void put_string(struct ttyline *l, uint8_t byte)
 {
-	keep(l, byte);
+	ttyline_keep(l, byte);
 	if (byte == BEL)
 		forget_sequence(l);
 	else if (byte == ESC)
 		l->state = TTY_ESC;
 }
 
-void ttyline_put(struct ttyline *l, uint8_t byte)
+void ttyline_control(struct ttyline *l, uint8_t byte)
 {
 	if (byte == '\n') {
 		new_line(l);
 		return;
 	}
 	if (byte == '\r') {
-		keep(l, byte);
+		ttyline_keep(l, byte);
 		l->returned = true;
 		return;
 	}

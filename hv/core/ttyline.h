@@ -24,8 +24,24 @@ struct ttyline {
 	uint8_t bytes[TTYLINE_MAX];
 };
 
+/* Of ttyline_put: all but plain text. */
+void ttyline_control(struct ttyline *l, uint8_t byte);
+
+static inline void ttyline_keep(struct ttyline *l, uint8_t byte)
+{
+	l->bytes[l->end++ % TTYLINE_MAX] = byte;
+	if (l->end - l->start > TTYLINE_MAX)
+		l->start = l->end - TTYLINE_MAX;
+}
+
 /* The next byte of the stream. */
-void ttyline_put(struct ttyline *l, uint8_t byte);
+static inline void ttyline_put(struct ttyline *l, uint8_t byte)
+{
+	if (likely(byte >= ' ' && l->state == TTY_TEXT && !l->returned))
+		ttyline_keep(l, byte);
+	else
+		ttyline_control(l, byte);
+}
 
 /* The byte at `pos`, start <= pos < end. */
 static inline uint8_t ttyline_at(const struct ttyline *l, uint32_t pos)

@@ -9,8 +9,7 @@
  *   claimed -> idle      complete; -> pending when the wire is still high or a pulse was latched
  *
  * Claims and completions are on the path of every device interrupt of the guest: they work on
- * words, never bit by bit. Linux enables a source for one VCPU at a time, so a change touches one
- * context as a rule.
+ * words, never bit by bit, and look only at VCPUs that enable the source. As a rule that is one.
  */
 #include <string.h>
 
@@ -28,6 +27,7 @@
 #define REG_CLAIM      4
 
 static_assert(VPLIC_MAX_SOURCES % 32 == 0, "sources come in whole words");
+static_assert(VPLIC_MAX_VCPUS <= 64, "enabled_by is one word");
 static_assert(((VPLIC_MAX_PRIO + 1) & VPLIC_MAX_PRIO) == 0, "priorities are WARL bit fields");
 
 static inline uint32_t word_of(uint32_t irq)
@@ -48,6 +48,11 @@ static inline uint32_t lowest_bit(uint32_t w)
 		8, 31, 27, 13, 23, 21, 19, 16, 7, 26, 12, 18, 6, 11, 5, 10, 9};
 
 	return position[(uint32_t)((w & -w) * UINT32_C(0x077cb531)) >> 27];
+}
+
+static inline uint32_t lowest_bit64(uint64_t v)
+{
+	return (uint32_t)v ? lowest_bit((uint32_t)v) : 32 + lowest_bit((uint32_t)(v >> 32));
 }
 
 static bool source_exists(const struct vplic *p, uint64_t irq)
@@ -89,12 +94,8 @@ static void context_update(struct vplic *p, unsigned vcpu)
 /* The state or priority of `irq` changed: only contexts that enable it can tell. */
 static void source_update(struct vplic *p, uint32_t irq)
 {
-	uint32_t w = word_of(irq), bit = bit_of(irq);
-
-	for (unsigned v = 0; v < p->nvcpus; v++) {
-		if (p->context[v].enable[w] & bit)
-			context_update(p, v);
-	}
+	for (uint64_t v = p->enabled_by[irq]; v; v &= v - 1)
+		context_update(p, lowest_bit64(v));
 }
 
 static void priority_write(struct vplic *p, uint32_t irq, uint32_t value)
@@ -109,53 +110,59 @@ static void priority_write(struct vplic *p, uint32_t irq, uint32_t value)
 	source_update(p, irq);
 }
 
-/* Tells the owner which physical sources of word `w` `vcpu` began to want, and which nobody wants
- * any more. */
-static void enable_forward(struct vplic *p, unsigned vcpu, uint32_t w, uint32_t on, uint32_t off)
+/* `vcpu` begins or ceases to enable `irq`. The owner learns what concerns the host's PLIC. */
+static void enable_change(struct vplic *p, unsigned vcpu, uint32_t irq, bool on)
 {
-	for (unsigned v = 0; v < p->nvcpus && off; v++)
-		off &= ~p->context[v].enable[w];
-	for (; on; on &= on - 1)
-		p->ops->set_enabled(p, w * 32 + lowest_bit(on), vcpu, true);
-	for (; off; off &= off - 1)
-		p->ops->set_enabled(p, w * 32 + lowest_bit(off), vcpu, false);
+	p->enabled_by[irq] ^= BIT(vcpu);
+	if (!(p->physical[word_of(irq)] & bit_of(irq)))
+		return;
+	if (on || !p->enabled_by[irq])
+		p->ops->set_enabled(p, irq, vcpu, on);
 }
 
 static void enable_write(struct vplic *p, unsigned vcpu, uint32_t w, uint32_t value)
 {
 	struct vplic_context *c = &p->context[vcpu];
-	uint32_t old = c->enable[w];
 	uint32_t now = value & existing_sources(p, w);
+	uint32_t changed = c->enable[w] ^ now;
 
 	c->enable[w] = now;
-	enable_forward(p, vcpu, w, now & ~old & p->physical[w], old & ~now & p->physical[w]);
+	for (; changed; changed &= changed - 1) {
+		uint32_t irq = w * 32 + lowest_bit(changed);
+
+		enable_change(p, vcpu, irq, now & bit_of(irq));
+	}
 	context_update(p, vcpu);
 }
 
 /* The ready source of the highest priority, of these the lowest number; 0 when there is none.
- * Sources of priority 0 never interrupt and are not offered. */
+ * Sources of priority 0 never interrupt and are not offered. Each word is searched upwards from the
+ * best priority found before it: for Linux, which uses one priority, that is a step or two. */
 static uint32_t context_best(const struct vplic *p, const struct vplic_context *c)
 {
-	for (uint32_t prio = VPLIC_MAX_PRIO; prio > 0; prio--) {
-		for (uint32_t w = 0; w < VPLIC_WORDS; w++) {
-			uint32_t candidates = ready_word(p, c, w) & p->at_least[prio][w];
+	uint32_t prio = 0, best_word = 0, best = 0;
 
-			if (candidates)
-				return w * 32 + lowest_bit(candidates);
+	for (uint32_t w = 0; w < VPLIC_WORDS; w++) {
+		uint32_t ready = ready_word(p, c, w);
+
+		for (; (ready &= p->at_least[prio + 1][w]); prio++) {
+			best_word = w;
+			best = ready;
 		}
 	}
-	return 0;
+	return best ? best_word * 32 + lowest_bit(best) : 0;
 }
 
 static uint32_t claim_read(struct vplic *p, unsigned vcpu)
 {
 	const struct vplic_context *c = &p->context[vcpu];
-	uint32_t any = 0, irq;
+	uint32_t irq;
 
-	/* Handlers claim until they read 0, so that half of all claims find nothing. */
-	for (uint32_t w = 0; w < VPLIC_WORDS; w++)
-		any |= ready_word(p, c, w);
-	irq = any ? context_best(p, c) : 0;
+	/* Handlers claim until they read 0, so half of all claims find nothing: without a threshold
+	 * the line already says so. */
+	if (!c->line && c->threshold == 0)
+		return 0;
+	irq = context_best(p, c);
 	if (irq) {
 		p->pending[word_of(irq)] &= ~bit_of(irq);
 		p->claimed[word_of(irq)] |= bit_of(irq);

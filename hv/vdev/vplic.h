@@ -55,9 +55,11 @@ struct vplic {
 	uint32_t claimed[VPLIC_WORDS]; /* claimed and not yet completed: the gateway is closed */
 	uint32_t level[VPLIC_WORDS];   /* virtual sources: present level of the wire */
 	uint8_t priority[VPLIC_MAX_SOURCES];
+	/* The next two follow from priority and context[].enable, and keep loops off the hot path.
+	 */
+	uint64_t enabled_by[VPLIC_MAX_SOURCES]; /* bit of each VCPU that enables the source */
 	/* Bit of each source of priority n or more, n from 1; always 0 in the last, so that a
-	 * threshold of VPLIC_MAX_PRIO needs no special case. Derived from `priority`: keeps claims
-	 * free of loops over bits. */
+	 * threshold of VPLIC_MAX_PRIO needs no special case. */
 	uint32_t at_least[VPLIC_MAX_PRIO + 2][VPLIC_WORDS];
 	struct vplic_context context[VPLIC_MAX_VCPUS]; /* by VCPU */
 };

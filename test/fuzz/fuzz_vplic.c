@@ -60,6 +60,7 @@ static void check(void)
 
 		for (uint32_t i = 1; i <= plic.ndev; i++) {
 			any[i] |= bit(c->enable, i);
+			require((plic.enabled_by[i] >> v & 1) == bit(c->enable, i));
 			expected |= bit(plic.pending, i) && !bit(plic.claimed, i) &&
 				    bit(c->enable, i) && plic.priority[i] > c->threshold;
 		}
