@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+# Bare-metal guests that test the hypervisor: build/guest-test/NAME.elf from test/guest/NAME.c and the runtime in
+# test/guest/lib. Included by the Makefile, and good alone: make -f test/guest/guest-tests.mk. See test/guest/README.md.
+
+BUILD ?= build
+CROSS ?= riscv64-linux-gnu-
+
+GT_ARCH := -march=rv64imac_zicsr_zifencei -mabi=lp64 -mcmodel=medany
+# No FP or vector in C: their contents are what some tests are about. Everything is hidden, so that addresses are relative.
+GT_CFLAGS := -std=gnu11 -O2 -g -ffreestanding -fPIE -fvisibility=hidden -fno-stack-protector -fno-common -mstrict-align \
+	-fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -msmall-data-limit=0 \
+	-Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Itest/guest/lib
+GT_LDFLAGS := -nostdlib -pie -Wl,--no-dynamic-linker -Wl,-T,test/guest/lib/guest.ld -Wl,-n -Wl,--build-id=none \
+	-Wl,--no-warn-rwx-segments -Wl,-z,notext
+
+GT_LIB_SRCS := $(wildcard test/guest/lib/*.c test/guest/lib/*.S)
+GT_LIB_OBJS := $(GT_LIB_SRCS:test/guest/lib/%=$(BUILD)/guest-test/lib/%.o)
+GUEST_TESTS := $(patsubst test/guest/%.c,%,$(wildcard test/guest/*.c))
+
+$(BUILD)/guest-test/%.o: test/guest/%
+	@mkdir -p $(@D)
+	$(CROSS)gcc $(GT_ARCH) $(GT_CFLAGS) -MMD -MP -c -o $@ $<
+
+$(BUILD)/guest-test/%.elf: $(BUILD)/guest-test/%.c.o $(GT_LIB_OBJS) test/guest/lib/guest.ld
+	$(CROSS)gcc $(GT_ARCH) $(GT_LDFLAGS) -o $@ $< $(GT_LIB_OBJS)
+
+.SECONDARY:
+-include $(wildcard $(BUILD)/guest-test/*.d $(BUILD)/guest-test/lib/*.d)
+
+.PHONY: guest-tests
+guest-tests: $(GUEST_TESTS:%=$(BUILD)/guest-test/%.elf)

@@ -1,0 +1,132 @@
+# SPDX-License-Identifier: MIT
+"""Boots each bare-metal guest (test/guest/*.c) as the Root VM under QEMU. If one failed, the hypervisor would break a
+promise to its guests; which one, the first comment of the guest's source says.
+
+Four outcomes: passed, skipped (the machine lacks what the guest tests), failed, and error: the test itself broke.
+HV=FILE chooses the hypervisor, GUEST_BUILD=DIR the build folder, QEMU=FILE the emulator.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+BUILD = Path(os.environ.get("GUEST_BUILD", ROOT / "build"))
+HV = Path(os.environ.get("HV", BUILD / "hv.elf"))
+QEMU = os.environ.get("QEMU", "qemu-system-riscv64")
+
+# Nothing in a guest depends on speed: this only ends what hangs.
+HANGS_AFTER = 180
+
+# name: PCPUs, VCPUs, what is added to -cpu rv64
+CONFIGS = {
+    "1": (1, 1, ""),
+    "2": (2, 2, ""),
+    "4": (4, 4, ""),
+    "nosstc1": (1, 1, "sstc=off"),
+    "nosstc4": (4, 4, "sstc=off"),
+    "v2": (2, 2, "v=on"),
+    "4on1": (1, 4, ""),
+    "3on2": (2, 3, ""),
+    "8on2": (2, 8, ""),
+    "4on1nosstc": (1, 4, "sstc=off"),
+    "8on2nosstc": (2, 8, "sstc=off"),
+    "4on1v": (1, 4, "v=on"),
+    "3on2v": (2, 3, "v=on,vlen=256"),
+    "max1": (
+        1,
+        1,
+        "v=on,zbc=on,svinval=on,svnapot=on,svpbmt=on,zacas=on,zfh=on,zcb=on,zicond=on,zfa=on,svade=on",
+    ),
+    "nosvadu1": (1, 1, "svadu=off"),
+}
+
+ALL = ["1", "2", "4", "nosstc1", "nosstc4", "v2", "4on1", "8on2"]
+
+# guest: the configurations where it says something new
+GUESTS = {
+    "sbi_base": ["1", "4", "nosstc1", "v2", "4on1"],
+}
+
+
+def pack(name, vcpus, append, folder):
+    image = folder / f"{name}.elf"
+    kernel = BUILD / "guest-test" / f"{name}.elf"
+    command = [sys.executable, ROOT / "scripts/mkimage", "--kernel", kernel, "--mem", "64M"]
+    command += ["--cpus", str(vcpus), "--append", append, "--hypervisor", HV, "-o", image]
+    subprocess.run(command, check=True)
+    return image
+
+
+def boot(image, pcpus, cpu):
+    command = [QEMU, "-M", "virt", "-cpu", f"rv64,{cpu}" if cpu else "rv64", "-m", "512M", "-smp", str(pcpus)]
+    command += ["-bios", "none", "-kernel", image, "-nographic", "-no-reboot"]
+    try:
+        done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=HANGS_AFTER, check=False)
+    except subprocess.TimeoutExpired as e:
+        return (e.stdout or b"").decode(errors="replace"), None
+    return done.stdout.decode(errors="replace"), done.returncode
+
+
+class Broken(Exception):
+    """The test itself could not go on."""
+
+
+def results(text):
+    """The lines of a guest by their kind."""
+    found = {"ok": [], "not ok": [], "skip": [], "broken": []}
+    for line in text.replace("\r", "").split("\n"):
+        match = re.match(r"(ok|not ok|skip|broken)\b:? ?(.*)", line)
+        if match:
+            found[match[1]].append(match[2])
+    summary = re.search(r"^guest: (\d+) checks, (\d+) failed\r?$", text, re.MULTILINE)
+    return found, summary
+
+
+@pytest.fixture(scope="session")
+def guests_built():
+    subprocess.run(["make", "-s", "-f", "test/guest/guest-tests.mk", f"BUILD={BUILD}", "guest-tests"], cwd=ROOT, check=True)
+    if not HV.exists():
+        raise Broken(f"{HV} is missing: make hv")
+
+
+@pytest.fixture
+def run(request, guests_built, tmp_path):
+    name, config, append = request.param
+    pcpus, vcpus, cpu = CONFIGS[config]
+    text, code = boot(pack(name, vcpus, append, tmp_path), pcpus, cpu)
+    print(text)
+    found, summary = results(text)
+    if found["broken"]:
+        raise Broken(found["broken"][0])
+    return text, code, found, summary
+
+
+def cases():
+    return [pytest.param((n, c, ""), id=f"{n}-{c}") for n, configs in GUESTS.items() for c in configs]
+
+
+def tail(text):
+    return "\n".join(text.splitlines()[-15:])
+
+
+@pytest.mark.parametrize("run", cases(), indirect=True)
+def test_guest(run):
+    text, code, found, summary = run
+    assert code is not None, "hangs; its last words:\n" + tail(text)
+    assert not found["not ok"], "\n".join(found["not ok"])
+    assert summary, "ended before its time; its last words:\n" + tail(text)
+    assert code == 0 and "powering off" in text, "the Root VM's shutdown is not a power-off"
+    # A check whose line got lost or torn is no success.
+    assert int(summary[1]) == len(found["ok"]), f"{summary[0]}, but {len(found['ok'])} ok lines"
+    if not found["ok"]:
+        pytest.skip("; ".join(found["skip"]) or "nothing to check")
+
+
+def test_every_guest_is_listed():
+    sources = {p.stem for p in (ROOT / "test/guest").glob("*.c")}
+    assert sources == set(GUESTS)
