@@ -14,8 +14,10 @@
 /* Memory of any type is read and written as words. */
 typedef unsigned long __attribute__((may_alias)) word_t;
 
-#define WORD  sizeof(word_t)
-#define BATCH 8 /* words moved between two tests of the counter */
+#define WORD        sizeof(word_t)
+#define BATCH_WORDS 8 /* what copy_batch moves */
+#define BATCH       (BATCH_WORDS * WORD)
+#define STRIDE      (2 * BATCH) /* bytes between two tests of the counter */
 
 #define NO_DIGIT 255u /* more than any base */
 
@@ -59,11 +61,11 @@ static inline void copy_forward(unsigned char *d, const unsigned char *s, size_t
 	if (n >= 2 * WORD && same_alignment(d, s)) {
 		for (; !word_aligned(d); n--, keep_loop())
 			*d++ = *s++;
-		for (; n >= 2 * BATCH * WORD; n -= 2 * BATCH * WORD) {
+		for (; n >= STRIDE; n -= STRIDE) {
 			copy_batch((word_t *)d, (const word_t *)s);
-			copy_batch((word_t *)d + BATCH, (const word_t *)s + BATCH);
-			d += 2 * BATCH * WORD;
-			s += 2 * BATCH * WORD;
+			copy_batch((word_t *)d + BATCH_WORDS, (const word_t *)s + BATCH_WORDS);
+			d += STRIDE;
+			s += STRIDE;
 			keep_loop();
 		}
 		for (; n >= WORD; n -= WORD, d += WORD, s += WORD, keep_loop())
@@ -79,9 +81,9 @@ static void copy_backward(unsigned char *d, const unsigned char *s, size_t n)
 	if (same_alignment(d, s)) {
 		for (; n && !word_aligned(d); n--, keep_loop())
 			*--d = *--s;
-		for (; n >= BATCH * WORD; n -= BATCH * WORD, keep_loop()) {
-			d -= BATCH * WORD;
-			s -= BATCH * WORD;
+		for (; n >= BATCH; n -= BATCH, keep_loop()) {
+			d -= BATCH;
+			s -= BATCH;
 			copy_batch((word_t *)d, (const word_t *)s);
 		}
 	}
@@ -112,12 +114,12 @@ void *memset(void *dst, int byte, size_t n)
 	if (n >= 2 * WORD) {
 		for (; !word_aligned(d); n--, keep_loop())
 			*d++ = (unsigned char)byte;
-		for (; n >= 2 * BATCH * WORD; n -= 2 * BATCH * WORD, keep_loop()) {
+		for (; n >= STRIDE; n -= STRIDE, keep_loop()) {
 			word_t *w = (word_t *)d;
 
 			w[0] = w[1] = w[2] = w[3] = w[4] = w[5] = w[6] = w[7] = word;
 			w[8] = w[9] = w[10] = w[11] = w[12] = w[13] = w[14] = w[15] = word;
-			d += 2 * BATCH * WORD;
+			d += STRIDE;
 		}
 		for (; n >= WORD; n -= WORD, d += WORD, keep_loop())
 			*(word_t *)d = word;

@@ -23,9 +23,23 @@
 #define FUNCT3_UNSIGNED 4u
 #define SIZE_DOUBLE     3u
 
+/* The values of funct3 that exist, a bit for each. LD, LWU and SD are not in RV32. */
+#define LOADS_RV64  0x7fu
+#define LOADS_RV32  0x37u
+#define STORES_RV64 0x0fu
+#define STORES_RV32 0x07u
+
 /* Privileged ISA, "Special pseudoinstruction values": bit 5 is set in writes, bit 12 on RV64. */
 #define PSEUDO_MASK 0xffffffffffffefdfull
 #define PSEUDO      0x2000u
+
+/* Clear when the trapping instruction was a compressed one, which is given expanded. */
+#define MTINST_UNCOMPRESSED 2u
+
+/* What is the same in each access we emulate: bit 0 set; nothing above bit 31; and no address
+ * offset (in rs1's place): with one, a later part of a misaligned access faulted, which straddles
+ * the edge of what is emulated, as no access to a device register does. */
+#define MTINST_FIXED (UINT64_C(0xffffffff) << 32 | 0x1f << 15 | 1)
 
 static inline uint32_t field(uint32_t insn, unsigned low, unsigned width)
 {
@@ -51,19 +65,23 @@ static inline enum err fill(struct mmio_access *out, bool write, uint32_t funct3
 	return OK;
 }
 
-static enum err decode_base(uint32_t insn, unsigned xlen, uint8_t insn_len, struct mmio_access *out)
+static inline enum err decode_base(
+	uint32_t insn, unsigned xlen, uint8_t insn_len, struct mmio_access *out)
 {
-	uint32_t opcode = insn & OPCODE_MASK;
 	uint32_t funct3 = field(insn, 12, 3);
 
-	/* LD, SD and LWU (110) exist on RV64 only; 111 is reserved everywhere. */
-	if (xlen == 32 && ((funct3 & FUNCT3_SIZE) == SIZE_DOUBLE || funct3 == 6))
-		return E_UNSUPPORTED;
-	if (opcode == OPCODE_LOAD && funct3 != 7)
+	switch (insn & OPCODE_MASK) {
+	case OPCODE_LOAD:
+		if (!((xlen == 32 ? LOADS_RV32 : LOADS_RV64) >> funct3 & 1))
+			return E_UNSUPPORTED;
 		return fill(out, false, funct3, field(insn, 7, 5), insn_len, xlen);
-	if (opcode == OPCODE_STORE && funct3 <= SIZE_DOUBLE)
+	case OPCODE_STORE:
+		if (!((xlen == 32 ? STORES_RV32 : STORES_RV64) >> funct3 & 1))
+			return E_UNSUPPORTED;
 		return fill(out, true, funct3, field(insn, 20, 5), insn_len, xlen);
-	return E_UNSUPPORTED;
+	default:
+		return E_UNSUPPORTED;
+	}
 }
 
 /* Zcb, quadrant 0 with funct3 100. Bits 12:10: LBU, LHU or LH, SB, SH; bit 6 is a part of the
@@ -111,26 +129,25 @@ enum err decode_access(uint32_t insn, unsigned xlen, struct mmio_access *out)
 	return decode_compressed(insn, xlen, out);
 }
 
-static bool is_custom(uint32_t insn)
+/* Why `mtinst` is no access to emulate. "Software may safely treat an unrecognized value in a trap
+ * instruction register the same as zero": then the instruction is fetched. */
+static enum err refuse_mtinst(uint64_t mtinst)
 {
-	uint32_t opcode = insn & OPCODE_CUSTOM_MASK;
+	uint32_t custom = ((uint32_t)mtinst | MTINST_UNCOMPRESSED) & OPCODE_CUSTOM_MASK;
 
-	return opcode == OPCODE_CUSTOM_01 || opcode == OPCODE_CUSTOM_23;
+	if (mtinst >> 32 || !(mtinst & 1))
+		return (mtinst & PSEUDO_MASK) == PSEUDO ? E_UNSUPPORTED : E_NOENT;
+	if (custom == OPCODE_CUSTOM_01 || custom == OPCODE_CUSTOM_23)
+		return E_NOENT;
+	return E_UNSUPPORTED;
 }
 
 enum err decode_mtinst(uint64_t mtinst, unsigned xlen, struct mmio_access *out)
 {
-	/* Setting bit 1 undoes what marks a compressed instruction: it is given expanded. */
-	uint32_t insn = (uint32_t)mtinst | 2;
+	uint32_t insn = (uint32_t)mtinst | MTINST_UNCOMPRESSED;
+	uint8_t insn_len = (uint8_t)(2 + (mtinst & MTINST_UNCOMPRESSED));
 
-	/* "Software may safely treat an unrecognized value the same as zero": it is fetched. */
-	if (mtinst >> 32 || !(mtinst & 1))
-		return (mtinst & PSEUDO_MASK) == PSEUDO ? E_UNSUPPORTED : E_NOENT;
-	if (is_custom(insn))
-		return E_NOENT;
-	/* The rs1 field is how far into a misaligned access the fault lies: that access straddles
-	 * the edge of what is emulated, which no device register does. */
-	if (field(insn, 15, 5))
-		return E_UNSUPPORTED;
-	return decode_base(insn, xlen, mtinst & 2 ? 4 : 2, out);
+	if (likely((mtinst & MTINST_FIXED) == 1) && !decode_base(insn, xlen, insn_len, out))
+		return OK;
+	return refuse_mtinst(mtinst);
 }

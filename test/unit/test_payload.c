@@ -276,6 +276,8 @@ static void parts(void **state)
 	p->initrd.offset = 0;
 	expect_field(initrd.size, 0, OK);
 	expect_field(initrd.size, 8, E_RANGE);
+	p->kernel.offset = 0;
+	expect_field(kernel.size, 0, E_FORMAT);
 }
 
 /* --- payload_load -------------------------------------------------------------------- */
@@ -405,6 +407,31 @@ static void exact_fit(void **state)
 	assert_int_equal(load(RAM_SIZE, &l), E_NOMEM);
 }
 
+static void exact_fit_without_initrd(void **state)
+{
+	struct loaded l;
+
+	p->initrd = (struct dx_payload_part){0, 0};
+	make_image(0, RAM_SIZE - KIB(64));
+	assert_int_equal(load(RAM_SIZE, &l), OK);
+	assert_int_equal(l.fdt.v, l.kernel_end.v);
+	make_image(0, RAM_SIZE - KIB(64) + 1);
+	assert_int_equal(load(RAM_SIZE, &l), E_NOMEM);
+}
+
+/* Room for it below the tree would begin below address 0. */
+static void initrd_bigger_than_ram(void **state)
+{
+	struct loaded l;
+
+	p->kernel_kind = DX_KERNEL_FLAT;
+	p->kernel.size = 8;
+	seal();
+	assert_int_equal(load(KIB(64) + 0x1000, &l), E_NOMEM);
+	assert_int_equal(load(KIB(64) + 0x2000, &l), E_NOMEM);
+	assert_int_equal(load(KIB(64) + 0x3000, &l), OK);
+}
+
 static void tiny_ram(void **state)
 {
 	struct loaded l;
@@ -441,6 +468,8 @@ int main(void)
 		T(wrong_kind),
 		T(kernel_outside_of_ram),
 		T(exact_fit),
+		T(exact_fit_without_initrd),
+		T(initrd_bigger_than_ram),
 		T(tiny_ram),
 	};
 
