@@ -2,6 +2,7 @@
 /* The boot, in order: the list of what happens between the ROM and the Root VM's first instruction. */
 #include <string.h>
 #include "boot/boot.h"
+#include "boot/cmdline.h"
 #include "boot/memory.h"
 #include "core/bug.h"
 #include "core/console.h"
@@ -40,6 +41,7 @@ static void read_machine(uint64_t fdt)
 	console_init();
 	if (err != OK)
 		halt("the device tree at 0x%lx cannot be used (error %d)", fdt, err);
+	cmdline_parse(machine.bootargs);
 	if (machine.truncated)
 		klog("the device tree lists more than this build keeps; the rest is ignored");
 }

@@ -4,6 +4,7 @@
 #include "abi/diosix.h"
 #include "boot/boot.h"
 #include "boot/memory.h"
+#include "core/bug.h"
 #include "core/log.h"
 #include "core/rng.h"
 #include "fdt/guest.h"
@@ -74,19 +75,32 @@ static void map_ram(struct vm *vm, uint64_t size)
 	vm_unlock(l);
 }
 
-/* The Root VM holds trust: every device that the host tree lists as one to pass on. Ones whose pages
- * overlap another's or the PLIC's are left out, with a message. */
-static bool grant(struct vm *vm, const struct machine_device *d)
+static enum err map_regions(struct vm *vm, const struct machine_device *d)
 {
 	struct vm_locked l = vm_lock(vm);
 	enum err err = OK;
+	unsigned i;
 
-	for (unsigned i = 0; i < d->nregions && err == OK; i++)
+	for (i = 0; i < d->nregions && err == OK; i++)
 		err = gstage_map(l, gpa(d->regions[i].base.v), d->regions[i].base, d->regions[i].size,
 			GSTAGE_R | GSTAGE_W | GSTAGE_DEVICE);
+	/* The regions before the one that failed. They were mapped in whole leaves: unmapping cannot fail. */
+	for (i = err == OK ? 0 : i - 1; i > 0; i--)
+		BUG_ON(gstage_unmap(l, gpa(d->regions[i - 1].base.v), d->regions[i - 1].size) != OK);
 	vm_unlock(l);
+	return err;
+}
+
+/* The Root VM holds trust: every device that the host tree lists as one to pass on. Ones whose pages overlap another's, or whose
+ * interrupts cannot be routed, are left out, with a message. */
+static bool grant(struct vm *vm, const struct machine_device *d)
+{
+	enum err err = OK;
+
 	for (unsigned i = 0; i < d->nirqs && err == OK; i++)
 		err = irq_route(vm, d->irqs[i]);
+	if (err == OK)
+		err = map_regions(vm, d);
 	if (err != OK)
 		klog("device at 0x%lx cannot be passed to the Root VM (error %d)", d->regions[0].base.v, err);
 	return err == OK;

@@ -197,6 +197,7 @@ void frame_split(hpa_t a, unsigned order)
 {
 	uint32_t index = index_of(a);
 
+	BUG_ON(!frame_in_table(a) || !IS_ALIGNED(a.v, PAGE_SIZE));
 	spin_lock(&frames.lock);
 	struct frame part = *record(index);
 	uint64_t n = BIT(part.order) >> order;
@@ -253,6 +254,10 @@ void frames_reclaim(hpa_t base, uint64_t size)
 {
 	uint32_t index = index_of(base), end = index + (uint32_t)(size >> PAGE_SHIFT);
 
+	BUG_ON(!IS_ALIGNED(base.v | size, PAGE_SIZE));
+	BUG_ON(!range_within(base.v, size, frames.base.v, (uint64_t)frames.count << PAGE_SHIFT));
+	if (size == 0)
+		return;
 	spin_lock(&frames.lock);
 	cut_at(index);
 	cut_at(end);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Every 4 KiB frame of RAM has one record, kept for naturally aligned power-of-two *blocks*: the block's
- * first frame (its head) speaks for all of it, the others are tails whose records say nothing.
+ * first frame (its head) speaks for all of it; the records of the others, the tails, are all zero.
  *
  * Invariants (frames_audit checks them all):
  *  1. Heads tile [base, base + size) without gap or overlap; each is aligned to its own size.
@@ -44,7 +44,7 @@ struct frame {
 		};
 		struct {
 			uint32_t payer; /* frame number of the paying VM's structure */
-			uint32_t refs;	/* FRAME_RAM: leaf entries that map it */
+			uint32_t refs;	/* FRAME_RAM: sharers; 0 until memory can be shared */
 		};
 	};
 	uint8_t kind, order;

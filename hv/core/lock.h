@@ -14,6 +14,7 @@
  *   7. vcpu->fence_lock  one VCPU's queue of remote fences
  *   8. console.lock    console output and its line buffer
  *   9. plic.lock       the host PLIC's enable words (drivers/plic.c)
+ *  10. vmids.lock, rng.lock  leaves: nothing is taken with them held
  */
 #pragma once
 

@@ -4,7 +4,9 @@
 #include "core/bug.h"
 
 #define KEY_PRIO_SHIFT 60 /* above: how low the priority is; below: vruntime in ticks, which never gets that far */
+#define KEY_VRUNTIME   (BIT(KEY_PRIO_SHIFT) - 1)
 #define KEY_NONE       UINT64_MAX
+#define PRIO_NONE      (KEY_NONE >> KEY_PRIO_SHIFT) /* lower than any: idle */
 
 struct runqueue {
 	struct spinlock lock;
@@ -12,9 +14,10 @@ struct runqueue {
 	struct sched_entity *running;
 	uint64_t since;	    /* when `running` was picked or last accounted */
 	uint64_t slice_end; /* SCHED_NEVER while nobody waits */
-	/* written under lock, read by others without it as a hint: */
-	uint64_t top_key; /* key of the first ready entity, KEY_NONE when empty */
-	uint64_t run_key; /* key of the running one when it was last accounted, KEY_NONE when idle */
+	/* written under lock, read by others without it as hints: */
+	uint64_t top_key;  /* key of the first ready entity, KEY_NONE when there is none */
+	uint64_t run_base; /* key of the running one less the time it was accounted at, so that adding the time now gives its
+			    * key now; KEY_NONE when idle */
 } aligned(64);
 
 static struct {
@@ -22,6 +25,8 @@ static struct {
 	uint64_t slice;
 	sched_kick_fn *kick;
 	struct runqueue rq[SCHED_MAX_PCPUS];
+	/* By priority: the largest vruntime with which an entity stopped running. Where time stands when nobody runs. */
+	uint64_t clock[SCHED_MAX_PRIORITY + 1];
 } sched;
 
 static uint64_t peek(const uint64_t *p)
@@ -56,7 +61,7 @@ void sched_init(uint32_t npcpus, uint64_t slice, sched_kick_fn *kick)
 	sched.slice = slice;
 	sched.kick = kick;
 	for (uint32_t i = 0; i < npcpus; i++)
-		sched.rq[i] = (struct runqueue){.slice_end = SCHED_NEVER, .top_key = KEY_NONE, .run_key = KEY_NONE};
+		sched.rq[i] = (struct runqueue){.slice_end = SCHED_NEVER, .top_key = KEY_NONE, .run_base = KEY_NONE};
 }
 
 void sched_entity_init(struct sched_entity *e, uint32_t home, uint8_t priority)
@@ -98,6 +103,31 @@ static void dequeue(struct runqueue *rq, struct sched_entity *e)
 	refresh_top(rq);
 }
 
+static void publish_running(struct runqueue *rq)
+{
+	const struct sched_entity *e = rq->running;
+
+	if (e)
+		publish(&rq->run_base, (key_of(e) & ~KEY_VRUNTIME) | ((e->vruntime - rq->since) & KEY_VRUNTIME));
+	else
+		publish(&rq->run_base, KEY_NONE);
+}
+
+/* The key of what PCPU `i` runs as it is at `now`; KEY_NONE when it is idle. */
+static uint64_t running_key(uint32_t i, uint64_t now)
+{
+	uint64_t base = peek(&sched.rq[i].run_base);
+
+	if (base == KEY_NONE)
+		return KEY_NONE;
+	return (base & ~KEY_VRUNTIME) | ((base + now) & KEY_VRUNTIME);
+}
+
+static bool is_idle(uint32_t i)
+{
+	return peek(&sched.rq[i].run_base) == KEY_NONE && peek(&sched.rq[i].top_key) == KEY_NONE;
+}
+
 /* Charges the running entity up to `now`. */
 static void account(struct runqueue *rq, uint64_t now)
 {
@@ -106,7 +136,7 @@ static void account(struct runqueue *rq, uint64_t now)
 	rq->running->vruntime += ran;
 	rq->running->run_ticks += ran;
 	rq->since = now;
-	publish(&rq->run_key, key_of(rq->running));
+	publish_running(rq);
 }
 
 static struct runqueue *lock_home(const struct sched_entity *e)
@@ -122,68 +152,101 @@ static struct runqueue *lock_home(const struct sched_entity *e)
 	}
 }
 
-/* The smallest vruntime among those running at `prio`; `otherwise` when none is. */
-static uint64_t least_served(uint64_t prio, uint64_t otherwise)
+/* Where virtual time stands for `e`'s priority: the least vruntime of those that run or wait, else where it stood last. */
+static uint64_t virtual_now(const struct sched_entity *e, uint64_t now)
 {
-	uint64_t least = KEY_NONE;
+	uint64_t prio = key_prio(key_of(e)), least = KEY_NONE;
 
 	for (uint32_t i = 0; i < sched.npcpus; i++) {
-		uint64_t key = peek(&sched.rq[i].run_key);
+		uint64_t run = running_key(i, now), top = peek(&sched.rq[i].top_key);
 
-		if (key != KEY_NONE && key_prio(key) == prio && key < least)
-			least = key;
+		if (key_prio(run) == prio)
+			least = MIN(least, run);
+		if (key_prio(top) == prio)
+			least = MIN(least, top);
 	}
-	return least == KEY_NONE ? otherwise : least & (BIT(KEY_PRIO_SHIFT) - 1);
+	return least == KEY_NONE ? peek(&sched.clock[e->priority]) : least & KEY_VRUNTIME;
 }
 
-/* Where a waking entity goes: home if idle, else another idle PCPU, else the one with the lowest priority below its own,
- * else home. A larger run_key means a lower priority; idle is the largest. */
-static uint32_t place(const struct sched_entity *e)
+/* Who slept, or is new, is at most one slice behind. */
+static void forfeit(struct sched_entity *e, uint64_t now)
 {
-	uint32_t best = e->home;
-	uint64_t best_prio = key_prio(peek(&sched.rq[best].run_key));
-
-	for (uint32_t i = 0; i < sched.npcpus; i++) {
-		uint64_t prio = key_prio(peek(&sched.rq[i].run_key));
-
-		if (prio > best_prio) {
-			best = i;
-			best_prio = prio;
-		}
-	}
-	return best_prio > key_prio(key_of(e)) ? best : e->home;
-}
-
-static void insert_at(uint32_t pcpu, struct sched_entity *e, uint64_t now)
-{
-	struct runqueue *rq = &sched.rq[pcpu];
-
-	spin_lock(&rq->lock);
-	bool had_slice = rq->slice_end != SCHED_NEVER;
-
-	enqueue(rq, e, now);
-	bool preempts = !rq->running || key_prio(key_of(e)) < key_prio(key_of(rq->running));
-	bool new_slice = !had_slice && rq->slice_end != SCHED_NEVER;
-
-	spin_unlock(&rq->lock);
-	if (preempts || new_slice)
-		sched.kick(pcpu);
-}
-
-/* Who slept, or is new, has at most one slice of advantage over the least-served running one. */
-static void forfeit(struct sched_entity *e)
-{
-	uint64_t floor = least_served(key_prio(key_of(e)), e->vruntime);
+	uint64_t floor = virtual_now(e, now);
 
 	if (floor > sched.slice && e->vruntime < floor - sched.slice)
 		e->vruntime = floor - sched.slice;
 }
 
-/* READY but in no heap until insert_at: meanwhile a wake sees READY and leaves it alone. */
+/* Where a waking entity goes: home if idle, else another idle PCPU, else the one that runs the lowest priority below its
+ * own, else home. */
+static uint32_t place(const struct sched_entity *e)
+{
+	uint32_t best = e->home;
+	uint64_t lowest = key_prio(key_of(e));
+
+	if (is_idle(e->home))
+		return e->home;
+	for (uint32_t i = 0; i < sched.npcpus; i++) {
+		uint64_t prio = key_prio(peek(&sched.rq[i].run_base));
+
+		if (is_idle(i))
+			return i;
+		if (prio != PRIO_NONE && prio > lowest) {
+			best = i;
+			lowest = prio;
+		}
+	}
+	return best;
+}
+
+/* Something waits with `key`, and the PCPU it waits at will not run it now: calls an idle PCPU to fetch it, or else those whose running entity is
+ * a slice or more ahead of it. The fence pairs with the one in sched_pick: either this sees that the PCPU went idle, or that one sees
+ * what waits. */
+static void invite(uint32_t self, uint64_t key, uint64_t now)
+{
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (key == KEY_NONE)
+		return;
+	for (uint32_t i = 0; i < sched.npcpus; i++) {
+		if (i != self && is_idle(i)) {
+			sched.kick(i);
+			return;
+		}
+	}
+	for (uint32_t i = 0; i < sched.npcpus; i++) {
+		uint64_t run = running_key(i, now);
+
+		if (i != self && run != KEY_NONE && run > key + sched.slice)
+			sched.kick(i);
+	}
+}
+
+static void insert_at(uint32_t pcpu, struct sched_entity *e, uint64_t now)
+{
+	struct runqueue *rq = &sched.rq[pcpu];
+	uint64_t key = key_of(e);
+
+	spin_lock(&rq->lock);
+	bool had_slice = rq->slice_end != SCHED_NEVER, was_empty = rq->top_key == KEY_NONE;
+
+	enqueue(rq, e, now);
+	bool runs_now = !rq->running || key_prio(key) < key_prio(key_of(rq->running));
+	bool new_slice = !had_slice && rq->slice_end != SCHED_NEVER;
+
+	spin_unlock(&rq->lock);
+	/* Also when it only waits: a WFI of the one that runs must give way from now on. */
+	if (runs_now || new_slice || was_empty)
+		sched.kick(pcpu);
+	if (!runs_now)
+		invite(pcpu, key, now);
+}
+
+/* Takes `e` out of OFF or BLOCKED and queues it where it fits best; `home` is its home's run queue, locked, and is unlocked. Until
+ * insert_at it is READY but in no heap: a wake meanwhile sees READY and leaves it alone. */
 static void launch(struct runqueue *home, struct sched_entity *e, uint64_t now)
 {
 	heap_remove(&home->timers, &e->timer);
-	forfeit(e);
+	forfeit(e, now);
 	uint32_t target = place(e);
 
 	e->state = SCHED_READY;
@@ -219,9 +282,11 @@ void sched_put(uint32_t pcpu, struct sched_entity *e, enum sched_state to, uint6
 	spin_lock(&rq->lock);
 	BUG_ON(rq->running != e || e->state != SCHED_RUNNING || to == SCHED_RUNNING);
 	account(rq, now);
+	if (e->vruntime > peek(&sched.clock[e->priority]))
+		publish(&sched.clock[e->priority], e->vruntime);
 	rq->running = NULL;
 	rq->slice_end = SCHED_NEVER;
-	publish(&rq->run_key, KEY_NONE);
+	publish_running(rq);
 	if (to == SCHED_BLOCKED && (e->wake_latched || wake_at <= now))
 		to = SCHED_READY;
 	e->wake_latched = false;
@@ -276,22 +341,24 @@ static void steal(uint32_t from, uint32_t to, uint64_t now)
 	spin_unlock(&sched.rq[to].lock);
 }
 
-/* Others whose running entity is well ahead of one that waits here should come and take it. */
-static void invite(uint32_t self, uint64_t top)
+static void start_running(struct runqueue *rq, struct sched_entity *e, uint64_t now)
 {
-	if (top == KEY_NONE)
-		return;
-	for (uint32_t i = 0; i < sched.npcpus; i++) {
-		uint64_t key = peek(&sched.rq[i].run_key);
-
-		if (i != self && key != KEY_NONE && key > top + sched.slice)
-			sched.kick(i);
-	}
+	dequeue(rq, e);
+	e->state = SCHED_RUNNING;
+	/* Another PCPU may have stamped it with a later reading of the clock than ours. */
+	if (now > e->ready_since)
+		e->wait_ticks += now - e->ready_since;
+	rq->running = e;
+	rq->since = now;
+	publish_running(rq);
+	refresh_slice(rq, now);
 }
 
 struct sched_entity *sched_pick(uint32_t pcpu, uint64_t now)
 {
 	struct runqueue *rq = &sched.rq[pcpu];
+
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* see invite */
 	uint32_t victim = find_victim(pcpu, peek(&rq->top_key));
 
 	if (victim != SCHED_MAX_PCPUS)
@@ -300,45 +367,33 @@ struct sched_entity *sched_pick(uint32_t pcpu, uint64_t now)
 	struct sched_entity *e = entity_of(heap_min(&rq->ready));
 
 	BUG_ON(rq->running);
-	if (e) {
-		dequeue(rq, e);
-		e->state = SCHED_RUNNING;
-		e->wait_ticks += now - e->ready_since;
-		rq->running = e;
-		rq->since = now;
-		publish(&rq->run_key, key_of(e));
-		refresh_slice(rq, now);
-	}
+	if (e)
+		start_running(rq, e, now);
 	uint64_t top = rq->top_key;
 
 	spin_unlock(&rq->lock);
-	invite(pcpu, top);
+	invite(pcpu, top, now);
 	return e;
 }
 
-/* Takes one entity whose time has come off the timer heap, woken in place; false when there is none. */
+/* Wakes one entity whose time has come; false when there is none. */
 static bool expire_one(struct runqueue *rq, uint64_t now)
 {
+	spin_lock(&rq->lock);
 	struct heap_node *n = heap_min(&rq->timers);
 
-	if (!n || n->key > now)
+	if (!n || n->key > now) {
+		spin_unlock(&rq->lock);
 		return false;
-	struct sched_entity *e = container_of(n, struct sched_entity, timer);
-
-	heap_remove(&rq->timers, n);
-	forfeit(e);
-	enqueue(rq, e, now);
+	}
+	launch(rq, container_of(n, struct sched_entity, timer), now);
 	return true;
 }
 
 void sched_expire(uint32_t pcpu, uint64_t now)
 {
-	struct runqueue *rq = &sched.rq[pcpu];
-
-	spin_lock(&rq->lock);
-	while (expire_one(rq, now))
+	while (expire_one(&sched.rq[pcpu], now))
 		;
-	spin_unlock(&rq->lock);
 }
 
 bool sched_tick(uint32_t pcpu, uint64_t now)
@@ -351,11 +406,14 @@ bool sched_tick(uint32_t pcpu, uint64_t now)
 	account(rq, now);
 	refresh_slice(rq, now);
 	uint64_t key = key_of(rq->running), top = rq->top_key;
-	bool yield = key_prio(top) < key_prio(key) || (rq->slice_end <= now && top < key);
+	bool over = rq->slice_end <= now;
+	bool yield = key_prio(top) < key_prio(key) || (over && top < key);
 
-	if (!yield && rq->slice_end <= now)
+	if (!yield && over)
 		rq->slice_end = now + sched.slice;
 	spin_unlock(&rq->lock);
+	if (!yield && over)
+		invite(pcpu, top, now);
 	return yield || find_victim(pcpu, key) != SCHED_MAX_PCPUS;
 }
 

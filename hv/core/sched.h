@@ -7,7 +7,8 @@
  *  - Among equals the one that has had the least CPU time (`vruntime`) goes first. Run times are comparable across PCPUs: at
  *    the end of a slice a PCPU takes the least-served waiting entity of all PCPUs, when it is a slice or more behind.
  *  - A slice ends only when somebody waits; a PCPU alone with its entity gets no timer interrupts.
- *  - Who sleeps does not save up time: on waking it is at most one slice behind the least-served running one.
+ *  - Who sleeps does not save up time: on waking it is at most one slice behind the least-served that runs or waits.
+ *  - No PCPU stays idle while something is ready anywhere: whoever leaves something waiting calls an idle PCPU to fetch it.
  *
  * States, each changed under the lock of the home PCPU's run queue by the function named:
  *

@@ -12,6 +12,7 @@
 #define PTE_PPN(a) ((a).v >> PAGE_SHIFT << 10)
 
 #define LEVELS	   3
+#define HPA_BITS   56
 #define ROOT_ORDER 2 /* 16 KiB: the root indexes two bits more */
 
 static uint64_t level_size(unsigned level)
@@ -74,45 +75,41 @@ static enum err split(struct vm *vm, uint64_t *pte, unsigned level)
 	return OK;
 }
 
-/* The entry for `at` in the table of `level`, with tables made, and leaves split, on the way down. */
+/* The entry for `at` in the table of `level`, with tables made on the way down. There is no leaf on the way. */
 static enum err walk_make(struct vm *vm, gpa_t at, unsigned level, uint64_t **out)
 {
 	uint64_t *table = hpa_ptr(vm->gstage_root);
 
 	for (unsigned l = LEVELS - 1; l > level; l--) {
 		uint64_t *pte = &table[index_at(at, l)];
-		enum err err = OK;
 
 		if (!(*pte & PTE_V)) {
 			hpa_t made;
+			enum err err = vm_page_alloc(vm, 0, FRAME_TABLE, &made);
 
-			err = vm_page_alloc(vm, 0, FRAME_TABLE, &made);
-			if (err == OK)
-				pte_set(pte, PTE_PPN(made) | PTE_V);
-		} else if (is_leaf(*pte)) {
-			err = split(vm, pte, l);
+			if (err != OK)
+				return err;
+			pte_set(pte, PTE_PPN(made) | PTE_V);
 		}
-		if (err != OK)
-			return err;
 		table = hpa_ptr(pte_hpa(*pte));
 	}
 	*out = &table[index_at(at, level)];
 	return OK;
 }
 
-/* The present entry that decides about `at`, and its level. */
-static uint64_t *walk(const struct vm *vm, gpa_t at, unsigned *level)
+/* The entry that decides about `at`, its level, and what it held at one moment: without the lock it may change. */
+static uint64_t *walk(const struct vm *vm, gpa_t at, unsigned *level, uint64_t *value)
 {
 	uint64_t *table = hpa_ptr(vm->gstage_root);
 
 	for (unsigned l = LEVELS - 1;; l--) {
 		uint64_t *pte = &table[index_at(at, l)];
-		uint64_t v = pte_get(pte);
 
+		*value = pte_get(pte);
 		*level = l;
-		if (l == 0 || !(v & PTE_V) || is_leaf(v))
+		if (l == 0 || !(*value & PTE_V) || is_leaf(*value))
 			return pte;
-		table = hpa_ptr(pte_hpa(v));
+		table = hpa_ptr(pte_hpa(*value));
 	}
 }
 
@@ -135,10 +132,11 @@ static unsigned fitting_level(gpa_t at, hpa_t to, uint64_t size)
 /* A table in the way whose entries are all empty is no obstacle to a small leaf, but to a large one it is: one level down. */
 static enum err map_one(struct vm *vm, gpa_t at, hpa_t to, unsigned level, uint64_t flags)
 {
-	uint64_t *pte;
+	uint64_t *pte, present;
 	unsigned found;
 
-	if (is_leaf(*walk(vm, at, &found)))
+	walk(vm, at, &found, &present);
+	if (is_leaf(present))
 		return E_EXISTS;
 	enum err err = walk_make(vm, at, level, &pte);
 
@@ -150,25 +148,41 @@ static enum err map_one(struct vm *vm, gpa_t at, hpa_t to, unsigned level, uint6
 	return OK;
 }
 
+static enum err map_range(struct vm *vm, gpa_t *at, hpa_t to, uint64_t size, uint64_t flags)
+{
+	enum err err = OK;
+
+	while (err == OK && size) {
+		unsigned level = fitting_level(*at, to, size);
+
+		do
+			err = map_one(vm, *at, to, level, flags);
+		while (err == E_EXISTS && level-- > 0);
+		if (err != OK)
+			break;
+		*at = gpa_add(*at, level_size(level));
+		to = hpa_add(to, level_size(level));
+		size -= level_size(level);
+	}
+	return err;
+}
+
 enum err gstage_map(struct vm_locked l, gpa_t at, hpa_t to, uint64_t size, uint64_t flags)
 {
+	gpa_t done = at;
 	enum err err = check_range(at, size);
 
 	if (err == OK && !IS_ALIGNED(to.v, PAGE_SIZE))
 		err = E_ALIGN;
+	if (err == OK && !range_within(to.v, size, 0, BIT(HPA_BITS)))
+		err = E_RANGE;
+	if (err != OK)
+		return err;
 	BUG_ON(!(flags & GSTAGE_R) || (flags & ~(GSTAGE_RWX | GSTAGE_DEVICE)));
-	while (err == OK && size) {
-		unsigned level = fitting_level(at, to, size);
-
-		do
-			err = map_one(l.vm, at, to, level, flags);
-		while (err == E_EXISTS && level-- > 0);
-		if (err != OK)
-			break;
-		at = gpa_add(at, level_size(level));
-		to = hpa_add(to, level_size(level));
-		size -= level_size(level);
-	}
+	err = map_range(l.vm, &done, to, size, flags);
+	/* What was mapped just now consists of whole leaves: taking it back splits nothing and cannot fail. */
+	if (err != OK)
+		BUG_ON(gstage_unmap(l, at, done.v - at.v) != OK);
 	return err;
 }
 
@@ -178,10 +192,11 @@ enum err gstage_unmap(struct vm_locked l, gpa_t at, uint64_t size)
 
 	while (err == OK && size) {
 		unsigned level;
-		uint64_t *pte = walk(l.vm, at, &level);
+		uint64_t present;
+		uint64_t *pte = walk(l.vm, at, &level, &present);
 		uint64_t skip = level_size(level) - (at.v & (level_size(level) - 1));
 
-		if (is_leaf(*pte)) {
+		if (is_leaf(present)) {
 			if (skip != level_size(level) || size < level_size(level)) {
 				err = split(l.vm, pte, level);
 				continue;
@@ -198,11 +213,11 @@ enum err gstage_unmap(struct vm_locked l, gpa_t at, uint64_t size)
 enum err gstage_lookup(const struct vm *vm, gpa_t at, struct gstage_leaf *out)
 {
 	unsigned level;
+	uint64_t pte;
 
 	if (at.v >= BIT(GSTAGE_GPA_BITS))
 		return E_NOENT;
-	uint64_t pte = pte_get(walk(vm, at, &level));
-
+	walk(vm, at, &level, &pte);
 	if (!(pte & PTE_V) || !is_leaf(pte))
 		return E_NOENT;
 	out->size = level_size(level);

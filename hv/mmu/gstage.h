@@ -30,8 +30,8 @@ enum err must_check gstage_init(struct vm *vm);
 
 /*
  * Maps page-aligned [at, at + size) to HPAs from `to` on, with the largest leaves that alignment allows.
- * Nothing may be mapped there yet. Errors: E_ALIGN; E_RANGE beyond 2^41; E_EXISTS; E_QUOTA_…, E_NOMEM for a table. On an error
- * the part below the failing page is mapped: the caller unmaps the range.
+ * Nothing may be mapped there yet. Errors: E_ALIGN; E_RANGE beyond 2^41, or HPAs beyond 2^56; E_EXISTS; E_QUOTA_…, E_NOMEM for a
+ * table. On an error nothing has been mapped; tables made on the way stay.
  */
 enum err must_check gstage_map(struct vm_locked vm, gpa_t at, hpa_t to, uint64_t size, uint64_t flags);
 

@@ -33,6 +33,8 @@ enum err irq_route(struct vm *vm, uint32_t irq)
 {
 	if (irq == 0 || irq >= VPLIC_MAX_SOURCES || irq > machine.plic.ndev)
 		return E_RANGE;
+	if (sources[irq].vm == vm)
+		return OK; /* devices of one VM may share a line */
 	if (irq == machine.uart.irq || sources[irq].vm)
 		return E_EXISTS;
 	enum err err = vplic_bind(vm->plic, irq);

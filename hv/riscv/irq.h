@@ -8,7 +8,7 @@
 /* Connects the console's interrupt to the boot PCPU. Boot only. */
 void irq_init(void);
 
-/* Routes host source `irq` to `vm`'s virtual PLIC source of the same number. E_EXISTS when it has an owner or is the hypervisor's;
+/* Routes host source `irq` to `vm`'s virtual PLIC source of the same number. E_EXISTS when another VM has it or it is the hypervisor's;
  * E_RANGE beyond the PLIC's sources. The source is enabled when the guest enables it. */
 enum err must_check irq_route(struct vm *vm, uint32_t irq);
 

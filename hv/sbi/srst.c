@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* SRST (SBI 3.0, chapter 10). The Root VM's end is the machine's. */
 #include "sbi/sbi.h"
+#include "boot/cmdline.h"
 #include "core/log.h"
 #include "riscv/panic.h"
 
@@ -16,8 +17,8 @@ noreturn void sbi_system_reset(struct vcpu *v, bool reboot, bool failure)
 		klog("the Root VM reports a system failure (hart %u); restarting", v->id);
 		machine_reboot();
 	}
-	if (reboot) {
-		klog("the Root VM reboots; restarting");
+	if (reboot || options.shutdown_restarts) {
+		klog("the Root VM %s; restarting", reboot ? "reboots" : "has shut down");
 		machine_reboot();
 	}
 	klog("the Root VM has shut down; powering off");
