@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2034,SC2154,SC2164
 package=(busybox)
 inputs=(busybox/busybox.config)
 
@@ -19,7 +19,7 @@ configure() {
 
 build() {
     cp -a "$source" tree
-    run busybox 1000 configure
-    run busybox 1000 busybox_make busybox
-    run busybox 1000 busybox_make CONFIG_PREFIX="$out/root" install
+    run busybox 3300 configure
+    run busybox 3300 busybox_make busybox
+    run busybox 3300 busybox_make CONFIG_PREFIX="$out/root" install
 }

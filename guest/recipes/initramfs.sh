@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2034,SC2154,SC2164
 #
 # The root file system, as a cpio that the kernel unpacks into memory. Not compressed: the
 # hypervisor hands it over as it is, and unpacking gzip in the guest would double its boot.
@@ -29,8 +29,10 @@ assemble() {
     chmod -R u=rwX,go=rX root
     chmod 1777 root/tmp
     chmod 700 root/root
+    chmod 600 root/etc/shadow
     find root -print0 | xargs -0 touch -hd "@$SOURCE_DATE_EPOCH"
-    (cd root && find . -mindepth 1 -print0 | sort -z | cpio --quiet --null -o -H newc -R +0:+0 --reproducible) >initramfs.cpio
+    # With "." in it, for the mode of the root folder itself.
+    (cd root && find . -print0 | sort -z | cpio --quiet --null -o -H newc -R +0:+0 --reproducible) >initramfs.cpio
 }
 
 build() {

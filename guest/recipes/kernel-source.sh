@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2034,SC2154,SC2164
 #
 # The kernel's sources, unpacked. They stay in the cache because a kernel is built, and modules
 # are built later, outside of them.

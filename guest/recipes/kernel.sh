@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2034,SC2154,SC2164
 #
 # The Linux kernel. The result holds Image, vmlinux, System.map, config, and `modules`: the build
 # folder cut down to what an out-of-tree module needs:
@@ -28,13 +28,14 @@ check_config() {
 build() {
     run kernel 20 kernel_make KCONFIG_ALLCONFIG="$guest/linux/kernel.config" allnoconfig
     check_config
-    run kernel 1750 kernel_make Image modules
+    run kernel 1620 kernel_make Image modules
     cp o/arch/riscv/boot/Image o/vmlinux o/System.map "$out"
     cp o/.config "$out/config"
     (cd "$out" && sha256sum Image >Image.sha256)
 
     # Objects are of no use to a module: headers, the host tools and the symbol versions are.
-    find o -name '*.o' -o -name '*.a' -o -name '*.cmd' -o -name 'vmlinux*' -o -name 'Image*' |
-        grep -v '^o/scripts/' | xargs rm -f
+    find o -type f \( -name '*.o' -o -name '*.a' -o -name '*.cmd' -o -name '*vmlinux*' -o -name 'Image*' \
+        -o -name System.map -o -name '*.dtb*' \) -not -path 'o/scripts/*' -delete
+    find o -type d -empty -delete
     cp -a o "$out/modules"
 }

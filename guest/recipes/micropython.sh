@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2034,SC2154,SC2164
 #
 # MicroPython, installed as `micropython` and `python`. Without the parts that would bring in
 # another library (TLS, libffi, Berkeley DB).
@@ -17,8 +17,8 @@ unix_make() {
 build() {
     cp -a "$source" tree
     # The compiler that freezes modules runs on this machine.
-    run micropython 340 make -C tree/mpy-cross -j"$jobs"
-    run micropython 340 unix_make
+    run micropython 425 make -C tree/mpy-cross -j"$jobs"
+    run micropython 425 unix_make
     mkdir -p "$out/root/usr/bin"
     "${CROSS}strip" -o "$out/root/usr/bin/micropython" tree/ports/unix/build-standard/micropython
     ln -s micropython "$out/root/usr/bin/python"

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2034,SC2154,SC2164
 #
 # The terminal library that zsh and less are linked with (headers and archives in `sysroot`), and
 # descriptions of the terminals that one meets on a VM's console.
@@ -18,9 +18,9 @@ configure() {
 }
 
 build() {
-    run ncurses 650 configure
-    run ncurses 650 make -j"$jobs" libs
-    run ncurses 650 make DESTDIR="$out/sysroot" install.includes install.libs
+    run ncurses 1010 configure
+    run ncurses 1010 make -j"$jobs" libs
+    run ncurses 1010 make DESTDIR="$out/sysroot" install.includes install.libs
     mkdir -p "$out/root/usr/share/terminfo"
-    run ncurses 650 tic -x -o "$out/root/usr/share/terminfo" -e "$terminals" "$source/misc/terminfo.src"
+    run ncurses 1010 tic -x -o "$out/root/usr/share/terminfo" -e "$terminals" "$source/misc/terminfo.src"
 }

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# shellcheck shell=bash disable=SC2034,SC2154
+# shellcheck shell=bash disable=SC2034,SC2154,SC2164
 package=(zsh)
 needs=(ncurses)
 # Linked in, since a static program loads no modules; the rest needs other libraries or is rarely used.
@@ -18,7 +18,7 @@ configure() {
         zsh_cv_shared_environ=yes ac_cv_func_strcoll_works=yes \
         ./configure --host=riscv64-linux-gnu --prefix=/usr --bindir=/bin --enable-etcdir=/etc/zsh \
         --enable-fndir=/usr/share/zsh/functions --enable-multibyte --with-tcsetpgrp --disable-gdbm \
-        --disable-dynamic --disable-dynamic-nss --with-term-lib="ncursesw tinfow" \
+        --disable-dynamic --with-term-lib="ncursesw tinfow" \
         CC="$cross_cc" CFLAGS=-O2 CPPFLAGS="-I$lib/include -I$lib/include/ncursesw" LDFLAGS="-static -L$lib/lib"
 }
 
@@ -37,9 +37,9 @@ build() {
     chmod +x tree/configure
     # A patch of the distribution makes configure look older than its source; autoconf is not needed.
     touch tree/aclocal.m4 tree/configure tree/config.h.in tree/stamp-h.in
-    run zsh 900 configure
-    run zsh 900 choose_modules
-    run zsh 900 make -C tree/Src -j"$jobs"
+    run zsh 1160 configure
+    run zsh 1160 choose_modules
+    run zsh 1160 make -C tree/Src -j"$jobs"
     mkdir -p "$out/root/bin"
     "${CROSS}strip" -o "$out/root/bin/zsh" tree/Src/zsh
 }
