@@ -12,6 +12,7 @@
 #define must_check    __attribute__((warn_unused_result))
 #define printf_like   __attribute__((format(printf, 1, 2)))
 #define noreturn      _Noreturn
+#define noinline      __attribute__((noinline))
 #define aligned(n)    __attribute__((aligned(n)))
 #define static_assert _Static_assert
 

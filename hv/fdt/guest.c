@@ -122,7 +122,8 @@ static void write_uart(struct build *b)
 	write_string(w, "compatible", "ns16550a");
 	write_reg(w, b->t->uart_base.v, UART_SIZE);
 	write_u32(w, "clock-frequency", b->t->uart_clock_hz);
-	write_u32(w, "interrupts", b->t->uart_irq);
+	if (b->t->uart_irq)
+		write_u32(w, "interrupts", b->t->uart_irq);
 	write_end(w);
 }
 

@@ -19,8 +19,8 @@ struct guest_tree {
 	uint32_t plic_phandle; /* equals the host PLIC's, so that copied nodes keep their
 				  references; 0: any */
 
-	gpa_t uart_base; /* emulated ns16550a, byte registers without shift; 0 for none */
-	uint32_t uart_irq;
+	gpa_t uart_base;   /* emulated ns16550a, byte registers without shift; 0 for none */
+	uint32_t uart_irq; /* 0 for none: the guest polls */
 	uint32_t uart_clock_hz;
 
 	gpa_t vmgenid_page; /* page that holds the 16-byte generation ID at its start; 0 for none */

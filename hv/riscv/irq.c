@@ -80,21 +80,14 @@ static void set_line(struct vplic *p, unsigned vcpu, bool level)
 	vcpu_post(vm->vcpus[vcpu], PEND_EIP);
 }
 
-/* A completion is heard only where the source is enabled (PLIC specification, chapter 9), which may have changed
- * since the claim. */
 static void complete(struct vplic *p, uint32_t irq)
 {
-	struct source *s = &sources[irq];
-	int at = s->claimed_at;
+	int at = sources[irq].claimed_at;
 
 	if (at < 0)
 		return;
-	s->claimed_at = -1;
-	if (s->enabled_at != at)
-		plic_enable(irq, at);
+	sources[irq].claimed_at = -1;
 	plic_complete(irq, at);
-	if (s->enabled_at != at)
-		plic_disable(irq, at);
 }
 
 static void set_enabled(struct vplic *p, uint32_t irq, unsigned vcpu, bool enabled)

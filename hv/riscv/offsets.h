@@ -6,7 +6,8 @@
 #define VCPU_PC	     256
 #define VCPU_MSTATUS 264
 #define VCPU_PCPU    272
-#define VCPU_F	     280
+#define VCPU_ACTION  280
+#define VCPU_F	     288
 
 #define PCPU_CURRENT   0
 #define PCPU_STACK_TOP 8

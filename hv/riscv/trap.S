@@ -2,8 +2,7 @@
 /*
  * The exit path. mscratch holds the running VCPU's structure while a guest runs, and 0 in M-mode.
  *
- * Fast: the registers that C may clobber are saved, exit_fast() tries to deal with the trap and the guest
- * goes on. Slow: if it could not, the rest of the integer registers, pc and mstatus are saved too, and
+ * Fast: the registers that C may clobber are saved, sbi_call() or exit_fast() deals with the trap and the guest goes on. Slow: if they could not, the rest of the integer registers, pc and mstatus are saved too, and
  * exit_slow() returns the VCPU to go on with, which may be another one. C never keeps state on the stack across a
  * return to a guest, so that each entry starts at the top of the PCPU's stack.
  *
@@ -42,9 +41,17 @@ trap_entry:
 	ld tp, VCPU_PCPU(a0)
 	ld sp, PCPU_STACK_TOP(tp)
 	csrr a1, CSR_MCAUSE
-	call exit_fast
+	li t0, CAUSE_ECALL_VS
+	bne a1, t0, not_a_call
+	csrr t0, CSR_MEPC
+	addi t0, t0, 4
+	csrw CSR_MEPC, t0
+	call sbi_call
 	ld t6, PCPU_CURRENT(tp)
-	beqz a0, exit_to_slow
+	sd a0, VCPU_X(10)(t6)
+	sd a1, VCPU_X(11)(t6)
+	lw t0, VCPU_ACTION(t6)
+	bnez t0, exit_to_slow
 
 /* t6 = VCPU; pc, mstatus and s0-s11, gp are in place. */
 resume:
@@ -68,6 +75,11 @@ resume:
 	ld t5, VCPU_X(30)(t6)
 	ld t6, VCPU_X(31)(t6)
 	mret
+
+not_a_call:
+	call exit_fast
+	ld t6, PCPU_CURRENT(tp)
+	bnez a0, resume
 
 exit_to_slow:
 	csrr t0, CSR_MEPC

@@ -53,13 +53,9 @@ static bool fast_msi(struct vcpu *v)
 	return true;
 }
 
-/* True when the guest can go on; false for exit_slow. Runs with pc and mstatus still in the CSRs. */
+/* Everything but SBI calls, which trap.S takes to sbi_call. True when the guest can go on; false for exit_slow. Runs with pc and mstatus still in the CSRs. */
 bool exit_fast(struct vcpu *v, uint64_t cause)
 {
-	if (likely(cause == CAUSE_ECALL_VS)) {
-		csr_write(CSR_MEPC, csr_read(CSR_MEPC) + 4);
-		return sbi_call(v);
-	}
 	if (cause == (CAUSE_INTERRUPT | IRQ_MTI))
 		return fast_timer(v);
 	if (cause == (CAUSE_INTERRUPT | IRQ_MSI))
@@ -239,16 +235,28 @@ static struct vcpu *reschedule(struct pcpu *p, struct vcpu *v)
 	return go_on(p, v);
 }
 
+/* The guest can go on without a look at the scheduler: nobody asked, and no time is up. */
+static bool undisturbed(const struct pcpu *p, const struct vcpu *v, uint64_t cause)
+{
+	return v->action == ACTION_NONE && cause != (CAUSE_INTERRUPT | IRQ_MTI) &&
+	       !__atomic_load_n(&p->requests, __ATOMIC_ACQUIRE);
+}
+
 /* Runs with all of the guest's registers saved; returns the VCPU, loaded here, that goes on. */
 struct vcpu *exit_slow(struct vcpu *v)
 {
+	struct pcpu *p = this_pcpu();
 	uint64_t cause = csr_read(CSR_MCAUSE);
 
 	if (cause & CAUSE_INTERRUPT)
 		handle_interrupt(v, cause & 0xff);
 	else
 		handle_exception(v, cause);
-	return reschedule(this_pcpu(), v);
+	if (!undisturbed(p, v, cause))
+		return reschedule(p, v);
+	if (__atomic_load_n(&v->pending, __ATOMIC_RELAXED))
+		vcpu_sync(v);
+	return v;
 }
 
 noreturn void run_vcpus(void)

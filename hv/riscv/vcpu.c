@@ -13,6 +13,7 @@ static_assert(offsetof(struct vcpu, x) == VCPU_X(0), "offsets.h");
 static_assert(offsetof(struct vcpu, pc) == VCPU_PC, "offsets.h");
 static_assert(offsetof(struct vcpu, mstatus) == VCPU_MSTATUS, "offsets.h");
 static_assert(offsetof(struct vcpu, pcpu) == VCPU_PCPU, "offsets.h");
+static_assert(offsetof(struct vcpu, action) == VCPU_ACTION && sizeof(enum vcpu_action) == 4, "offsets.h");
 static_assert(offsetof(struct vcpu, f) == VCPU_F, "offsets.h");
 static_assert(offsetof(struct pcpu, current) == PCPU_CURRENT, "offsets.h");
 static_assert(offsetof(struct pcpu, stack_top) == PCPU_STACK_TOP, "offsets.h");

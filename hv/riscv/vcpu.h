@@ -57,11 +57,11 @@ struct vcpu {
 	uint64_t x[32];
 	uint64_t pc, mstatus;
 	struct pcpu *pcpu; /* where it is loaded, or was last */
+	enum vcpu_action action; /* its own PCPU only */
+	uint32_t id;		 /* hart id in its VM */
 	uint64_t f[32], fcsr;
 
 	struct vm *vm;
-	uint32_t id;		 /* hart id in its VM */
-	enum vcpu_action action; /* its own PCPU only */
 	uint32_t pending;	 /* atomic: PEND_… */
 	uint32_t hsm;		 /* atomic: enum hsm_state */
 	bool eip_line;		 /* atomic: level of the vPLIC's line */

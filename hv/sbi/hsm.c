@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* HSM (SBI 3.0, chapter 9) and SUSP (chapter 13): the life of a VM's harts. */
+/* HSM (SBI 3.0, chapter 9) and SUSP (chapter 13): the life of a VM's harts. What is not inlined keeps its frame out of the
+ * frequent hart_get_status. */
 #include "sbi/sbi.h"
 #include "riscv/csr.h"
 #include "riscv/time.h"
@@ -17,7 +18,7 @@ static void hsm_set(struct vcpu *v, enum hsm_state s)
 	__atomic_store_n(&v->hsm, s, __ATOMIC_RELEASE);
 }
 
-static struct sbi_ret hart_start(struct vcpu *v, uint64_t hartid, uint64_t start, uint64_t opaque)
+static noinline struct sbi_ret hart_start(struct vcpu *v, uint64_t hartid, uint64_t start, uint64_t opaque)
 {
 	uint32_t stopped = HSM_STOPPED;
 
@@ -50,7 +51,7 @@ static struct sbi_ret hart_status(struct vcpu *v, uint64_t hartid)
 	return sbi_value(hsm_get(v->vm->vcpus[hartid]));
 }
 
-static struct sbi_ret hart_suspend(struct vcpu *v, uint32_t type, uint64_t resume, uint64_t opaque)
+static noinline struct sbi_ret hart_suspend(struct vcpu *v, uint32_t type, uint64_t resume, uint64_t opaque)
 {
 	if (type != SUSPEND_RETENTIVE && type != SUSPEND_NON_RETENTIVE)
 		return sbi_error(SBI_ERR_INVALID_PARAM);

@@ -61,7 +61,7 @@ static int64_t masked(struct vcpu *v, uint64_t eid, const uint64_t *a)
 	return 0;
 }
 
-int64_t sbi_legacy(struct vcpu *v, uint64_t eid, const uint64_t *a)
+static int64_t call(struct vcpu *v, uint64_t eid, const uint64_t *a)
 {
 	switch (eid) {
 	case 0:
@@ -82,4 +82,11 @@ int64_t sbi_legacy(struct vcpu *v, uint64_t eid, const uint64_t *a)
 	default:
 		return masked(v, eid, a);
 	}
+}
+
+struct sbi_ret sbi_legacy(struct vcpu *v, uint64_t eid, const uint64_t *a)
+{
+	int64_t ret = call(v, eid, a);
+
+	return (struct sbi_ret){ret, v->x[11]};
 }

@@ -7,8 +7,25 @@
 
 #define LEGACY_LAST 8
 
-static struct sbi_ret dispatch(struct vcpu *v, uint64_t eid, uint64_t fid, const uint64_t *a)
+bool sbi_probe(uint64_t eid)
 {
+	static const uint32_t known[] = {SBI_EID_BASE, SBI_EID_TIME, SBI_EID_IPI, SBI_EID_RFENCE, SBI_EID_HSM, SBI_EID_SRST,
+		SBI_EID_DBCN, SBI_EID_SUSP, SBI_EID_STA, SBI_EID_FWFT, DX_EID};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(known); i++)
+		if (eid == known[i])
+			return true;
+	return eid <= LEGACY_LAST;
+}
+
+/* Each handler is called last, so that this needs no frame: it is what every call costs. */
+struct sbi_ret sbi_call(struct vcpu *v)
+{
+	const uint64_t *a = &v->x[10];
+	uint64_t fid = v->x[16], eid = v->x[17];
+
+	if (unlikely(eid <= LEGACY_LAST))
+		return sbi_legacy(v, eid, a);
 	switch (eid) {
 	case SBI_EID_BASE:
 		return sbi_base(v, fid, a);
@@ -35,33 +52,6 @@ static struct sbi_ret dispatch(struct vcpu *v, uint64_t eid, uint64_t fid, const
 	default:
 		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	}
-}
-
-bool sbi_probe(uint64_t eid)
-{
-	static const uint32_t known[] = {SBI_EID_BASE, SBI_EID_TIME, SBI_EID_IPI, SBI_EID_RFENCE, SBI_EID_HSM, SBI_EID_SRST,
-		SBI_EID_DBCN, SBI_EID_SUSP, SBI_EID_STA, SBI_EID_FWFT, DX_EID};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(known); i++)
-		if (eid == known[i])
-			return true;
-	return eid <= LEGACY_LAST;
-}
-
-bool sbi_call(struct vcpu *v)
-{
-	uint64_t eid = v->x[17];
-	const uint64_t *a = &v->x[10];
-
-	if (unlikely(eid <= LEGACY_LAST)) {
-		v->x[10] = (uint64_t)sbi_legacy(v, eid, a);
-	} else {
-		struct sbi_ret ret = dispatch(v, eid, v->x[16], a);
-
-		v->x[10] = (uint64_t)ret.error;
-		v->x[11] = ret.value;
-	}
-	return v->action == ACTION_NONE;
 }
 
 struct sbi_ret sbi_retry(struct vcpu *v)

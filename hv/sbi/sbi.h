@@ -52,12 +52,12 @@ typedef struct sbi_ret sbi_handler(struct vcpu *v, uint64_t fid, const uint64_t 
 
 sbi_handler sbi_base, sbi_time, sbi_ipi, sbi_rfence, sbi_hsm, sbi_srst, sbi_dbcn, sbi_susp, sbi_sta, sbi_fwft, sbi_diosix;
 
-/* Legacy extensions 0..8 return in a0 alone. */
-int64_t sbi_legacy(struct vcpu *v, uint64_t eid, const uint64_t *a);
+/* Legacy extensions 0..8 return in a0 alone: the value is the caller's a1. */
+struct sbi_ret sbi_legacy(struct vcpu *v, uint64_t eid, const uint64_t *a);
 
-/* Deals with the ecall of the loaded VCPU `v` (pc already stepped over it). True when the guest can go on, false when
- * v->action asks for the slow path. */
-bool sbi_call(struct vcpu *v);
+/* Deals with the ecall of the loaded VCPU `v` (pc already stepped over it): returns its a0 and a1. v->action asks for the slow path. Called
+ * by trap.S. */
+struct sbi_ret sbi_call(struct vcpu *v);
 
 /* True when extension `eid` is implemented, whole. */
 bool sbi_probe(uint64_t eid);
