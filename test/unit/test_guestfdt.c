@@ -193,6 +193,12 @@ static void test_block_sizes_need_the_extension(void **state)
 	t.isa.exts &= ~BIT(ISA_ZICBOM);
 	assert_int_equal(build(), OK);
 	want_absent("/cpus/cpu@0", "riscv,cbom-block-size");
+	t.isa.exts |= BIT(ISA_ZICBOM) | BIT(ISA_ZICBOZ) | BIT(ISA_ZICBOP);
+	t.isa.cbom_block = 0; /* nor is a size listed that nobody knows */
+	assert_int_equal(build(), OK);
+	want_absent("/cpus/cpu@0", "riscv,cbom-block-size");
+	want_absent("/cpus/cpu@0", "riscv,cboz-block-size");
+	want_absent("/cpus/cpu@0", "riscv,cbop-block-size");
 }
 
 static void test_mmu_types(void **state)
@@ -237,6 +243,14 @@ static void test_soc(void **state)
 	want_string("/soc/rng@10200000", "compatible", "microsoft,vmgenid");
 	WANT_CELLS("/soc/rng@10200000", "reg", 0, 0x10200000, 0, 0x1000);
 	WANT_CELLS("/soc/rng@10200000", "interrupts", 96);
+}
+
+static void test_uart_without_interrupt(void **state)
+{
+	request();
+	t.uart_irq = 0;
+	assert_int_equal(build(), OK);
+	want_absent("/soc/serial@10000000", "interrupts");
 }
 
 static void test_smallest(void **state)
@@ -564,6 +578,7 @@ int main(void)
 		TEST(test_block_sizes_need_the_extension),
 		TEST(test_mmu_types),
 		TEST(test_soc),
+		TEST(test_uart_without_interrupt),
 		TEST(test_smallest),
 		TEST(test_round_trip),
 		TEST(test_only_what_was_granted),

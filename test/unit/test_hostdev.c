@@ -170,6 +170,9 @@ static void test_bad_clint(void **state)
 	CELLS(CLINT, "reg", 0, 0x2000004, 0, 0x10000);
 	assert_int_equal(parse(), OK);
 	assert_int_equal(m.mtime.v, 0);
+	drop(CLINT, "reg");
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.mtime.v, 0);
 	CELLS(CLINT, "reg", 0, 0x2000000, 0, 0xc000);
 	set_string(CLINT, "status", "disabled");
 	assert_int_equal(parse(), OK);
@@ -393,6 +396,8 @@ static void test_finisher(void **state)
 	CELLS("/reboot", "offset", 0);
 	CELLS("/reboot", "regmap", 77);
 	expect_finisher(0, 0, 0);
+	CELLS("/poweroff", "offset", 4);
+	expect_finisher(0x100004, 0x5555, 0);
 }
 
 static void test_finisher_alone(void **state)
@@ -721,6 +726,17 @@ static void test_bus_nesting(void **state)
 	CELLS("/a/b", "#address-cells", 3);
 	expect_devices(3);
 	CELLS("/a/b", "#address-cells", 0);
+	expect_devices(3);
+	CELLS("/a/b", "#address-cells", 1);
+	expect_devices(4);
+	set("/a/b", "ranges", "", 0);
+	CELLS("/a/b/c", "reg", 0);
+	CELLS("/a/b", "#address-cells", 3);
+	expect_devices(3);
+	CELLS("/a/b", "#address-cells", 1);
+	CELLS("/a/b", "#size-cells", 3);
+	expect_devices(3);
+	CELLS("/a/b", "#size-cells", 0);
 	expect_devices(3);
 }
 

@@ -88,9 +88,9 @@ static void test_long_texts(void **state)
 
 static void test_model_is_printable(void **state)
 {
-	set_string("/", "model", "a\x1b[2Jb\xff");
+	set_string("/", "model", "a \x1b[2Jb~\xff");
 	assert_int_equal(parse(), OK);
-	assert_string_equal(m.model, "a?[2Jb?");
+	assert_string_equal(m.model, "a ?[2Jb~?");
 	drop("/", "model");
 	assert_int_equal(parse(), OK);
 	assert_string_equal(m.model, "");
@@ -459,6 +459,38 @@ static void test_structure(void **state)
 	}
 }
 
+/* The same in a tree that has all else. */
+static void test_last_tag(void **state)
+{
+	uint32_t size;
+
+	assert_int_equal(parse(), OK);
+	size = fdt_size_dt_struct(packed);
+	fdt_set_size_dt_struct(packed, size - 4); /* no end */
+	assert_int_equal(reparse(fdt_totalsize(packed)), E_FORMAT);
+	fdt_set_size_dt_struct(packed, size - 8); /* nor that of the root */
+	assert_int_equal(reparse(fdt_totalsize(packed)), E_FORMAT);
+	fdt_set_size_dt_struct(packed, size);
+	assert_int_equal(reparse(fdt_totalsize(packed)), OK);
+}
+
+static void test_property_without_name(void **state)
+{
+	struct fdt_property *p;
+	fdt32_t kept;
+	int len;
+
+	set("/chosen", "vendor,other", "x", 1);
+	assert_int_equal(parse(), OK);
+	p = fdt_get_property_w(packed, fdt_path_offset(packed, "/chosen"), "vendor,other", &len);
+	assert_non_null(p);
+	kept = p->nameoff;
+	p->nameoff = cpu_to_fdt32(fdt_size_dt_strings(packed));
+	assert_int_equal(reparse(fdt_totalsize(packed)), E_FORMAT);
+	p->nameoff = kept;
+	assert_int_equal(reparse(fdt_totalsize(packed)), OK);
+}
+
 /* Cut off anywhere, with a header that goes along with it: never a read beyond. */
 static void test_truncated_anywhere(void **state)
 {
@@ -528,6 +560,8 @@ int main(void)
 		TEST(test_header),
 		TEST(test_depth),
 		TEST(test_structure),
+		TEST(test_last_tag),
+		TEST(test_property_without_name),
 		TEST(test_truncated_anywhere),
 		TEST(test_damaged),
 	};

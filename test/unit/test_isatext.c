@@ -50,6 +50,7 @@ static void test_strings(void **state)
 		{"rv64i2p1_m2p0_a2p1_c2p0_zicbom1p0_zba1p0", 64, IMAC | OLD_I | E(ZICBOM) | E(ZBA)},
 		{"rv64i2m2a2c2", 64, IMAC | OLD_I},
 		{"rv64imac_zba9p19", 64, IMAC | OLD_I | E(ZBA)},
+		{"rv64imac_suvh", 64, IMAC | OLD_I},
 		{"rv64imac_zuvh", 64, IMAC | OLD_I},
 		{"rv64imac_zba1", 64, IMAC | OLD_I | E(ZBA)},
 		{"rv64imac_zve32x1p0_zve64d", 64, IMAC | OLD_I | E(ZVE32X) | E(ZVE64D)},
