@@ -18,6 +18,7 @@ struct runqueue {
 	uint64_t top_key;  /* key of the first ready entity, KEY_NONE when there is none */
 	uint64_t run_base; /* key of the running one less the time it was accounted at, so that adding the time now gives its
 			    * key now; KEY_NONE when idle */
+	bool wfi_stays; /* told by sched_contended that nobody waits: a WFI keeps the PCPU */
 } aligned(64);
 
 static struct {
@@ -25,8 +26,9 @@ static struct {
 	uint64_t slice;
 	sched_kick_fn *kick;
 	struct runqueue rq[SCHED_MAX_PCPUS];
-	/* By priority: the largest vruntime with which an entity stopped running. Where time stands when nobody runs. */
-	uint64_t clock[SCHED_MAX_PRIORITY + 1];
+	/* By priority; they only grow. `clock` is virtual time as last looked at; `stopped` the largest vruntime with which an entity stopped
+	 * running, which is where virtual time stands while nobody runs or waits. */
+	uint64_t clock[SCHED_MAX_PRIORITY + 1], stopped[SCHED_MAX_PRIORITY + 1];
 } sched;
 
 static uint64_t peek(const uint64_t *p)
@@ -58,6 +60,8 @@ void sched_init(uint32_t npcpus, uint64_t slice, sched_kick_fn *kick)
 {
 	BUG_ON(npcpus == 0 || npcpus > SCHED_MAX_PCPUS);
 	sched.npcpus = npcpus;
+	for (unsigned i = 0; i <= SCHED_MAX_PRIORITY; i++)
+		sched.clock[i] = sched.stopped[i] = 0;
 	sched.slice = slice;
 	sched.kick = kick;
 	for (uint32_t i = 0; i < npcpus; i++)
@@ -152,7 +156,15 @@ static struct runqueue *lock_home(const struct sched_entity *e)
 	}
 }
 
-/* Where virtual time stands for `e`'s priority: the least vruntime of those that run or wait, else where it stood last. */
+static void raise(uint64_t *clock, uint64_t to)
+{
+	uint64_t at = peek(clock);
+
+	while (at < to && !__atomic_compare_exchange_n(clock, &at, to, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+		;
+}
+
+/* Virtual time of `e`'s priority: the least vruntime of those that run or wait. */
 static uint64_t virtual_now(const struct sched_entity *e, uint64_t now)
 {
 	uint64_t prio = key_prio(key_of(e)), least = KEY_NONE;
@@ -165,13 +177,14 @@ static uint64_t virtual_now(const struct sched_entity *e, uint64_t now)
 		if (key_prio(top) == prio)
 			least = MIN(least, top);
 	}
-	return least == KEY_NONE ? peek(&sched.clock[e->priority]) : least & KEY_VRUNTIME;
+	return least == KEY_NONE ? peek(&sched.stopped[e->priority]) : least & KEY_VRUNTIME;
 }
 
-/* Who slept, or is new, is at most one slice behind. */
+/* Who slept, or is new, is at most one slice behind: behind the clock, not behind those that were let in a slice behind just before. */
 static void forfeit(struct sched_entity *e, uint64_t now)
 {
-	uint64_t floor = virtual_now(e, now);
+	raise(&sched.clock[e->priority], virtual_now(e, now));
+	uint64_t floor = peek(&sched.clock[e->priority]);
 
 	if (floor > sched.slice && e->vruntime < floor - sched.slice)
 		e->vruntime = floor - sched.slice;
@@ -199,12 +212,24 @@ static uint32_t place(const struct sched_entity *e)
 	return best;
 }
 
-/* Something waits with `key`, and the PCPU it waits at will not run it now: calls an idle PCPU to fetch it, or else those whose running entity is
- * a slice or more ahead of it. The fence pairs with the one in sched_pick: either this sees that the PCPU went idle, or that one sees
- * what waits. */
-static void invite(uint32_t self, uint64_t key, uint64_t now)
+/* The first of all that wait anywhere. */
+static uint64_t least_waiting(void)
+{
+	uint64_t least = KEY_NONE;
+
+	for (uint32_t i = 0; i < sched.npcpus; i++)
+		least = MIN(least, peek(&sched.rq[i].top_key));
+	return least;
+}
+
+/* Something waits, and no PCPU is on its way to it: calls an idle PCPU to fetch it, or else those whose running entity is a slice or more ahead, and
+ * those that must learn that a WFI gives the PCPU away. The one that comes calls the next, as long as there is something for it. The fence
+ * pairs with those in sched_pick and sched_contended: either this sees what they published, or they see what waits. */
+static void invite(uint32_t self, uint64_t now)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	uint64_t key = least_waiting();
+
 	if (key == KEY_NONE)
 		return;
 	for (uint32_t i = 0; i < sched.npcpus; i++) {
@@ -215,8 +240,9 @@ static void invite(uint32_t self, uint64_t key, uint64_t now)
 	}
 	for (uint32_t i = 0; i < sched.npcpus; i++) {
 		uint64_t run = running_key(i, now);
+		bool ahead = run != KEY_NONE && run > key + sched.slice;
 
-		if (i != self && run != KEY_NONE && run > key + sched.slice)
+		if (i != self && (ahead || __atomic_load_n(&sched.rq[i].wfi_stays, __ATOMIC_RELAXED)))
 			sched.kick(i);
 	}
 }
@@ -238,7 +264,7 @@ static void insert_at(uint32_t pcpu, struct sched_entity *e, uint64_t now)
 	if (runs_now || new_slice || was_empty)
 		sched.kick(pcpu);
 	if (!runs_now)
-		invite(pcpu, key, now);
+		invite(pcpu, now);
 }
 
 /* Takes `e` out of OFF or BLOCKED and queues it where it fits best; `home` is its home's run queue, locked, and is unlocked. Until
@@ -282,8 +308,7 @@ void sched_put(uint32_t pcpu, struct sched_entity *e, enum sched_state to, uint6
 	spin_lock(&rq->lock);
 	BUG_ON(rq->running != e || e->state != SCHED_RUNNING || to == SCHED_RUNNING);
 	account(rq, now);
-	if (e->vruntime > peek(&sched.clock[e->priority]))
-		publish(&sched.clock[e->priority], e->vruntime);
+	raise(&sched.stopped[e->priority], e->vruntime);
 	rq->running = NULL;
 	rq->slice_end = SCHED_NEVER;
 	publish_running(rq);
@@ -369,10 +394,9 @@ struct sched_entity *sched_pick(uint32_t pcpu, uint64_t now)
 	BUG_ON(rq->running);
 	if (e)
 		start_running(rq, e, now);
-	uint64_t top = rq->top_key;
-
 	spin_unlock(&rq->lock);
-	invite(pcpu, top, now);
+	if (e)
+		invite(pcpu, now);
 	return e;
 }
 
@@ -413,7 +437,7 @@ bool sched_tick(uint32_t pcpu, uint64_t now)
 		rq->slice_end = now + sched.slice;
 	spin_unlock(&rq->lock);
 	if (!yield && over)
-		invite(pcpu, top, now);
+		invite(pcpu, now);
 	return yield || find_victim(pcpu, key) != SCHED_MAX_PCPUS;
 }
 
@@ -431,5 +455,15 @@ uint64_t sched_deadline(uint32_t pcpu)
 
 bool sched_contended(uint32_t pcpu)
 {
-	return peek(&sched.rq[pcpu].top_key) != KEY_NONE;
+	struct runqueue *rq = &sched.rq[pcpu];
+	bool contended = least_waiting() != KEY_NONE;
+
+	__atomic_store_n(&rq->wfi_stays, !contended, __ATOMIC_RELAXED);
+	if (contended)
+		return true;
+	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* see invite */
+	if (least_waiting() == KEY_NONE)
+		return false;
+	__atomic_store_n(&rq->wfi_stays, false, __ATOMIC_RELAXED);
+	return true;
 }

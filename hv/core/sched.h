@@ -77,5 +77,6 @@ void sched_expire(uint32_t pcpu, uint64_t now);
 /* The time at which `pcpu` wants to be interrupted next; SCHED_NEVER for not at all. */
 uint64_t sched_deadline(uint32_t pcpu);
 
-/* Somebody waits in `pcpu`'s queue: a WFI of the running entity should give the PCPU away. */
+/* Somebody waits, at any PCPU: a WFI of the entity running on `pcpu` should give the PCPU away. After an answer of false the PCPU is
+ * kicked when that changes. Called before each return to a guest that follows a call of the scheduler. O(PCPUs). */
 bool sched_contended(uint32_t pcpu);
