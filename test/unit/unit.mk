@@ -21,6 +21,7 @@ unit_isatext := hv/fdt/isa_text.c
 unit_hostfdt := $(addprefix hv/fdt/,host.c tree.c bus.c memory.c cpus.c isa_text.c controllers.c own.c irqs.c devices.c)
 unit_hostdev := $(unit_hostfdt)
 unit_guestfdt := $(unit_hostfdt) hv/fdt/guest.c hv/fdt/copy.c hv/fdt/write.c hv/lib/printf.c
+unit_sched := hv/core/heap.c
 
 UNIT_TESTS := $(patsubst test/unit/test_%.c,%,$(wildcard test/unit/test_*.c))
 
@@ -33,6 +34,9 @@ $(foreach t,$(UNIT_TESTS),$(eval $(BUILD)/unit/$(t): $(unit_$(t))))
 
 # Includes the source, because its functions need other names beside the host's.
 $(BUILD)/unit/string: hv/lib/string.c
+
+# Include the source to look inside.
+$(BUILD)/unit/sched: hv/core/sched.c hv/core/heap.h hv/core/sched.h
 
 .PHONY: unit
 unit: $(UNIT_TESTS:%=$(BUILD)/unit/%)

@@ -1,0 +1,960 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The scheduler on a simulated machine: a clock that counts ticks, PCPUs that do what riscv/trap.c does, and tasks
+ * that compute, wait and wake. If this fails, VCPUs starve, wait beside idle PCPUs, miss a wake-up or run late.
+ *
+ * A PCPU enters the scheduler only when it is kicked, its deadline comes or its task waits with VTW set, as on the machine: a task
+ * alone on its PCPU is never interrupted.
+ */
+#include "unit.h"
+#include "core/lock.h"
+#include "core/sched.h"
+
+/* Where the scheduler takes or gives back a lock, another PCPU may come in between: see interleave(). */
+static void step_lock(struct spinlock *l);
+static void step_unlock(struct spinlock *l);
+
+#define spin_lock(l)   step_lock(l)
+#define spin_unlock(l) step_unlock(l)
+#include "core/sched.c"
+#undef spin_lock
+#undef spin_unlock
+
+#define SLICE	  20
+#define MAX_CPUS  8
+#define MAX_TASKS 64
+#define FOREVER	  UINT64_MAX
+
+struct task {
+	struct sched_entity e;
+	uint64_t burst;	  /* ticks of work between two waits; FOREVER for a hog */
+	uint64_t sleep;	  /* ticks of each wait; FOREVER: until an interrupt */
+	uint64_t left;	  /* of this burst; 0: in WFI */
+	uint64_t wake_at; /* its own timer */
+	bool irq;	  /* an interrupt is pending for it */
+	uint64_t ran;	  /* ticks of work done */
+	uint64_t late;	  /* ticks READY without a break */
+};
+
+struct cpu {
+	struct task *cur;
+	bool kicked, vtw;
+	bool inside; /* in enter(): does nothing else */
+	uint64_t deadline, exits;
+	uint64_t unused; /* ticks without work while somebody was READY, without a break */
+};
+
+static struct cpu cpus[MAX_CPUS];
+static struct task tasks[MAX_TASKS];
+static uint32_t ncpus, ntasks;
+static uint64_t present; /* the clock */
+static unsigned locks_held, depth, chaos;
+static uint64_t seed;
+
+static uint32_t rnd(uint32_t n)
+{
+	seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (uint32_t)(seed >> 33) % n;
+}
+
+static void kick(uint32_t cpu)
+{
+	assert_true(cpu < ncpus);
+	cpus[cpu].kicked = true;
+}
+
+static void machine(uint32_t n)
+{
+	memset(cpus, 0, sizeof(cpus));
+	memset(tasks, 0, sizeof(tasks));
+	ncpus = n;
+	ntasks = 0;
+	present = 1000;
+	locks_held = depth = chaos = 0;
+	sched_init(n, SLICE, kick);
+	for (uint32_t i = 0; i < n; i++)
+		cpus[i].deadline = SCHED_NEVER;
+}
+
+static struct task *task(uint32_t home, uint8_t priority, uint64_t burst, uint64_t sleep)
+{
+	struct task *t = &tasks[ntasks++];
+
+	assert_true(ntasks <= MAX_TASKS);
+	*t = (struct task){.burst = burst, .left = burst, .sleep = sleep, .wake_at = SCHED_NEVER};
+	sched_entity_init(&t->e, home, priority);
+	return t;
+}
+
+static struct task *hog(uint32_t home, uint8_t priority)
+{
+	struct task *t = task(home, priority, FOREVER, FOREVER);
+
+	sched_start(&t->e, present);
+	return t;
+}
+
+static bool in_wfi(const struct task *t)
+{
+	return t->left == 0;
+}
+
+/* An interrupt for a task, as vcpu_post does it: one that is loaded sees it by itself. */
+static void interrupt(struct task *t)
+{
+	t->irq = true;
+	for (uint32_t i = 0; i < ncpus; i++)
+		if (cpus[i].cur == t)
+			return;
+	sched_wake(&t->e, present);
+}
+
+static void begin_wait(struct task *t)
+{
+	t->irq = false;
+	t->wake_at = t->sleep == FOREVER ? SCHED_NEVER : present + t->sleep;
+}
+
+/* WFI ends when an interrupt is there. */
+static void try_resume(struct task *t)
+{
+	if (!in_wfi(t) || !(t->irq || t->wake_at <= present))
+		return;
+	t->left = t->burst;
+	t->wake_at = SCHED_NEVER;
+}
+
+static void go_on(uint32_t i)
+{
+	struct cpu *c = &cpus[i];
+
+	c->vtw = c->cur && sched_contended(i);
+	c->deadline = sched_deadline(i);
+	if (c->cur)
+		try_resume(c->cur);
+}
+
+static void choose(uint32_t i)
+{
+	struct sched_entity *e = sched_pick(i, present);
+
+	cpus[i].cur = e ? container_of(e, struct task, e) : NULL;
+	go_on(i);
+}
+
+static void give_up(uint32_t i, enum sched_state to, uint64_t until)
+{
+	struct task *t = cpus[i].cur;
+
+	cpus[i].cur = NULL;
+	sched_put(i, &t->e, to, until, present);
+	choose(i);
+}
+
+static void reschedule(uint32_t i)
+{
+	struct cpu *c = &cpus[i];
+
+	c->kicked = false;
+	c->exits++;
+	if (!c->cur) {
+		sched_expire(i, present);
+		choose(i);
+	} else if (sched_tick(i, present)) {
+		give_up(i, SCHED_READY, SCHED_NEVER);
+	} else {
+		go_on(i);
+	}
+}
+
+/* All that happens on a PCPU at this tick before its task goes on working. */
+static void enter(uint32_t i)
+{
+	struct cpu *c = &cpus[i];
+
+	if (c->inside)
+		return;
+	c->inside = true;
+	for (unsigned n = 0;; n++) {
+		assert_true(n < 64); /* it settles */
+		if (c->cur)
+			try_resume(c->cur);
+		if (c->kicked || c->deadline <= present)
+			reschedule(i);
+		else if (c->cur && in_wfi(c->cur) && c->vtw)
+			give_up(i, SCHED_BLOCKED, c->cur->wake_at);
+		else
+			break;
+	}
+	c->inside = false;
+}
+
+/*
+ * With chaos = n, one of n places where the scheduler holds no lock is where another PCPU does all that it has to do, or an
+ * interrupt comes, and time goes on meanwhile: what real PCPUs do to each other, in an order that can be repeated.
+ */
+static void interleave(void)
+{
+	if (!chaos || locks_held || depth >= 4 || rnd(chaos))
+		return;
+	struct task *t = &tasks[rnd(ntasks)];
+
+	depth++;
+	present += rnd(2);
+	if (rnd(2))
+		enter(rnd(ncpus));
+	else if (t->e.state != SCHED_OFF)
+		interrupt(t);
+	depth--;
+}
+
+static void step_lock(struct spinlock *l)
+{
+	interleave();
+	if (spin_is_locked(l))
+		fail_msg("a lock is taken twice");
+	spin_lock(l);
+	locks_held++;
+}
+
+static void step_unlock(struct spinlock *l)
+{
+	locks_held--;
+	spin_unlock(l);
+	interleave();
+}
+
+static void work(struct cpu *c)
+{
+	struct task *t = c->cur;
+
+	if (!t || in_wfi(t))
+		return;
+	t->ran++;
+	if (t->left != FOREVER && --t->left == 0)
+		begin_wait(t);
+}
+
+static const struct task *runs_here(const struct sched_entity *e)
+{
+	const struct task *found = NULL;
+
+	for (uint32_t i = 0; i < ncpus; i++)
+		if (cpus[i].cur && &cpus[i].cur->e == e) {
+			assert_null(found);
+			assert_int_equal(e->home, i);
+			found = cpus[i].cur;
+		}
+	return found;
+}
+
+/* In exactly the queues that the state says, and on a PCPU only when RUNNING. */
+static void check_task(const struct task *t)
+{
+	const struct sched_entity *e = &t->e;
+
+	assert_true(e->home < ncpus);
+	assert_int_equal(runs_here(e) != NULL, e->state == SCHED_RUNNING);
+	assert_int_equal(e->ready.queued, e->state == SCHED_READY);
+	if (e->timer.queued) {
+		assert_int_equal(e->state, SCHED_BLOCKED);
+		assert_int_equal(e->timer.key, t->wake_at);
+	}
+	if (e->state == SCHED_BLOCKED) {
+		assert_true(in_wfi(t) && !t->irq);
+		assert_int_equal(e->timer.queued, t->wake_at != SCHED_NEVER);
+	}
+	assert_true(e->run_ticks <= present && e->wait_ticks <= present);
+}
+
+/* Nobody is interrupted for nothing: a deadline needs a sleeper with a timer, or somebody waiting. */
+static void check_deadline(uint32_t i)
+{
+	bool reason = false;
+
+	for (uint32_t k = 0; k < ntasks; k++)
+		reason |= tasks[k].e.home == i && (tasks[k].e.timer.queued || tasks[k].e.ready.queued);
+	assert_true(reason || sched_deadline(i) == SCHED_NEVER);
+}
+
+#define UNUSED_MAX 3		 /* ticks for kicks to arrive */
+#define STALL_MAX  (4 * SLICE)	 /* a task in a native WFI is found out later */
+
+static void check_no_waste(void)
+{
+	bool ready = false;
+
+	for (uint32_t k = 0; k < ntasks; k++)
+		ready |= tasks[k].e.state == SCHED_READY;
+	for (uint32_t i = 0; i < ncpus; i++) {
+		struct cpu *c = &cpus[i];
+
+		if (ready && (!c->cur || in_wfi(c->cur)))
+			c->unused++;
+		else
+			c->unused = 0;
+		if (c->unused > (c->cur ? STALL_MAX : UNUSED_MAX))
+			fail_msg("PCPU %u %s while somebody waits", i, c->cur ? "stalls in WFI" : "is idle");
+	}
+}
+
+/* Nobody of lower priority runs while a higher one waits. */
+static void check_priorities(void)
+{
+	unsigned lowest = SCHED_MAX_PRIORITY + 1;
+
+	for (uint32_t i = 0; i < ncpus; i++)
+		if (cpus[i].cur && cpus[i].cur->e.priority < lowest)
+			lowest = cpus[i].cur->e.priority;
+	for (uint32_t k = 0; k < ntasks; k++) {
+		struct task *t = &tasks[k];
+
+		t->late = t->e.state == SCHED_READY && t->e.priority > lowest ? t->late + 1 : 0;
+		if (t->late > UNUSED_MAX)
+			fail_msg("task %u of priority %u waits, one of %u runs", k, t->e.priority, lowest);
+	}
+}
+
+static void check(void)
+{
+	unsigned disorder = chaos;
+
+	chaos = 0;
+	for (uint32_t k = 0; k < ntasks; k++)
+		check_task(&tasks[k]);
+	for (uint32_t i = 0; i < ncpus; i++)
+		check_deadline(i);
+	check_no_waste();
+	check_priorities();
+	chaos = disorder;
+}
+
+static void tick(void)
+{
+	for (uint32_t i = 0; i < ncpus; i++)
+		enter((i + (uint32_t)present) % ncpus);
+	check();
+	for (uint32_t i = 0; i < ncpus; i++)
+		work(&cpus[i]);
+	present++;
+}
+
+static void run(uint64_t ticks)
+{
+	while (ticks--)
+		tick();
+}
+
+static uint64_t spread(uint32_t from, uint32_t to)
+{
+	uint64_t least = FOREVER, most = 0;
+
+	for (uint32_t i = from; i < to; i++) {
+		least = MIN(least, tasks[i].ran);
+		most = MAX(most, tasks[i].ran);
+	}
+	return most - least;
+}
+
+static void alone_is_never_interrupted(void **state)
+{
+	machine(2);
+	struct task *t = hog(0, 3);
+
+	run(3);
+	cpus[0].exits = cpus[1].exits = 0;
+	run(100 * SLICE);
+	assert_true(t->ran >= 100 * SLICE);
+	assert_int_equal(cpus[0].exits + cpus[1].exits, 0);
+	assert_int_equal(sched_deadline(0), SCHED_NEVER);
+	assert_false(sched_contended(0));
+}
+
+/* Hogs of one priority: at every moment each has had as much as any other, but for the slices under way. */
+static void share(uint32_t n, uint32_t on, uint64_t slices_apart)
+{
+	machine(on);
+	for (uint32_t i = 0; i < n; i++)
+		hog(i % on, 3);
+	for (unsigned i = 0; i < 200; i++) {
+		run(SLICE);
+		if (spread(0, n) > slices_apart * SLICE)
+			fail_msg("%u on %u: %lu ticks apart after %u slices", n, on, spread(0, n), i);
+	}
+}
+
+static void equals_share(void **state)
+{
+	share(2, 1, 1);
+	share(5, 1, 1);
+	share(40, 1, 1);
+	share(3, 2, 3);
+	share(8, 2, 3);
+	share(5, 4, 3);
+	share(4, 3, 3);
+	share(9, 8, 3);
+	share(64, 8, 3);
+}
+
+/* The same when all begin at home 0. */
+static void equals_share_from_one_home(void **state)
+{
+	machine(2);
+	for (uint32_t i = 0; i < 3; i++)
+		hog(0, 3);
+	run(400 * SLICE);
+	assert_true(spread(0, 3) <= 3 * SLICE);
+}
+
+static void late_comers_share_from_then_on(void **state)
+{
+	machine(2);
+	hog(0, 3);
+	hog(1, 3);
+	run(1000 * SLICE);
+	hog(0, 3);
+	for (unsigned i = 0; i < 3; i++)
+		tasks[i].ran = 0;
+	run(300 * SLICE);
+	assert_true(spread(0, 3) <= 4 * SLICE);
+}
+
+/* Slices are as long as asked for: about one exit per slice and PCPU, not many. */
+static void slices_are_long(void **state)
+{
+	machine(1);
+	for (uint32_t i = 0; i < 4; i++)
+		hog(0, 3);
+	run(3);
+	cpus[0].exits = 0;
+	run(100 * SLICE);
+	assert_in_range(cpus[0].exits, 99, 101);
+}
+
+static void exits_stay_few_on_many(void **state)
+{
+	machine(4);
+	for (uint32_t i = 0; i < 11; i++)
+		hog(0, 3);
+	run(10 * SLICE);
+	for (uint32_t i = 0; i < 4; i++)
+		cpus[i].exits = 0;
+	run(100 * SLICE);
+	for (uint32_t i = 0; i < 4; i++)
+		assert_in_range(cpus[i].exits, 90, 400);
+}
+
+static void higher_runs_alone(void **state)
+{
+	machine(1);
+	struct task *low = hog(0, 2), *high = hog(0, 3);
+
+	run(200 * SLICE);
+	assert_true(low->ran <= 2);
+	assert_true(high->ran >= 200 * SLICE - 2);
+}
+
+static void preemption_is_immediate(void **state)
+{
+	machine(2);
+	hog(0, 3);
+	hog(1, 3);
+	struct task *high = task(0, 5, 3, FOREVER);
+
+	run(7);
+	sched_start(&high->e, present);
+	run(2);
+	assert_true(high->ran >= 1);
+	run(10);
+	assert_int_equal(high->ran, 3);
+	interrupt(high);
+	run(2);
+	assert_true(high->ran >= 4);
+}
+
+/* As many high ones as PCPUs, all woken at once: all run at once. */
+static void several_preempt_at_once(void **state)
+{
+	machine(4);
+	for (uint32_t i = 0; i < 4; i++)
+		hog(i, 3);
+	for (uint32_t i = 0; i < 4; i++)
+		task(0, 5, 50, FOREVER);
+	run(5 * SLICE);
+	for (uint32_t i = 4; i < 8; i++)
+		sched_start(&tasks[i].e, present);
+	run(6);
+	for (uint32_t i = 4; i < 8; i++)
+		assert_int_equal(tasks[i].e.state, SCHED_RUNNING);
+}
+
+static void the_lowest_is_preempted(void **state)
+{
+	machine(3);
+	struct task *a = hog(0, 4), *b = hog(1, 2), *c = hog(2, 3);
+
+	run(3);
+	struct task *high = hog(0, 5);
+
+	run(3);
+	assert_int_equal(a->e.state, SCHED_RUNNING);
+	assert_int_equal(b->e.state, SCHED_READY);
+	assert_int_equal(c->e.state, SCHED_RUNNING);
+	assert_int_equal(high->e.state, SCHED_RUNNING);
+}
+
+static void idle_pcpus_are_taken_first(void **state)
+{
+	machine(4);
+	struct task *a = hog(2, 3), *b = hog(2, 3), *c = hog(2, 7), *d = hog(2, 1);
+
+	run(3);
+	for (uint32_t i = 0; i < 4; i++)
+		assert_non_null(cpus[i].cur);
+	assert_int_equal(a->e.home, 2); /* its home was idle */
+	run(50 * SLICE);
+	assert_true(a->ran + b->ran + c->ran + d->ran >= 4 * 50 * SLICE - 12);
+}
+
+static void wakes_at_once_spread_over_idle_pcpus(void **state)
+{
+	machine(8);
+	hog(0, 3);
+	for (uint32_t i = 0; i < 7; i++)
+		task(0, 3, 10, FOREVER);
+	run(5);
+	for (uint32_t i = 1; i < 8; i++)
+		sched_start(&tasks[i].e, present);
+	run(10);
+	for (uint32_t i = 1; i < 8; i++)
+		assert_true(tasks[i].ran >= 5);
+}
+
+static void timers_wake_in_time(void **state)
+{
+	machine(2);
+	struct task *t = task(0, 3, 1, 1000);
+
+	/* Its home is busy or not; the other PCPU idles. */
+	sched_start(&t->e, present);
+	run(2);
+	hog(0, 3); /* makes its WFI trap, or goes elsewhere */
+	run(10001);
+	assert_in_range(t->ran, 9, 11);
+}
+
+/* Puts a new task to sleep at `home`, for `sleep` ticks. */
+static struct task *sleeper_at(uint32_t home, uint8_t priority, uint64_t sleep)
+{
+	struct task *t = task(home, priority, FOREVER, sleep);
+
+	sched_start(&t->e, present);
+	assert_ptr_equal(sched_pick(home, present), &t->e);
+	t->left = 0;
+	begin_wait(t);
+	sched_put(home, &t->e, SCHED_BLOCKED, t->wake_at, present);
+	assert_int_equal(t->e.home, home);
+	return t;
+}
+
+static void an_expired_timer_finds_the_idle_pcpu(void **state)
+{
+	machine(2);
+	struct task *sleeper = sleeper_at(0, 3, 100), *busy = hog(0, 3);
+
+	run(99);
+	assert_ptr_equal(cpus[0].cur, busy);
+	run(4);
+	assert_ptr_equal(cpus[0].cur, busy);
+	assert_ptr_equal(cpus[1].cur, sleeper);
+}
+
+static void an_expired_timer_preempts_elsewhere(void **state)
+{
+	machine(2);
+	struct task *sleeper = sleeper_at(0, 4, 100), *high = hog(0, 6), *low = hog(1, 3);
+
+	run(99);
+	assert_ptr_equal(cpus[0].cur, high);
+	assert_ptr_equal(cpus[1].cur, low);
+	run(4);
+	assert_ptr_equal(cpus[0].cur, high);
+	assert_ptr_equal(cpus[1].cur, sleeper);
+}
+
+/* The rule of sched.h: who sleeps does not save up time. Three ways to sleep, each against a hog that ran long. */
+static void check_after_sleep(struct task *sleeper, struct task *runner)
+{
+	uint64_t before = runner->ran, slept = sleeper->ran;
+
+	run(20 * SLICE);
+	assert_in_range(runner->ran - before, 8 * SLICE, 20 * SLICE);
+	assert_in_range(sleeper->ran - slept, 8 * SLICE, 20 * SLICE);
+}
+
+static void wake_as_hog(struct task *t)
+{
+	t->burst = FOREVER;
+	interrupt(t);
+}
+
+static void sleepers_save_nothing_beside_a_silent_hog(void **state)
+{
+	machine(1);
+	struct task *sleeper = task(0, 3, 1, FOREVER), *runner = hog(0, 3);
+
+	sched_start(&sleeper->e, present);
+	run(1000 * SLICE);
+	assert_true(runner->ran > 990 * SLICE);
+	wake_as_hog(sleeper);
+	check_after_sleep(sleeper, runner);
+}
+
+static void sleepers_save_nothing_while_the_hog_waits(void **state)
+{
+	machine(1);
+	struct task *sleeper = task(0, 3, 1, FOREVER), *runner = hog(0, 3);
+
+	sched_start(&sleeper->e, present);
+	run(1000 * SLICE);
+	struct task *other = task(0, 3, 10, FOREVER); /* so that its WFI traps */
+
+	sched_start(&other->e, present);
+	runner->left = 1;
+	run(2 * SLICE);
+	assert_int_equal(runner->e.state == SCHED_READY, 0);
+	wake_as_hog(sleeper);
+	run(SLICE);
+	wake_as_hog(runner);
+	check_after_sleep(sleeper, runner);
+}
+
+static void sleepers_save_nothing_while_the_hog_is_preempted(void **state)
+{
+	machine(1);
+	struct task *sleeper = task(0, 3, 1, FOREVER), *runner = hog(0, 3), *high = task(0, 5, 5, FOREVER);
+
+	sched_start(&sleeper->e, present);
+	run(1000 * SLICE);
+	sched_start(&high->e, present);
+	run(3);
+	assert_int_equal(high->e.state, SCHED_RUNNING);
+	wake_as_hog(sleeper);
+	run(5);
+	check_after_sleep(sleeper, runner);
+}
+
+static void new_ones_get_no_advance(void **state)
+{
+	machine(1);
+	struct task *runner = hog(0, 3);
+
+	run(1000 * SLICE);
+	check_after_sleep(hog(0, 3), runner);
+}
+
+/* However many wake together, each has a slice of advantage, not the last one all of theirs. */
+static void a_crowd_of_sleepers_saves_nothing(void **state)
+{
+	machine(1);
+	for (uint32_t i = 0; i < 20; i++)
+		sleeper_at(0, 3, FOREVER);
+	struct task *runner = hog(0, 3);
+
+	run(1000 * SLICE);
+	uint64_t before = runner->ran;
+
+	for (uint32_t i = 0; i < 20; i++)
+		interrupt(&tasks[i]);
+	for (uint32_t i = 0; i < 20; i++)
+		tasks[i].left = FOREVER;
+	run(63 * SLICE);
+	assert_in_range(runner->ran - before, 1 * SLICE, 3 * SLICE);
+}
+
+/* Nor does a sleeper lose: one that wants little gets it soon, however many hogs there are. */
+static void light_tasks_are_served_soon(void **state)
+{
+	machine(1);
+	for (uint32_t i = 0; i < 10; i++)
+		hog(0, 3);
+	struct task *light = task(0, 3, 1, 5 * SLICE);
+
+	sched_start(&light->e, present);
+	run(1200 * SLICE);
+	/* A cycle is the sleep, and at most two slices until it runs. */
+	assert_true(light->ran >= 1200 / 7 - 5);
+}
+
+static void a_wake_while_running_is_kept(void **state)
+{
+	machine(1);
+	struct task *t = task(0, 3, 1, FOREVER);
+
+	sched_start(&t->e, present);
+	assert_ptr_equal(sched_pick(0, present), &t->e);
+	sched_wake(&t->e, present);
+	assert_int_equal(t->e.state, SCHED_RUNNING);
+	sched_put(0, &t->e, SCHED_BLOCKED, SCHED_NEVER, present + 1);
+	assert_int_equal(t->e.state, SCHED_READY);
+	assert_ptr_equal(sched_pick(0, present + 1), &t->e);
+	sched_put(0, &t->e, SCHED_BLOCKED, SCHED_NEVER, present + 2); /* it counts once */
+	assert_int_equal(t->e.state, SCHED_BLOCKED);
+	assert_null(sched_pick(0, present + 2));
+	sched_wake(&t->e, present + 3);
+	assert_int_equal(t->e.state, SCHED_READY);
+	sched_wake(&t->e, present + 3);
+	assert_ptr_equal(sched_pick(0, present + 4), &t->e);
+	sched_put(0, &t->e, SCHED_BLOCKED, SCHED_NEVER, present + 5); /* the second wake saw READY: not latched */
+	assert_int_equal(t->e.state, SCHED_BLOCKED);
+}
+
+static void a_time_that_has_come_does_not_block(void **state)
+{
+	machine(1);
+	struct task *t = hog(0, 3);
+
+	assert_ptr_equal(sched_pick(0, present), &t->e);
+	sched_put(0, &t->e, SCHED_BLOCKED, present, present);
+	assert_int_equal(t->e.state, SCHED_READY);
+	assert_ptr_equal(sched_pick(0, present), &t->e);
+	sched_put(0, &t->e, SCHED_BLOCKED, present + 5, present);
+	assert_int_equal(sched_deadline(0), present + 5);
+	sched_expire(0, present + 4);
+	assert_int_equal(t->e.state, SCHED_BLOCKED);
+	sched_expire(0, present + 5);
+	assert_int_equal(t->e.state, SCHED_READY);
+	assert_int_equal(sched_deadline(0), SCHED_NEVER);
+	assert_true(sched_contended(0));
+}
+
+static void a_wake_cancels_the_timer(void **state)
+{
+	machine(1);
+	struct task *t = hog(0, 3);
+
+	assert_ptr_equal(sched_pick(0, present), &t->e);
+	sched_put(0, &t->e, SCHED_BLOCKED, present + 500, present);
+	sched_wake(&t->e, present + 1);
+	assert_false(t->e.timer.queued);
+	assert_int_equal(sched_deadline(0), SCHED_NEVER);
+}
+
+static void off_stays_off(void **state)
+{
+	machine(1);
+	struct task *t = hog(0, 3);
+
+	assert_ptr_equal(sched_pick(0, present), &t->e);
+	sched_wake(&t->e, present);
+	sched_put(0, &t->e, SCHED_OFF, SCHED_NEVER, present);
+	assert_int_equal(t->e.state, SCHED_OFF);
+	sched_wake(&t->e, present);
+	assert_int_equal(t->e.state, SCHED_OFF);
+	assert_null(sched_pick(0, present));
+	sched_start(&t->e, present);
+	assert_ptr_equal(sched_pick(0, present), &t->e);
+	sched_put(0, &t->e, SCHED_BLOCKED, SCHED_NEVER, present); /* the old wake is not remembered */
+	assert_int_equal(t->e.state, SCHED_BLOCKED);
+}
+
+/* A lower one queued behind a higher one that then waits: WFI must give the PCPU away. */
+static void wfi_gives_way_to_a_lower_one(void **state)
+{
+	machine(1);
+	struct task *high = task(0, 5, 100, 1000);
+
+	sched_start(&high->e, present);
+	run(10);
+	struct task *low = hog(0, 3);
+
+	run(2000);
+	assert_true(low->ran >= 1500);
+	assert_true(high->ran >= 150);
+}
+
+static void a_stalled_higher_one_gives_way(void **state)
+{
+	machine(2);
+	struct task *high = task(1, 5, 10, FOREVER);
+
+	sched_start(&high->e, present);
+	run(2);
+	hog(0, 3);
+	run(100);
+	assert_true(cpus[1].cur == high && in_wfi(high) && !cpus[1].vtw);
+	struct task *third = hog(0, 3);
+
+	run(100 * SLICE);
+	assert_true(third->ran >= 90 * SLICE);
+}
+
+static void time_is_accounted(void **state)
+{
+	machine(1);
+	struct task *a = hog(0, 3), *b = hog(0, 3);
+
+	run(100 * SLICE);
+	for (uint32_t i = 0; i < 2; i++) {
+		assert_in_range(tasks[i].e.run_ticks, 49 * SLICE, 51 * SLICE);
+		assert_in_range(tasks[i].e.wait_ticks, 48 * SLICE, 51 * SLICE);
+	}
+	assert_true(a->ran + b->ran == 100 * SLICE);
+}
+
+/* A PCPU reads the clock before it has the lock, so another's reading may be the later one. */
+static void clocks_read_in_the_wrong_order(void **state)
+{
+	machine(2);
+	struct task *t = task(0, 3, FOREVER, FOREVER);
+
+	sched_start(&t->e, present + 5);
+	assert_ptr_equal(sched_pick(0, present), &t->e);
+	assert_int_equal(t->e.wait_ticks, 0);
+	assert_false(sched_tick(0, present + 1));
+	assert_int_equal(t->e.run_ticks, 1);
+}
+
+static void wrong_calls_are_bugs(void **state)
+{
+	static struct sched_entity e;
+
+	expect_bug(sched_init(0, SLICE, kick));
+	expect_bug(sched_init(SCHED_MAX_PCPUS + 1, SLICE, kick));
+	machine(2);
+	expect_bug(sched_entity_init(&e, 2, 3));
+	expect_bug(sched_entity_init(&e, 0, SCHED_MAX_PRIORITY + 1));
+	struct task *t = hog(0, 3);
+
+	expect_bug(sched_start(&t->e, present));
+	machine(2);
+	t = hog(0, 3);
+	expect_bug(sched_put(0, &t->e, SCHED_READY, SCHED_NEVER, present));
+	machine(2);
+	t = hog(0, 3);
+	assert_ptr_equal(sched_pick(0, present), &t->e);
+	expect_bug(sched_put(1, &t->e, SCHED_READY, SCHED_NEVER, present));
+	machine(2);
+	t = hog(0, 3);
+	assert_ptr_equal(sched_pick(0, present), &t->e);
+	expect_bug(sched_put(0, &t->e, SCHED_RUNNING, SCHED_NEVER, present));
+	machine(2);
+	t = hog(0, 3);
+	assert_ptr_equal(sched_pick(0, present), &t->e);
+	expect_bug((void)!sched_pick(0, present));
+	machine(2);
+	expect_bug((void)!sched_tick(0, present));
+}
+
+static void random_task(void)
+{
+	uint64_t burst = rnd(4) ? 1 + rnd(3 * SLICE) : FOREVER;
+	uint64_t sleep = rnd(3) ? 1 + rnd(10 * SLICE) : FOREVER;
+	struct task *t = task(rnd(ncpus), rnd(3) ? 3 : (uint8_t)rnd(8), burst, sleep);
+
+	if (rnd(4))
+		sched_start(&t->e, present);
+}
+
+/* Starts, interrupts, stops, changes: whatever may come from elsewhere. */
+static void disturb(void)
+{
+	struct task *t = &tasks[rnd(ntasks)];
+	uint32_t c = rnd(ncpus);
+
+	switch (rnd(6)) {
+	case 0:
+	case 1:
+		if (t->e.state != SCHED_OFF)
+			interrupt(t);
+		break;
+	case 2:
+		if (t->e.state == SCHED_OFF) {
+			t->left = t->burst;
+			t->wake_at = SCHED_NEVER;
+			sched_start(&t->e, present);
+		}
+		break;
+	case 3:
+		if (cpus[c].cur && rnd(8) == 0) {
+			cpus[c].inside = true;
+			give_up(c, SCHED_OFF, SCHED_NEVER);
+			cpus[c].inside = false;
+		}
+		break;
+	case 4:
+		kick(c);
+		break;
+	case 5:
+		if (t->left != FOREVER || rnd(4) == 0)
+			t->burst = rnd(4) ? 1 + rnd(3 * SLICE) : FOREVER;
+		if (t->left == FOREVER && t->e.state == SCHED_RUNNING)
+			t->left = 1;
+	}
+}
+
+static void random_machine(uint64_t with, uint32_t on, uint32_t n, unsigned disorder)
+{
+	seed = with;
+	machine(on);
+	while (ntasks < n)
+		random_task();
+	chaos = disorder;
+	for (unsigned i = 0; i < 20000; i++) {
+		if (rnd(4) == 0)
+			disturb();
+		tick();
+	}
+}
+
+static void random_walk(void **state)
+{
+	for (uint32_t i = 0; i < 60; i++)
+		random_machine(i, 1 + i % 8, 1 + i % 23, 0);
+}
+
+static void random_walk_of_pcpus_in_each_others_way(void **state)
+{
+	for (uint32_t i = 0; i < 60; i++)
+		random_machine(i, 2 + i % 7, 1 + i % 23, 1 + i % 5);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(alone_is_never_interrupted),
+		cmocka_unit_test(equals_share),
+		cmocka_unit_test(equals_share_from_one_home),
+		cmocka_unit_test(late_comers_share_from_then_on),
+		cmocka_unit_test(slices_are_long),
+		cmocka_unit_test(exits_stay_few_on_many),
+		cmocka_unit_test(higher_runs_alone),
+		cmocka_unit_test(preemption_is_immediate),
+		cmocka_unit_test(several_preempt_at_once),
+		cmocka_unit_test(the_lowest_is_preempted),
+		cmocka_unit_test(idle_pcpus_are_taken_first),
+		cmocka_unit_test(wakes_at_once_spread_over_idle_pcpus),
+		cmocka_unit_test(timers_wake_in_time),
+		cmocka_unit_test(an_expired_timer_finds_the_idle_pcpu),
+		cmocka_unit_test(an_expired_timer_preempts_elsewhere),
+		cmocka_unit_test(sleepers_save_nothing_beside_a_silent_hog),
+		cmocka_unit_test(sleepers_save_nothing_while_the_hog_waits),
+		cmocka_unit_test(sleepers_save_nothing_while_the_hog_is_preempted),
+		cmocka_unit_test(new_ones_get_no_advance),
+		cmocka_unit_test(a_crowd_of_sleepers_saves_nothing),
+		cmocka_unit_test(light_tasks_are_served_soon),
+		cmocka_unit_test(a_wake_while_running_is_kept),
+		cmocka_unit_test(a_time_that_has_come_does_not_block),
+		cmocka_unit_test(a_wake_cancels_the_timer),
+		cmocka_unit_test(off_stays_off),
+		cmocka_unit_test(wfi_gives_way_to_a_lower_one),
+		cmocka_unit_test(a_stalled_higher_one_gives_way),
+		cmocka_unit_test(time_is_accounted),
+		cmocka_unit_test(clocks_read_in_the_wrong_order),
+		cmocka_unit_test(wrong_calls_are_bugs),
+		cmocka_unit_test(random_walk),
+		cmocka_unit_test(random_walk_of_pcpus_in_each_others_way),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
