@@ -9,8 +9,8 @@ extern struct machine machine;
 extern const void *host_fdt; /* a copy of its own: the original lies in RAM that becomes free */
 extern struct vm *root_vm;
 
-/* Creates the Root VM and its VCPUs, loads the payload and its device tree, and makes VCPU 0 ready. Halts with a message when it cannot.
- * Boot only. */
+/* Creates the Root VM and its VCPUs, loads the payload and its device tree, and makes VCPU 0 ready.
+ * Halts with a message when it cannot. Boot only. */
 void root_create(void);
 
 /* Where this hart begins to run VCPUs for good. */

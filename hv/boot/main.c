@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The boot, in order: the list of what happens between the ROM and the Root VM's first instruction. */
+/* The boot, in order: the list of what happens between the ROM and the Root VM's first instruction.
+ */
 #include <string.h>
 #include "boot/boot.h"
 #include "boot/cmdline.h"
@@ -22,7 +23,7 @@
 #include "riscv/time.h"
 #include "riscv/zero.h"
 
-#define FDT_MAX MIB(2)
+#define FDT_MAX           MIB(2)
 #define SLICES_PER_SECOND 200 /* a time slice is 5 ms */
 
 struct machine machine;
@@ -64,7 +65,8 @@ static void init_time(void)
 		time_mmio = machine.mtime;
 }
 
-/* Zkr gives 16 bits at a time and may answer that it is not ready: a bounded number of tries, on top of the tree's seed. */
+/* Zkr gives 16 bits at a time and may answer that it is not ready: a bounded number of tries, on
+ * top of the tree's seed. */
 static void seed_from_zkr(void)
 {
 	for (unsigned i = 0; i < 64; i++) {
@@ -97,7 +99,8 @@ static void init_hart(struct pcpu *p)
 		halt("hart %lu has no H extension with Sv39x4; this version needs one", p->hartid);
 	features_apply(p);
 	if (pmp_protect(p) != OK)
-		klog("hart %lu has no PMP: the hypervisor is not protected from its own mistakes", p->hartid);
+		klog("hart %lu has no PMP: the hypervisor is not protected from its own mistakes",
+			p->hartid);
 	/* What the compare register holds after reset is not defined. */
 	aclint_set_timer(p->hart->mtimecmp, p->timer_set);
 	p->online = true;
@@ -110,7 +113,8 @@ static void check_requirements(void)
 		halt("no hart with S-mode");
 	for (uint32_t i = 0; i < npcpus; i++)
 		if (!pcpus[i]->hart->msip.v || !pcpus[i]->hart->mtimecmp.v)
-			halt("hart %lu has no CLINT or ACLINT timer and software interrupt", pcpus[i]->hartid);
+			halt("hart %lu has no CLINT or ACLINT timer and software interrupt",
+				pcpus[i]->hartid);
 	if (!machine.plic.base.v)
 		halt("no PLIC (machines with AIA alone are not supported yet)");
 }
@@ -128,9 +132,10 @@ static void banner(void)
 	for (unsigned i = 0; i < machine.nram; i++)
 		ram += machine.ram[i].size;
 	klog("Diosix %s on %s", DIOSIX_VERSION, machine.model);
-	klog("%u PCPU%s %s%s%s%s, %lu MiB RAM, backend gstage (Sv39x4, %u VMID bits)", npcpus, npcpus == 1 ? "" : "s",
-		isa_letters(isa), isa_has(isa, ISA_SSTC) ? " sstc" : "", isa_has(isa, ISA_SVADU) ? " svadu" : "",
-		isa_has(isa, ISA_SVPBMT) ? " svpbmt" : "", ram >> 20, this_pcpu()->vmid_bits);
+	klog("%u PCPU%s %s%s%s%s, %lu MiB RAM, backend gstage (Sv39x4, %u VMID bits)", npcpus,
+		npcpus == 1 ? "" : "s", isa_letters(isa), isa_has(isa, ISA_SSTC) ? " sstc" : "",
+		isa_has(isa, ISA_SVADU) ? " svadu" : "", isa_has(isa, ISA_SVPBMT) ? " svpbmt" : "",
+		ram >> 20, this_pcpu()->vmid_bits);
 }
 
 static void audit(void)
@@ -141,8 +146,8 @@ static void audit(void)
 	uint64_t charged = s.frames[FRAME_META] + s.frames[FRAME_TABLE] + s.frames[FRAME_RAM];
 
 	BUG_ON(charged != root_vm->quota.used[RES_PAGES]);
-	klog("memory: %lu MiB free, %lu MiB Root VM, %lu KiB hypervisor", s.frames[FRAME_FREE] >> 8, charged >> 8,
-		s.frames[FRAME_HV] << 2);
+	klog("memory: %lu MiB free, %lu MiB Root VM, %lu KiB hypervisor", s.frames[FRAME_FREE] >> 8,
+		charged >> 8, s.frames[FRAME_HV] << 2);
 }
 
 /* All PCPUs must have told what they can do before a guest is told. */

@@ -46,12 +46,14 @@ static uint64_t ram_end(const struct machine_range *r)
 static uint64_t image_ram_end(void)
 {
 	for (unsigned i = 0; i < machine.nram; i++)
-		if (range_within((uintptr_t)image_start, 1, machine.ram[i].base.v, machine.ram[i].size))
+		if (range_within(
+			    (uintptr_t)image_start, 1, machine.ram[i].base.v, machine.ram[i].size))
 			return ram_end(&machine.ram[i]);
 	halt("the hypervisor does not lie in RAM");
 }
 
-/* The payload's frames are kept from being used until it is loaded. What its header says is checked later; here it is only bounded. */
+/* The payload's frames are kept from being used until it is loaded. What its header says is checked
+ * later; here it is only bounded. */
 static uint64_t payload_end(void)
 {
 	const struct dx_payload *p = (const struct dx_payload *)payload_start;
@@ -70,7 +72,8 @@ static uint64_t find_place(uint64_t size)
 		for (unsigned u = 0; u < nused; u++)
 			if (used[u].end > at && at + size > used[u].base)
 				at = used[u].end;
-		if (range_within(at, size, machine.ram[i].base.v, machine.ram[i].size) && !is_used(at, size))
+		if (range_within(at, size, machine.ram[i].base.v, machine.ram[i].size) &&
+			!is_used(at, size))
 			return at;
 	}
 	halt("not enough RAM");
@@ -83,7 +86,8 @@ static void keep_host_fdt(uint64_t fdt)
 	/* Where it lies it may be in the way of a contiguous Root VM. */
 	uint64_t at = find_place(size);
 
-	memcpy((void *)(uintptr_t)at, (const void *)(uintptr_t)fdt, fdt_totalsize((const void *)(uintptr_t)fdt));
+	memcpy((void *)(uintptr_t)at, (const void *)(uintptr_t)fdt,
+		fdt_totalsize((const void *)(uintptr_t)fdt));
 	host_fdt = (const void *)(uintptr_t)at;
 	use(at, at + size, FRAME_HV);
 }
@@ -112,8 +116,10 @@ void memory_init(uint64_t fdt)
 
 	use((uintptr_t)image_start, payload_end(), FRAME_HV);
 	for (unsigned i = 0; i < machine.nreserved; i++)
-		use(machine.reserved[i].base.v, machine.reserved[i].base.v + machine.reserved[i].size, FRAME_RESERVED);
-	use(ALIGN_DOWN(fdt, PAGE_SIZE), ALIGN_DOWN(fdt, PAGE_SIZE) + fdt_size + PAGE_SIZE, FRAME_FREE);
+		use(machine.reserved[i].base.v,
+			machine.reserved[i].base.v + machine.reserved[i].size, FRAME_RESERVED);
+	use(ALIGN_DOWN(fdt, PAGE_SIZE), ALIGN_DOWN(fdt, PAGE_SIZE) + fdt_size + PAGE_SIZE,
+		FRAME_FREE);
 	keep_host_fdt(fdt);
 	uint64_t table = find_place(table_size);
 
@@ -123,8 +129,8 @@ void memory_init(uint64_t fdt)
 	for (unsigned i = 0; i < machine.nram; i++) {
 		declare_ram(&machine.ram[i]);
 		if (i + 1 < machine.nram)
-			frames_declare(hpa(ram_end(&machine.ram[i])), machine.ram[i + 1].base.v - ram_end(&machine.ram[i]),
-				FRAME_HOLE);
+			frames_declare(hpa(ram_end(&machine.ram[i])),
+				machine.ram[i + 1].base.v - ram_end(&machine.ram[i]), FRAME_HOLE);
 	}
 }
 

@@ -4,8 +4,9 @@
 
 #include "core/addr.h"
 
-/* Fills the frame table from the machine's RAM, what is reserved in it, the image, the payload and the host tree at `fdt`,
- * of which it makes a copy. Halts with a message when RAM does not hold that. Boot only. */
+/* Fills the frame table from the machine's RAM, what is reserved in it, the image, the payload and
+ * the host tree at `fdt`, of which it makes a copy. Halts with a message when RAM does not hold
+ * that. Boot only. */
 void memory_init(uint64_t fdt);
 
 /* The payload has been loaded: its frames become free. Boot only. */

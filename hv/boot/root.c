@@ -22,7 +22,7 @@
 
 /* Virtual sources follow the host's. */
 #define VIRTUAL_SOURCES 1
-#define SOURCE_VMGENID	0
+#define SOURCE_VMGENID  0
 
 extern char payload_start[];
 
@@ -31,7 +31,9 @@ struct vm *root_vm;
 static const struct dx_payload *find_payload(void)
 {
 	const struct dx_payload *p = (const struct dx_payload *)payload_start;
-	uint64_t room = frame_in_table(ptr_hpa(p)) ? machine.ram[0].base.v + machine.ram[0].size - (uintptr_t)p : 0;
+	uint64_t room = frame_in_table(ptr_hpa(p))
+				? machine.ram[0].base.v + machine.ram[0].size - (uintptr_t)p
+				: 0;
 
 	switch (payload_check(p, room)) {
 	case OK:
@@ -56,7 +58,8 @@ static uint64_t ram_size_for(const struct dx_payload *p)
 
 	size = ALIGN_DOWN(size, MIB(2));
 	if (size < ROOT_RAM_MIN)
-		halt("the Root VM needs at least %lu MiB of RAM, and would get %lu", ROOT_RAM_MIN >> 20, size >> 20);
+		halt("the Root VM needs at least %lu MiB of RAM, and would get %lu",
+			ROOT_RAM_MIN >> 20, size >> 20);
 	return size;
 }
 
@@ -64,7 +67,8 @@ static void map_ram(struct vm *vm, uint64_t size)
 {
 	hpa_t base;
 
-	if (quota_charge(&vm->quota, RES_PAGES, size >> PAGE_SHIFT) != OK || frame_alloc_run(size, vm->id, &base) != OK)
+	if (quota_charge(&vm->quota, RES_PAGES, size >> PAGE_SHIFT) != OK ||
+		frame_alloc_run(size, vm->id, &base) != OK)
 		halt("no %lu MiB of contiguous RAM for the Root VM", size >> 20);
 	vm->ram_base = gpa(base.v);
 	vm->ram_size = size;
@@ -82,17 +86,19 @@ static enum err map_regions(struct vm *vm, const struct machine_device *d)
 	unsigned i;
 
 	for (i = 0; i < d->nregions && err == OK; i++)
-		err = gstage_map(l, gpa(d->regions[i].base.v), d->regions[i].base, d->regions[i].size,
-			GSTAGE_R | GSTAGE_W | GSTAGE_DEVICE);
-	/* The regions before the one that failed. They were mapped in whole leaves: unmapping cannot fail. */
+		err = gstage_map(l, gpa(d->regions[i].base.v), d->regions[i].base,
+			d->regions[i].size, GSTAGE_R | GSTAGE_W | GSTAGE_DEVICE);
+	/* The regions before the one that failed. They were mapped in whole leaves: unmapping
+	 * cannot fail. */
 	for (i = err == OK ? 0 : i - 1; i > 0; i--)
-		BUG_ON(gstage_unmap(l, gpa(d->regions[i - 1].base.v), d->regions[i - 1].size) != OK);
+		BUG_ON(gstage_unmap(l, gpa(d->regions[i - 1].base.v), d->regions[i - 1].size) !=
+			OK);
 	vm_unlock(l);
 	return err;
 }
 
-/* The Root VM holds trust: every device that the host tree lists as one to pass on. Ones whose pages overlap another's, or whose
- * interrupts cannot be routed, are left out, with a message. */
+/* The Root VM holds trust: every device that the host tree lists as one to pass on. Ones whose
+ * pages overlap another's, or whose interrupts cannot be routed, are left out, with a message. */
 static bool grant(struct vm *vm, const struct machine_device *d)
 {
 	enum err err = OK;
@@ -102,7 +108,8 @@ static bool grant(struct vm *vm, const struct machine_device *d)
 	if (err == OK)
 		err = map_regions(vm, d);
 	if (err != OK)
-		klog("device at 0x%lx cannot be passed to the Root VM (error %d)", d->regions[0].base.v, err);
+		klog("device at 0x%lx cannot be passed to the Root VM (error %d)",
+			d->regions[0].base.v, err);
 	return err == OK;
 }
 
@@ -116,7 +123,8 @@ static unsigned grant_all(struct vm *vm, uint8_t granted[MACHINE_MAX_DEVICES])
 	return n;
 }
 
-/* A page outside RAM, whose contents Linux watches for a change of identity. Sits right below the PLIC. */
+/* A page outside RAM, whose contents Linux watches for a change of identity. Sits right below the
+ * PLIC. */
 static gpa_t map_vmgenid(struct vm *vm)
 {
 	gpa_t at = gpa(machine.plic.base.v - PAGE_SIZE);
@@ -140,7 +148,8 @@ static void create_vcpus(struct vm *vm, uint32_t n, const struct isa *isa)
 			halt("the Root VM cannot have %u VCPUs", n);
 }
 
-static void build_tree(struct vm *vm, const struct isa *isa, const struct dx_payload *p, const struct loaded *at)
+static void build_tree(
+	struct vm *vm, const struct isa *isa, const struct dx_payload *p, const struct loaded *at)
 {
 	static uint8_t granted[MACHINE_MAX_DEVICES];
 	size_t used;
@@ -201,18 +210,20 @@ void root_create(void)
 	if (vm_create_root(limit, &root_vm) != OK)
 		halt("not enough memory for the Root VM");
 	map_ram(root_vm, ram_size_for(p));
-	enum err err = payload_load(p, root_vm->ram_base, root_vm->ram_size, hpa_ptr(hpa(root_vm->ram_base.v)), &at);
+	enum err err = payload_load(
+		p, root_vm->ram_base, root_vm->ram_size, hpa_ptr(hpa(root_vm->ram_base.v)), &at);
 
 	if (err != OK)
 		halt("the Root VM's kernel cannot be loaded: %s", why(err));
 	create_vcpus(root_vm, p->vcpus ? p->vcpus : npcpus, &isa);
-	if (devices_create(root_vm, gpa(machine.plic.base.v), machine.plic.ndev + VIRTUAL_SOURCES, gpa(machine.uart.base.v),
-		    machine.uart.irq) != OK)
+	if (devices_create(root_vm, gpa(machine.plic.base.v), machine.plic.ndev + VIRTUAL_SOURCES,
+		    gpa(machine.uart.base.v), machine.uart.irq) != OK)
 		halt("not enough memory for the Root VM's devices");
 	build_tree(root_vm, &isa, p, &at);
 	memory_reclaim_payload();
-	klog("Root VM: %u VCPU%s, %lu MiB at 0x%lx, %u devices", root_vm->nvcpus, root_vm->nvcpus == 1 ? "" : "s",
-		root_vm->ram_size >> 20, root_vm->ram_base.v, machine.ndevices);
+	klog("Root VM: %u VCPU%s, %lu MiB at 0x%lx, %u devices", root_vm->nvcpus,
+		root_vm->nvcpus == 1 ? "" : "s", root_vm->ram_size >> 20, root_vm->ram_base.v,
+		machine.ndevices);
 	vcpu_reset(root_vm->vcpus[0], at.entry.v, at.fdt.v);
 	root_vm->vcpus[0]->hsm = HSM_STARTED;
 	sched_start(&root_vm->vcpus[0]->sched, time_now());

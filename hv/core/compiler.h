@@ -9,11 +9,11 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define must_check    __attribute__((warn_unused_result))
-#define printf_like   __attribute__((format(printf, 1, 2)))
-#define noreturn      _Noreturn
-#define noinline      __attribute__((noinline))
-#define aligned(n)    __attribute__((aligned(n)))
+#define must_check  __attribute__((warn_unused_result))
+#define printf_like __attribute__((format(printf, 1, 2)))
+#define noreturn    _Noreturn
+#define noinline    __attribute__((noinline))
+#define aligned(n)  __attribute__((aligned(n)))
 #define static_assert _Static_assert
 
 #define likely(x)   __builtin_expect(!!(x), 1)

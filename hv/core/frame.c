@@ -11,7 +11,7 @@ static struct {
 	uint32_t count; /* frames described */
 	/* under lock: */
 	uint32_t head[FRAME_MAX_ORDER + 1]; /* first free block of each order, or FRAME_NONE */
-	uint64_t free;			    /* 4 KiB frames */
+	uint64_t free;                      /* 4 KiB frames */
 } frames;
 
 uint32_t frame_number(hpa_t a)
@@ -64,7 +64,10 @@ static void list_push(uint32_t index, unsigned order)
 {
 	struct frame *f = record(index);
 
-	*f = (struct frame){.next = frames.head[order], .prev = FRAME_NONE, .kind = FRAME_FREE, .order = (uint8_t)order};
+	*f = (struct frame){.next = frames.head[order],
+		.prev = FRAME_NONE,
+		.kind = FRAME_FREE,
+		.order = (uint8_t)order};
 	if (f->next != FRAME_NONE)
 		record(f->next)->prev = index;
 	frames.head[order] = index;
@@ -85,7 +88,8 @@ static void list_drop(uint32_t index)
 
 static bool is_free_block(uint32_t index, unsigned order)
 {
-	return index < frames.count && record(index)->kind == FRAME_FREE && record(index)->order == order;
+	return index < frames.count && record(index)->kind == FRAME_FREE &&
+	       record(index)->order == order;
 }
 
 static void insert_merged(uint32_t index, unsigned order)
@@ -137,7 +141,8 @@ void frames_declare(hpa_t base, uint64_t size, enum frame_kind kind)
 			insert_merged(index, order);
 			frames.free += BIT(order);
 		} else {
-			*record(index) = (struct frame){.kind = (uint8_t)kind, .order = (uint8_t)order};
+			*record(index) =
+				(struct frame){.kind = (uint8_t)kind, .order = (uint8_t)order};
 		}
 		index += (uint32_t)BIT(order);
 		left -= BIT(order);
@@ -166,7 +171,8 @@ enum err frame_alloc(unsigned order, enum frame_kind kind, uint32_t payer, hpa_t
 
 	list_drop(index);
 	trim(index, from, order);
-	*record(index) = (struct frame){.payer = payer, .kind = (uint8_t)kind, .order = (uint8_t)order};
+	*record(index) =
+		(struct frame){.payer = payer, .kind = (uint8_t)kind, .order = (uint8_t)order};
 	frames.free -= BIT(order);
 	spin_unlock(&frames.lock);
 	*out = hpa_add(frames.base, (uint64_t)index << PAGE_SHIFT);
@@ -184,7 +190,8 @@ void frame_free(hpa_t a)
 	struct frame *f = record(index);
 
 	spin_lock(&frames.lock);
-	BUG_ON(!frame_in_table(a) || !IS_ALIGNED(a.v, PAGE_SIZE) || !(is_charged(f) || f->kind == FRAME_HV));
+	BUG_ON(!frame_in_table(a) || !IS_ALIGNED(a.v, PAGE_SIZE) ||
+		!(is_charged(f) || f->kind == FRAME_HV));
 	unsigned order = f->order;
 
 	*f = (struct frame){0};
@@ -209,7 +216,8 @@ void frame_split(hpa_t a, unsigned order)
 	spin_unlock(&frames.lock);
 }
 
-/* The head of the block that holds frame `index`: heads are aligned, so at most one per order can cover it. */
+/* The head of the block that holds frame `index`: heads are aligned, so at most one per order can
+ * cover it. */
 static uint32_t head_of(uint32_t index)
 {
 	for (unsigned order = 0; order <= FRAME_MAX_ORDER; order++) {
@@ -225,7 +233,8 @@ static uint32_t head_of(uint32_t index)
 	BUG_ON(true);
 }
 
-/* Makes sure that a block starts at `index`, by halving the free or hypervisor block that holds it. */
+/* Makes sure that a block starts at `index`, by halving the free or hypervisor block that holds it.
+ */
 static void cut_at(uint32_t index)
 {
 	if (index >= frames.count)
@@ -273,7 +282,8 @@ void frames_reclaim(hpa_t base, uint64_t size)
 	spin_unlock(&frames.lock);
 }
 
-/* Finds the last run of free blocks that holds `n` frames from a 2 MiB boundary on: the index, or FRAME_NONE. */
+/* Finds the last run of free blocks that holds `n` frames from a 2 MiB boundary on: the index, or
+ * FRAME_NONE. */
 static uint32_t find_run(uint64_t n)
 {
 	uint32_t found = FRAME_NONE, start = 0;
@@ -315,7 +325,8 @@ enum err frame_alloc_run(uint64_t size, uint32_t payer, hpa_t *out)
 
 		list_drop(i);
 		for (uint32_t j = 0; j < BIT(order); j += (uint32_t)BIT(ORDER_2M))
-			*record(i + j) = (struct frame){.payer = payer, .kind = FRAME_RAM, .order = ORDER_2M};
+			*record(i + j) = (struct frame){
+				.payer = payer, .kind = FRAME_RAM, .order = ORDER_2M};
 		i += (uint32_t)BIT(order);
 	}
 	frames.free -= n;
@@ -343,8 +354,8 @@ static bool buddies_merged(uint32_t index, const struct frame *f)
 	       !is_free_block((uint32_t)(buddy - absolute(0)), f->order);
 }
 
-/* Counts what is on the free lists; a count that disagrees with the walk over heads finds both a free block that is
- * not listed and a listed block that is not free. */
+/* Counts what is on the free lists; a count that disagrees with the walk over heads finds both a
+ * free block that is not listed and a listed block that is not free. */
 static bool lists_are_sound(uint64_t *total)
 {
 	*total = 0;
@@ -375,7 +386,8 @@ static bool audit_locked(struct frame_stats *stats)
 		stats->frames[f->kind] += BIT(f->order);
 		i += (uint32_t)BIT(f->order);
 	}
-	return lists_are_sound(&listed) && listed == frames.free && stats->frames[FRAME_FREE] == frames.free;
+	return lists_are_sound(&listed) && listed == frames.free &&
+	       stats->frames[FRAME_FREE] == frames.free;
 }
 
 bool frames_audit(struct frame_stats *stats)

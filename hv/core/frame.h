@@ -1,16 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Every 4 KiB frame of RAM has one record, kept for naturally aligned power-of-two *blocks*: the block's
- * first frame (its head) speaks for all of it; the records of the others, the tails, are all zero.
+ * Every 4 KiB frame of RAM has one record, kept for naturally aligned power-of-two *blocks*: the
+ * block's first frame (its head) speaks for all of it; the records of the others, the tails, are
+ * all zero.
  *
  * Invariants (frames_audit checks them all):
  *  1. Heads tile [base, base + size) without gap or overlap; each is aligned to its own size.
- *  2. A block is free, the hypervisor's, reserved, a hole (not RAM), or charged to exactly one VM, its payer.
+ *  2. A block is free, the hypervisor's, reserved, a hole (not RAM), or charged to exactly one VM,
+ * its payer.
  *  3. free + hypervisor + reserved + charged = all of RAM.
- *  4. Free blocks, and only they, are on the free list of their order; two free buddies never lie side by side.
+ *  4. Free blocks, and only they, are on the free list of their order; two free buddies never lie
+ * side by side.
  *
- * What it leaves to others: who may have a frame (core/quota.h) and what a frame holds. Frames are not
- * zeroed here: frame_zero() is called by whoever hands one to a VM, in steps where the block is large.
+ * What it leaves to others: who may have a frame (core/quota.h) and what a frame holds. Frames are
+ * not zeroed here: frame_zero() is called by whoever hands one to a VM, in steps where the block is
+ * large.
  */
 #pragma once
 
@@ -19,19 +23,19 @@
 #include "core/lock.h"
 
 #define FRAME_MAX_ORDER 18 /* 1 GiB */
-#define ORDER_4K	0
-#define ORDER_2M	9
-#define ORDER_1G	18
+#define ORDER_4K        0
+#define ORDER_2M        9
+#define ORDER_1G        18
 
 enum frame_kind {
 	FRAME_TAIL, /* not a head; the value of a zeroed record */
 	FRAME_FREE,
-	FRAME_HV,	/* image, frame table, PCPU areas: charged to nobody, taken at boot */
+	FRAME_HV,       /* image, frame table, PCPU areas: charged to nobody, taken at boot */
 	FRAME_RESERVED, /* RAM the machine keeps: /reserved-memory, firmware */
-	FRAME_HOLE,	/* no RAM: lies between two RAM ranges */
-	FRAME_META,	/* a VM's structures */
-	FRAME_TABLE,	/* a VM's page tables */
-	FRAME_RAM,	/* a VM's memory */
+	FRAME_HOLE,     /* no RAM: lies between two RAM ranges */
+	FRAME_META,     /* a VM's structures */
+	FRAME_TABLE,    /* a VM's page tables */
+	FRAME_RAM,      /* a VM's memory */
 	FRAME_KINDS
 };
 
@@ -44,7 +48,7 @@ struct frame {
 		};
 		struct {
 			uint32_t payer; /* frame number of the paying VM's structure */
-			uint32_t refs;	/* FRAME_RAM: sharers; 0 until memory can be shared */
+			uint32_t refs;  /* FRAME_RAM: sharers; 0 until memory can be shared */
 		};
 	};
 	uint8_t kind, order;
@@ -60,35 +64,37 @@ struct frame_stats {
 /* Bytes of records that [base, base + size) needs. */
 uint64_t frames_table_size(uint64_t size);
 
-/* `table` (zeroed, frames_table_size bytes) will describe [base, base + size), both page aligned. Boot only. */
+/* `table` (zeroed, frames_table_size bytes) will describe [base, base + size), both page aligned.
+ * Boot only. */
 void frames_init(struct frame *table, hpa_t base, uint64_t size);
 
-/* Declares page-aligned [base, base + size) to be of `kind`; each frame must be declared exactly once, before
- * the first allocation. Boot only. */
+/* Declares page-aligned [base, base + size) to be of `kind`; each frame must be declared exactly
+ * once, before the first allocation. Boot only. */
 void frames_declare(hpa_t base, uint64_t size, enum frame_kind kind);
 
-/* Takes a block of 2^order frames, payer `payer` (0 for FRAME_HV). O(FRAME_MAX_ORDER). E_NOMEM when no block is large enough. */
+/* Takes a block of 2^order frames, payer `payer` (0 for FRAME_HV). O(FRAME_MAX_ORDER). E_NOMEM when
+ * no block is large enough. */
 enum err must_check frame_alloc(unsigned order, enum frame_kind kind, uint32_t payer, hpa_t *out);
 
 /*
- * Takes the highest contiguous, 2 MiB-aligned run of `size` bytes (a multiple of 2 MiB) as 2 MiB blocks of
- * FRAME_RAM. Walks all heads: boot only. E_NOMEM when there is none.
+ * Takes the highest contiguous, 2 MiB-aligned run of `size` bytes (a multiple of 2 MiB) as 2 MiB
+ * blocks of FRAME_RAM. Walks all heads: boot only. E_NOMEM when there is none.
  */
 enum err must_check frame_alloc_run(uint64_t size, uint32_t payer, hpa_t *out);
 
 /* Gives back the block whose head is at `a`. O(FRAME_MAX_ORDER). */
 void frame_free(hpa_t a);
 
-/* Breaks the charged block at `a` into 2^n blocks of `order`, each with the same payer and kind and `refs` references.
- * O(number of new blocks). */
+/* Breaks the charged block at `a` into 2^n blocks of `order`, each with the same payer and kind and
+ * `refs` references. O(number of new blocks). */
 void frame_split(hpa_t a, unsigned order);
 
-/* Turns declared memory of kind FRAME_HV into free memory (the payload, once it is loaded). Page aligned, within one
- * declaration. Boot only. */
+/* Turns declared memory of kind FRAME_HV into free memory (the payload, once it is loaded). Page
+ * aligned, within one declaration. Boot only. */
 void frames_reclaim(hpa_t base, uint64_t size);
 
-/* The frame number of `a`, and back: these are what struct frame's links and payers hold. Never 0 for a frame of RAM
- * handed out by frame_alloc, since 0 as payer means nobody. */
+/* The frame number of `a`, and back: these are what struct frame's links and payers hold. Never 0
+ * for a frame of RAM handed out by frame_alloc, since 0 as payer means nobody. */
 uint32_t frame_number(hpa_t a);
 hpa_t frame_hpa(uint32_t number);
 struct frame *frame_of(hpa_t a);
@@ -97,5 +103,6 @@ bool frame_in_table(hpa_t a);
 /* Free 4 KiB frames right now. */
 uint64_t frames_free(void);
 
-/* Walks every head and checks invariants 1 to 4; fills `*stats`. False when one does not hold. O(blocks). */
+/* Walks every head and checks invariants 1 to 4; fills `*stats`. False when one does not hold.
+ * O(blocks). */
 bool must_check frames_audit(struct frame_stats *stats);

@@ -6,10 +6,12 @@
 #include "core/err.h"
 
 /*
- * `mask` and `base` as the guest passed them, for a VM with harts 0 .. nvcpus-1 (1 <= nvcpus <= 64): bit n names hart base + n; a base of -1
- * names all harts and `mask` is ignored. `*set` gets a bit for each hart named. E_INVAL when the base or a hart named does not exist.
+ * `mask` and `base` as the guest passed them, for a VM with harts 0 .. nvcpus-1 (1 <= nvcpus <=
+ * 64): bit n names hart base + n; a base of -1 names all harts and `mask` is ignored. `*set` gets a
+ * bit for each hart named. E_INVAL when the base or a hart named does not exist.
  */
-static inline enum err must_check hartmask_decode(uint64_t mask, uint64_t base, uint32_t nvcpus, uint64_t *set)
+static inline enum err must_check hartmask_decode(
+	uint64_t mask, uint64_t base, uint32_t nvcpus, uint64_t *set)
 {
 	uint64_t all = ~UINT64_C(0) >> (64 - nvcpus);
 
@@ -23,8 +25,8 @@ static inline enum err must_check hartmask_decode(uint64_t mask, uint64_t base, 
 	return OK;
 }
 
-/* The lowest hart in `*set`, which is taken out of it; `*set` is not 0. Without Zbb a count of trailing zeros is a library call: for
- * the few harts there are, a loop does. */
+/* The lowest hart in `*set`, which is taken out of it; `*set` is not 0. Without Zbb a count of
+ * trailing zeros is a library call: for the few harts there are, a loop does. */
 static inline uint32_t hartmask_next(uint64_t *set)
 {
 	uint32_t hart = 0;

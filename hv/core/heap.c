@@ -3,7 +3,8 @@
 #include "core/heap.h"
 #include "core/bug.h"
 
-/* The link that holds node number `index`: the path is the bits of `index` below its highest one. */
+/* The link that holds node number `index`: the path is the bits of `index` below its highest one.
+ */
 static struct heap_node **slot(struct heap *h, uint64_t index, struct heap_node **parent)
 {
 	struct heap_node **at = &h->root;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A priority queue of intrusive nodes, smallest key first: a binary heap as a linked complete tree, so that it needs no
- * array. Every operation takes O(log n) steps in the worst case and never allocates. Locking is the owner's.
+ * A priority queue of intrusive nodes, smallest key first: a binary heap as a linked complete tree,
+ * so that it needs no array. Every operation takes O(log n) steps in the worst case and never
+ * allocates. Locking is the owner's.
  *
- * Invariants: node number i (root 1) has children 2i and 2i+1; a node's key is not above its children's.
+ * Invariants: node number i (root 1) has children 2i and 2i+1; a node's key is not above its
+ * children's.
  */
 #pragma once
 

@@ -2,9 +2,11 @@
 /*
  * Ticket spinlocks. Interrupts are never enabled in M-mode, so a lock needs no interrupt handling.
  *
- * Lock order, outermost first; a lock may be taken only while none at or below its own line is held:
+ * Lock order, outermost first; a lock may be taken only while none at or below its own line is
+ * held:
  *
- *   1. vm->lock        one VM's life cycle, its VCPUs' HSM states, its G-stage tables, FWFT of its VCPUs
+ *   1. vm->lock        one VM's life cycle, its VCPUs' HSM states, its G-stage tables, FWFT of its
+ * VCPUs
  *   2. vuart->lock     one VM's virtual UART (raises its line into the vPLIC with it held)
  *   3. vplic->lock     one VM's virtual PLIC
  *   4. pcpu->rq.lock   one PCPU's run queue and the scheduling state of every VCPU homed there;
@@ -25,7 +27,10 @@ struct spinlock {
 	uint32_t next, owner;
 };
 
-#define SPINLOCK_INIT {0, 0}
+#define SPINLOCK_INIT                                                                              \
+	{                                                                                          \
+		0, 0                                                                               \
+	}
 
 static inline void spin_lock(struct spinlock *l)
 {

@@ -6,8 +6,8 @@
 
 static struct spinlock quota_lock = SPINLOCK_INIT;
 
-void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[RES_COUNT], uint8_t max_priority,
-	uint8_t max_depth)
+void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[RES_COUNT],
+	uint8_t max_priority, uint8_t max_depth)
 {
 	*q = (struct quota){.parent = parent, .max_priority = max_priority, .max_depth = max_depth};
 	for (unsigned r = 0; r < RES_COUNT; r++)

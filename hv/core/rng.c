@@ -14,7 +14,8 @@ static struct {
 	uint8_t key[KEY_SIZE]; /* under lock */
 } rng;
 
-/* Asked for by the library too. The barrier keeps the compiler from dropping a store to memory that dies. */
+/* Asked for by the library too. The barrier keeps the compiler from dropping a store to memory that
+ * dies. */
 void mbedtls_platform_zeroize(void *buf, size_t len)
 {
 	memset(buf, 0, len);

@@ -3,22 +3,27 @@
 #include "core/sched.h"
 #include "core/bug.h"
 
-#define KEY_PRIO_SHIFT 60 /* above: how low the priority is; below: vruntime in ticks, which never gets that far */
-#define KEY_VRUNTIME   (BIT(KEY_PRIO_SHIFT) - 1)
-#define KEY_NONE       UINT64_MAX
+#define KEY_PRIO_SHIFT                                                                             \
+	60 /* above: how low the priority is; below: vruntime in ticks, which never gets that far  \
+	    */
+#define KEY_VRUNTIME (BIT(KEY_PRIO_SHIFT) - 1)
+#define KEY_NONE     UINT64_MAX
+/* Virtual time begins high, so that no reading of a clock that is a little old makes a vruntime
+ * negative. */
+#define VRUNTIME_START BIT(48)
 #define PRIO_NONE      (KEY_NONE >> KEY_PRIO_SHIFT) /* lower than any: idle */
 
 struct runqueue {
 	struct spinlock lock;
 	struct heap ready, timers;
 	struct sched_entity *running;
-	uint64_t since;	    /* when `running` was picked or last accounted */
+	uint64_t since;     /* when `running` was picked or last accounted */
 	uint64_t slice_end; /* SCHED_NEVER while nobody waits */
 	/* written under lock, read by others without it as hints: */
 	uint64_t top_key;  /* key of the first ready entity, KEY_NONE when there is none */
-	uint64_t run_base; /* key of the running one less the time it was accounted at, so that adding the time now gives its
-			    * key now; KEY_NONE when idle */
-	bool wfi_stays; /* told by sched_contended that nobody waits: a WFI keeps the PCPU */
+	uint64_t run_base; /* key of the running one less the time it was accounted at, so that
+			    * adding the time now gives its key now; KEY_NONE when idle */
+	bool wfi_stays;    /* told by sched_contended that nobody waits: a WFI keeps the PCPU */
 } aligned(64);
 
 static struct {
@@ -26,8 +31,9 @@ static struct {
 	uint64_t slice;
 	sched_kick_fn *kick;
 	struct runqueue rq[SCHED_MAX_PCPUS];
-	/* By priority; they only grow. `clock` is virtual time as last looked at; `stopped` the largest vruntime with which an entity stopped
-	 * running, which is where virtual time stands while nobody runs or waits. */
+	/* By priority; they only grow. `clock` is virtual time as last looked at; `stopped` the
+	 * largest vruntime with which an entity stopped running, which is where virtual time stands
+	 * while nobody runs or waits. */
 	uint64_t clock[SCHED_MAX_PRIORITY + 1], stopped[SCHED_MAX_PRIORITY + 1];
 } sched;
 
@@ -61,11 +67,12 @@ void sched_init(uint32_t npcpus, uint64_t slice, sched_kick_fn *kick)
 	BUG_ON(npcpus == 0 || npcpus > SCHED_MAX_PCPUS);
 	sched.npcpus = npcpus;
 	for (unsigned i = 0; i <= SCHED_MAX_PRIORITY; i++)
-		sched.clock[i] = sched.stopped[i] = 0;
+		sched.clock[i] = sched.stopped[i] = VRUNTIME_START;
 	sched.slice = slice;
 	sched.kick = kick;
 	for (uint32_t i = 0; i < npcpus; i++)
-		sched.rq[i] = (struct runqueue){.slice_end = SCHED_NEVER, .top_key = KEY_NONE, .run_base = KEY_NONE};
+		sched.rq[i] = (struct runqueue){
+			.slice_end = SCHED_NEVER, .top_key = KEY_NONE, .run_base = KEY_NONE};
 }
 
 void sched_entity_init(struct sched_entity *e, uint32_t home, uint8_t priority)
@@ -81,7 +88,8 @@ static void refresh_top(struct runqueue *rq)
 	publish(&rq->top_key, top ? top->key : KEY_NONE);
 }
 
-/* A slice runs only while somebody of the same priority waits; one that is higher gets the PCPU by a kick. */
+/* A slice runs only while somebody of the same priority waits; one that is higher gets the PCPU by
+ * a kick. */
 static void refresh_slice(struct runqueue *rq, uint64_t now)
 {
 	bool contended = rq->running && key_prio(rq->top_key) <= key_prio(key_of(rq->running));
@@ -112,7 +120,8 @@ static void publish_running(struct runqueue *rq)
 	const struct sched_entity *e = rq->running;
 
 	if (e)
-		publish(&rq->run_base, (key_of(e) & ~KEY_VRUNTIME) | ((e->vruntime - rq->since) & KEY_VRUNTIME));
+		publish(&rq->run_base,
+			(key_of(e) & ~KEY_VRUNTIME) | ((e->vruntime - rq->since) & KEY_VRUNTIME));
 	else
 		publish(&rq->run_base, KEY_NONE);
 }
@@ -160,7 +169,8 @@ static void raise(uint64_t *clock, uint64_t to)
 {
 	uint64_t at = peek(clock);
 
-	while (at < to && !__atomic_compare_exchange_n(clock, &at, to, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
+	while (at < to && !__atomic_compare_exchange_n(
+				  clock, &at, to, true, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 		;
 }
 
@@ -180,7 +190,8 @@ static uint64_t virtual_now(const struct sched_entity *e, uint64_t now)
 	return least == KEY_NONE ? peek(&sched.stopped[e->priority]) : least & KEY_VRUNTIME;
 }
 
-/* Who slept, or is new, is at most one slice behind: behind the clock, not behind those that were let in a slice behind just before. */
+/* Who slept, or is new, is at most one slice behind: behind the clock, not behind those that were
+ * let in a slice behind just before. */
 static void forfeit(struct sched_entity *e, uint64_t now)
 {
 	raise(&sched.clock[e->priority], virtual_now(e, now));
@@ -190,8 +201,8 @@ static void forfeit(struct sched_entity *e, uint64_t now)
 		e->vruntime = floor - sched.slice;
 }
 
-/* Where a waking entity goes: home if idle, else another idle PCPU, else the one that runs the lowest priority below its
- * own, else home. */
+/* Where a waking entity goes: home if idle, else another idle PCPU, else the one that runs the
+ * lowest priority below its own, else home. */
 static uint32_t place(const struct sched_entity *e)
 {
 	uint32_t best = e->home;
@@ -222,9 +233,11 @@ static uint64_t least_waiting(void)
 	return least;
 }
 
-/* Something waits, and no PCPU is on its way to it: calls an idle PCPU to fetch it, or else those whose running entity is a slice or more ahead, and
- * those that must learn that a WFI gives the PCPU away. The one that comes calls the next, as long as there is something for it. The fence
- * pairs with those in sched_pick and sched_contended: either this sees what they published, or they see what waits. */
+/* Something waits, and no PCPU is on its way to it: calls an idle PCPU to fetch it, or else those
+ * whose running entity is a slice or more ahead, and those that must learn that a WFI gives the
+ * PCPU away. The one that comes calls the next, as long as there is something for it. The fence
+ * pairs with those in sched_pick and sched_contended: either this sees what they published, or they
+ * see what waits. */
 static void invite(uint32_t self, uint64_t now)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
@@ -242,7 +255,8 @@ static void invite(uint32_t self, uint64_t now)
 		uint64_t run = running_key(i, now);
 		bool ahead = run != KEY_NONE && run > key + sched.slice;
 
-		if (i != self && (ahead || __atomic_load_n(&sched.rq[i].wfi_stays, __ATOMIC_RELAXED)))
+		if (i != self &&
+			(ahead || __atomic_load_n(&sched.rq[i].wfi_stays, __ATOMIC_RELAXED)))
 			sched.kick(i);
 	}
 }
@@ -267,8 +281,9 @@ static void insert_at(uint32_t pcpu, struct sched_entity *e, uint64_t now)
 		invite(pcpu, now);
 }
 
-/* Takes `e` out of OFF or BLOCKED and queues it where it fits best; `home` is its home's run queue, locked, and is unlocked. Until
- * insert_at it is READY but in no heap: a wake meanwhile sees READY and leaves it alone. */
+/* Takes `e` out of OFF or BLOCKED and queues it where it fits best; `home` is its home's run queue,
+ * locked, and is unlocked. Until insert_at it is READY but in no heap: a wake meanwhile sees READY
+ * and leaves it alone. */
 static void launch(struct runqueue *home, struct sched_entity *e, uint64_t now)
 {
 	heap_remove(&home->timers, &e->timer);
@@ -301,7 +316,8 @@ void sched_start(struct sched_entity *e, uint64_t now)
 	launch(rq, e, now);
 }
 
-void sched_put(uint32_t pcpu, struct sched_entity *e, enum sched_state to, uint64_t wake_at, uint64_t now)
+void sched_put(
+	uint32_t pcpu, struct sched_entity *e, enum sched_state to, uint64_t wake_at, uint64_t now)
 {
 	struct runqueue *rq = &sched.rq[pcpu];
 
@@ -323,12 +339,14 @@ void sched_put(uint32_t pcpu, struct sched_entity *e, enum sched_state to, uint6
 	spin_unlock(&rq->lock);
 }
 
-/* The other PCPU with the first waiting entity that should go before one with `key`; SCHED_MAX_PCPUS when there is none. A whole slice of
- * difference is asked for among equals, so that entities do not bounce. */
+/* The other PCPU with the first waiting entity that should go before one with `key`;
+ * SCHED_MAX_PCPUS when there is none. A whole slice of difference is asked for among equals, so
+ * that entities do not bounce. */
 static uint32_t find_victim(uint32_t self, uint64_t key)
 {
 	uint32_t victim = SCHED_MAX_PCPUS;
-	uint64_t bar = key == KEY_NONE ? KEY_NONE : key - MIN(sched.slice, key & (BIT(KEY_PRIO_SHIFT) - 1));
+	uint64_t bar = key == KEY_NONE ? KEY_NONE
+				       : key - MIN(sched.slice, key & (BIT(KEY_PRIO_SHIFT) - 1));
 
 	for (uint32_t i = 0; i < sched.npcpus; i++) {
 		uint64_t top = peek(&sched.rq[i].top_key);

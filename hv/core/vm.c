@@ -59,7 +59,8 @@ enum err vm_create_root(const uint64_t limit[RES_COUNT], struct vm **out)
 		return err;
 	struct vm *vm = hpa_ptr(a);
 
-	/* The structure pays for itself: its block is charged as soon as there is a quota to charge. */
+	/* The structure pays for itself: its block is charged as soon as there is a quota to
+	 * charge. */
 	zero_pages(vm, PAGE_SIZE << order);
 	vm->id = frame_number(a);
 	vm->order = order;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The C library's memory and string functions that the compiler and libfdt call, with the standard's
- * contracts. On the build machine the host's own <string.h> is used instead. */
+/* The C library's memory and string functions that the compiler and libfdt call, with the
+ * standard's contracts. On the build machine the host's own <string.h> is used instead. */
 #pragma once
 
 #include <stddef.h>

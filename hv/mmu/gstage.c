@@ -4,14 +4,14 @@
 #include "mmu/gstage.h"
 #include "core/bug.h"
 
-#define PTE_V BIT(0)
-#define PTE_U BIT(4)
-#define PTE_A BIT(6)
-#define PTE_D BIT(7)
+#define PTE_V      BIT(0)
+#define PTE_U      BIT(4)
+#define PTE_A      BIT(6)
+#define PTE_D      BIT(7)
 #define PTE_FLAGS  UINT64_C(0x3ff)
 #define PTE_PPN(a) ((a).v >> PAGE_SHIFT << 10)
 
-#define LEVELS	   3
+#define LEVELS     3
 #define HPA_BITS   56
 #define ROOT_ORDER 2 /* 16 KiB: the root indexes two bits more */
 
@@ -70,12 +70,14 @@ static enum err split(struct vm *vm, uint64_t *pte, unsigned level)
 	uint64_t *entries = hpa_ptr(table);
 
 	for (unsigned i = 0; i < 512; i++)
-		entries[i] = PTE_PPN(hpa_add(pte_hpa(old), i * level_size(level - 1))) | (old & PTE_FLAGS);
+		entries[i] = PTE_PPN(hpa_add(pte_hpa(old), i * level_size(level - 1))) |
+			     (old & PTE_FLAGS);
 	pte_set(pte, PTE_PPN(table) | PTE_V);
 	return OK;
 }
 
-/* The entry for `at` in the table of `level`, with tables made on the way down. There is no leaf on the way. */
+/* The entry for `at` in the table of `level`, with tables made on the way down. There is no leaf on
+ * the way. */
 static enum err walk_make(struct vm *vm, gpa_t at, unsigned level, uint64_t **out)
 {
 	uint64_t *table = hpa_ptr(vm->gstage_root);
@@ -97,7 +99,8 @@ static enum err walk_make(struct vm *vm, gpa_t at, unsigned level, uint64_t **ou
 	return OK;
 }
 
-/* The entry that decides about `at`, its level, and what it held at one moment: without the lock it may change. */
+/* The entry that decides about `at`, its level, and what it held at one moment: without the lock it
+ * may change. */
 static uint64_t *walk(const struct vm *vm, gpa_t at, unsigned *level, uint64_t *value)
 {
 	uint64_t *table = hpa_ptr(vm->gstage_root);
@@ -129,7 +132,8 @@ static unsigned fitting_level(gpa_t at, hpa_t to, uint64_t size)
 	return level;
 }
 
-/* A table in the way whose entries are all empty is no obstacle to a small leaf, but to a large one it is: one level down. */
+/* A table in the way whose entries are all empty is no obstacle to a small leaf, but to a large one
+ * it is: one level down. */
 static enum err map_one(struct vm *vm, gpa_t at, hpa_t to, unsigned level, uint64_t flags)
 {
 	uint64_t *pte, present;
@@ -180,7 +184,8 @@ enum err gstage_map(struct vm_locked l, gpa_t at, hpa_t to, uint64_t size, uint6
 		return err;
 	BUG_ON(!(flags & GSTAGE_R) || (flags & ~(GSTAGE_RWX | GSTAGE_DEVICE)));
 	err = map_range(l.vm, &done, to, size, flags);
-	/* What was mapped just now consists of whole leaves: taking it back splits nothing and cannot fail. */
+	/* What was mapped just now consists of whole leaves: taking it back splits nothing and
+	 * cannot fail. */
 	if (err != OK)
 		BUG_ON(gstage_unmap(l, at, done.v - at.v) != OK);
 	return err;

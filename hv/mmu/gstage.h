@@ -1,11 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The `gstage` backend's tables: Sv39x4 (Privileged ISA 18.5.1), GPA -> HPA with 1 GiB, 2 MiB and 4 KiB leaves. Portable: plain
- * memory operations; fencing is riscv/fence.h's, and the caller's duty after anything that takes a right away.
+ * The `gstage` backend's tables: Sv39x4 (Privileged ISA 18.5.1), GPA -> HPA with 1 GiB, 2 MiB and 4
+ * KiB leaves. Portable: plain memory operations; fencing is riscv/fence.h's, and the caller's duty
+ * after anything that takes a right away.
  *
- * Invariants: leaves have U set (G-stage accesses are checked as U-mode) and A and D set ahead, so that hardware
- * never updates one; a leaf is either RAM (frames charged to some VM) or a device (GSTAGE_DEVICE), which the
- * hypervisor itself never touches on a guest's behalf; every table is charged to the VM.
+ * Invariants: leaves have U set (G-stage accesses are checked as U-mode) and A and D set ahead, so
+ * that hardware never updates one; a leaf is either RAM (frames charged to some VM) or a device
+ * (GSTAGE_DEVICE), which the hypervisor itself never touches on a guest's behalf; every table is
+ * charged to the VM.
  */
 #pragma once
 
@@ -20,8 +22,8 @@
 #define GSTAGE_GPA_BITS 41
 
 struct gstage_leaf {
-	hpa_t hpa;	/* what `gpa` itself maps to, not the leaf's start */
-	uint64_t size;	/* bytes of the leaf: 4 KiB, 2 MiB or 1 GiB */
+	hpa_t hpa;      /* what `gpa` itself maps to, not the leaf's start */
+	uint64_t size;  /* bytes of the leaf: 4 KiB, 2 MiB or 1 GiB */
 	uint64_t flags; /* GSTAGE_… */
 };
 
@@ -29,25 +31,30 @@ struct gstage_leaf {
 enum err must_check gstage_init(struct vm *vm);
 
 /*
- * Maps page-aligned [at, at + size) to HPAs from `to` on, with the largest leaves that alignment allows.
- * Nothing may be mapped there yet. Errors: E_ALIGN; E_RANGE beyond 2^41, or HPAs beyond 2^56; E_EXISTS; E_QUOTA_…, E_NOMEM for a
- * table. On an error nothing has been mapped; tables made on the way stay.
+ * Maps page-aligned [at, at + size) to HPAs from `to` on, with the largest leaves that alignment
+ * allows. Nothing may be mapped there yet. Errors: E_ALIGN; E_RANGE beyond 2^41, or HPAs beyond
+ * 2^56; E_EXISTS; E_QUOTA_…, E_NOMEM for a table. On an error nothing has been mapped; tables made
+ * on the way stay.
  */
-enum err must_check gstage_map(struct vm_locked vm, gpa_t at, hpa_t to, uint64_t size, uint64_t flags);
+enum err must_check gstage_map(
+	struct vm_locked vm, gpa_t at, hpa_t to, uint64_t size, uint64_t flags);
 
-/* Unmaps page-aligned [at, at + size), splitting leaves at its edges; what is not mapped is passed over. Tables stay. Errors: E_ALIGN,
- * E_RANGE; E_QUOTA_…, E_NOMEM for a table to split into. */
+/* Unmaps page-aligned [at, at + size), splitting leaves at its edges; what is not mapped is passed
+ * over. Tables stay. Errors: E_ALIGN, E_RANGE; E_QUOTA_…, E_NOMEM for a table to split into. */
 enum err must_check gstage_unmap(struct vm_locked vm, gpa_t at, uint64_t size);
 
-/* Finds what `at` maps to. Needs no lock: entries are read atomically, tables are never freed while the VM lives. E_NOENT. */
+/* Finds what `at` maps to. Needs no lock: entries are read atomically, tables are never freed while
+ * the VM lives. E_NOENT. */
 enum err must_check gstage_lookup(const struct vm *vm, gpa_t at, struct gstage_leaf *out);
 
 /*
- * Copy between the hypervisor and guest RAM, page by page. E_FAULT when a page is not mapped as RAM with the right to read
- * (from) or write (to); bytes before that page are copied. No alignment is needed; at + n must not wrap.
+ * Copy between the hypervisor and guest RAM, page by page. E_FAULT when a page is not mapped as RAM
+ * with the right to read (from) or write (to); bytes before that page are copied. No alignment is
+ * needed; at + n must not wrap.
  */
 enum err must_check guest_read(const struct vm *vm, gpa_t at, void *to, size_t n);
 enum err must_check guest_write(const struct vm *vm, gpa_t at, const void *from, size_t n);
 
-/* The host address of `n` guest bytes that lie within one page, mapped as RAM with all of `rights`; NULL otherwise. */
+/* The host address of `n` guest bytes that lie within one page, mapped as RAM with all of `rights`;
+ * NULL otherwise. */
 void *guest_ptr(const struct vm *vm, gpa_t at, size_t n, uint64_t rights);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* CSR numbers and fields that Diosix uses, and access to them. Numbers instead of names, since the assembler's
- * knowledge of names differs by version. Source: Privileged ISA 20240411 and the extensions named beside them. */
+/* CSR numbers and fields that Diosix uses, and access to them. Numbers instead of names, since the
+ * assembler's knowledge of names differs by version. Source: Privileged ISA 20240411 and the
+ * extensions named beside them. */
 #pragma once
 
 #define CSR_FCSR       0x003
@@ -24,7 +25,7 @@
 #define CSR_MISA       0x301
 #define CSR_MEDELEG    0x302
 #define CSR_MIDELEG    0x303
-#define CSR_MIE	       0x304
+#define CSR_MIE        0x304
 #define CSR_MTVEC      0x305
 #define CSR_MCOUNTEREN 0x306
 #define CSR_MENVCFG    0x30a
@@ -33,7 +34,7 @@
 #define CSR_MEPC       0x341
 #define CSR_MCAUSE     0x342
 #define CSR_MTVAL      0x343
-#define CSR_MIP	       0x344
+#define CSR_MIP        0x344
 #define CSR_MTINST     0x34a
 #define CSR_MTVAL2     0x34b
 #define CSR_PMPCFG0    0x3a0
@@ -41,7 +42,7 @@
 #define CSR_HSTATUS    0x600
 #define CSR_HEDELEG    0x602
 #define CSR_HIDELEG    0x603
-#define CSR_HIE	       0x604
+#define CSR_HIE        0x604
 #define CSR_HTIMEDELTA 0x605
 #define CSR_HCOUNTEREN 0x606
 #define CSR_HGEIE      0x607
@@ -52,53 +53,53 @@
 #define CSR_MNSTATUS   0x744 /* Smrnmi */
 #define CSR_MSECCFG    0x747
 #define CSR_TIME       0xc01
-#define CSR_VL	       0xc20
+#define CSR_VL         0xc20
 #define CSR_VTYPE      0xc21
 #define CSR_VLENB      0xc22
 #define CSR_SEED       0x015 /* Zkr */
 
-#define MSTATUS_SIE  (UINT64_C(1) << 1)
-#define MSTATUS_MIE  (UINT64_C(1) << 3)
-#define MSTATUS_SPIE (UINT64_C(1) << 5)
-#define MSTATUS_SPP  (UINT64_C(1) << 8)
-#define MSTATUS_VS   (UINT64_C(3) << 9)
-#define MSTATUS_MPP  (UINT64_C(3) << 11)
-#define MSTATUS_MPP_S (UINT64_C(1) << 11)
-#define MSTATUS_FS   (UINT64_C(3) << 13)
-#define MSTATUS_TW   (UINT64_C(1) << 21)
-#define MSTATUS_GVA  (UINT64_C(1) << 38)
-#define MSTATUS_MPV  (UINT64_C(1) << 39)
-#define MSTATUS_MDT  (UINT64_C(1) << 42) /* Smdbltrp */
+#define MSTATUS_SIE      (UINT64_C(1) << 1)
+#define MSTATUS_MIE      (UINT64_C(1) << 3)
+#define MSTATUS_SPIE     (UINT64_C(1) << 5)
+#define MSTATUS_SPP      (UINT64_C(1) << 8)
+#define MSTATUS_VS       (UINT64_C(3) << 9)
+#define MSTATUS_MPP      (UINT64_C(3) << 11)
+#define MSTATUS_MPP_S    (UINT64_C(1) << 11)
+#define MSTATUS_FS       (UINT64_C(3) << 13)
+#define MSTATUS_TW       (UINT64_C(1) << 21)
+#define MSTATUS_GVA      (UINT64_C(1) << 38)
+#define MSTATUS_MPV      (UINT64_C(1) << 39)
+#define MSTATUS_MDT      (UINT64_C(1) << 42) /* Smdbltrp */
 #define MSTATUS_FS_CLEAN (UINT64_C(2) << 13)
 #define MSTATUS_VS_CLEAN (UINT64_C(2) << 9)
 
-#define HSTATUS_SPV  (UINT64_C(1) << 7)
-#define HSTATUS_SPVP (UINT64_C(1) << 8)
-#define HSTATUS_VTW  (UINT64_C(1) << 21)
+#define HSTATUS_SPV     (UINT64_C(1) << 7)
+#define HSTATUS_SPVP    (UINT64_C(1) << 8)
+#define HSTATUS_VTW     (UINT64_C(1) << 21)
 #define HSTATUS_VSXL_64 (UINT64_C(2) << 32)
 
-#define HGATP_SV39X4   (UINT64_C(8) << 60)
+#define HGATP_SV39X4     (UINT64_C(8) << 60)
 #define HGATP_VMID_SHIFT 44
-#define HGATP_VMID_MASK	 UINT64_C(0x3fff)
+#define HGATP_VMID_MASK  UINT64_C(0x3fff)
 
-#define ENVCFG_FIOM  (UINT64_C(1) << 0)
+#define ENVCFG_FIOM       (UINT64_C(1) << 0)
 #define ENVCFG_CBIE_FLUSH (UINT64_C(1) << 4) /* cbo.inval does a flush */
-#define ENVCFG_CBCFE (UINT64_C(1) << 6)
-#define ENVCFG_CBZE  (UINT64_C(1) << 7)
-#define ENVCFG_ADUE  (UINT64_C(1) << 61)
-#define ENVCFG_PBMTE (UINT64_C(1) << 62)
-#define ENVCFG_STCE  (UINT64_C(1) << 63)
+#define ENVCFG_CBCFE      (UINT64_C(1) << 6)
+#define ENVCFG_CBZE       (UINT64_C(1) << 7)
+#define ENVCFG_ADUE       (UINT64_C(1) << 61)
+#define ENVCFG_PBMTE      (UINT64_C(1) << 62)
+#define ENVCFG_STCE       (UINT64_C(1) << 63)
 
 #define COUNTEREN_TM (UINT64_C(1) << 1)
 
 #define CAUSE_INTERRUPT (UINT64_C(1) << 63)
-#define IRQ_VSSI 2
-#define IRQ_MSI	 3
-#define IRQ_VSTI 6
-#define IRQ_MTI	 7
-#define IRQ_VSEI 10
-#define IRQ_MEI	 11
-#define IRQ_SGEI 12
+#define IRQ_VSSI        2
+#define IRQ_MSI         3
+#define IRQ_VSTI        6
+#define IRQ_MTI         7
+#define IRQ_VSEI        10
+#define IRQ_MEI         11
+#define IRQ_SGEI        12
 
 #define VS_INTERRUPTS (BIT(IRQ_VSSI) | BIT(IRQ_VSTI) | BIT(IRQ_VSEI))
 
@@ -110,12 +111,12 @@
 #define CAUSE_LOAD_ACCESS      5
 #define CAUSE_STORE_MISALIGNED 6
 #define CAUSE_STORE_ACCESS     7
-#define CAUSE_ECALL_VU	       8
-#define CAUSE_ECALL_HS	       9
-#define CAUSE_ECALL_VS	       10
-#define CAUSE_ECALL_M	       11
-#define CAUSE_INSN_PAGE	       12
-#define CAUSE_LOAD_PAGE	       13
+#define CAUSE_ECALL_VU         8
+#define CAUSE_ECALL_HS         9
+#define CAUSE_ECALL_VS         10
+#define CAUSE_ECALL_M          11
+#define CAUSE_INSN_PAGE        12
+#define CAUSE_LOAD_PAGE        13
 #define CAUSE_STORE_PAGE       15
 #define CAUSE_DOUBLE_TRAP      16
 #define CAUSE_SOFTWARE_CHECK   18
@@ -128,22 +129,22 @@
 #ifndef __ASSEMBLER__
 #include "core/compiler.h"
 
-#define csr_read(csr)                                                             \
-	({                                                                        \
-		uint64_t csr_v_;                                                  \
-		__asm__ volatile("csrr %0, %1" : "=r"(csr_v_) : "i"(csr) : "memory"); \
-		csr_v_;                                                           \
+#define csr_read(csr)                                                                              \
+	({                                                                                         \
+		uint64_t csr_v_;                                                                   \
+		__asm__ volatile("csrr %0, %1" : "=r"(csr_v_) : "i"(csr) : "memory");              \
+		csr_v_;                                                                            \
 	})
 #define csr_write(csr, v) __asm__ volatile("csrw %0, %1" ::"i"(csr), "rK"((uint64_t)(v)) : "memory")
-#define csr_set(csr, v)	  __asm__ volatile("csrs %0, %1" ::"i"(csr), "rK"((uint64_t)(v)) : "memory")
+#define csr_set(csr, v)   __asm__ volatile("csrs %0, %1" ::"i"(csr), "rK"((uint64_t)(v)) : "memory")
 #define csr_clear(csr, v) __asm__ volatile("csrc %0, %1" ::"i"(csr), "rK"((uint64_t)(v)) : "memory")
-#define csr_swap(csr, v)                                                                      \
-	({                                                                                    \
-		uint64_t csr_v_;                                                              \
-		__asm__ volatile("csrrw %0, %1, %2"                                           \
-				 : "=r"(csr_v_)                                               \
-				 : "i"(csr), "rK"((uint64_t)(v))                              \
-				 : "memory");                                                 \
-		csr_v_;                                                                       \
+#define csr_swap(csr, v)                                                                           \
+	({                                                                                         \
+		uint64_t csr_v_;                                                                   \
+		__asm__ volatile("csrrw %0, %1, %2"                                                \
+				 : "=r"(csr_v_)                                                    \
+				 : "i"(csr), "rK"((uint64_t)(v))                                   \
+				 : "memory");                                                      \
+		csr_v_;                                                                            \
 	})
 #endif

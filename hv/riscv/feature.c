@@ -3,12 +3,14 @@
 #include "riscv/feature.h"
 #include "riscv/guard.h"
 
-#define FLOAT_EXTS (BIT(ISA_F) | BIT(ISA_D) | BIT(ISA_ZFA) | BIT(ISA_ZFH) | BIT(ISA_ZFHMIN) | BIT(ISA_ZCD))
-#define VECTOR_EXTS \
-	(BIT(ISA_V) | BIT(ISA_ZVE32X) | BIT(ISA_ZVE32F) | BIT(ISA_ZVE64X) | BIT(ISA_ZVE64F) | BIT(ISA_ZVE64D))
+#define FLOAT_EXTS                                                                                 \
+	(BIT(ISA_F) | BIT(ISA_D) | BIT(ISA_ZFA) | BIT(ISA_ZFH) | BIT(ISA_ZFHMIN) | BIT(ISA_ZCD))
+#define VECTOR_EXTS                                                                                \
+	(BIT(ISA_V) | BIT(ISA_ZVE32X) | BIT(ISA_ZVE32F) | BIT(ISA_ZVE64X) | BIT(ISA_ZVE64F) |      \
+		BIT(ISA_ZVE64D))
 
 #define MSTATEEN0_ENVCFG BIT(62) /* senvcfg and henvcfg */
-#define MSTATEEN0_SE0	 BIT(63) /* sstateen0 and hstateen0 */
+#define MSTATEEN0_SE0    BIT(63) /* sstateen0 and hstateen0 */
 
 static void drop_unless(struct isa *isa, bool present, uint64_t exts)
 {
@@ -29,7 +31,8 @@ static uint64_t menvcfg_implemented(uint64_t bits)
 
 static void probe_envcfg(struct isa *isa)
 {
-	uint64_t v = menvcfg_implemented(ENVCFG_STCE | ENVCFG_PBMTE | ENVCFG_ADUE | ENVCFG_CBCFE | ENVCFG_CBZE);
+	uint64_t v = menvcfg_implemented(
+		ENVCFG_STCE | ENVCFG_PBMTE | ENVCFG_ADUE | ENVCFG_CBCFE | ENVCFG_CBZE);
 
 	drop_unless(isa, v & ENVCFG_STCE, BIT(ISA_SSTC));
 	drop_unless(isa, v & ENVCFG_PBMTE, BIT(ISA_SVPBMT));
@@ -76,16 +79,19 @@ enum err features_probe(struct pcpu *p)
 	return OK;
 }
 
-/* Exceptions that a guest handles itself, all the way down to VS-mode. Not delegated: ecalls of the guest's kernel, guest-page
- * faults and virtual instructions, which are the hypervisor's business. Bits that do not exist stay 0. */
-#define DELEGATED                                                                                               \
-	(BIT(CAUSE_INSN_MISALIGNED) | BIT(CAUSE_INSN_ACCESS) | BIT(CAUSE_ILLEGAL_INSN) | BIT(CAUSE_BREAKPOINT) | \
-		BIT(CAUSE_LOAD_MISALIGNED) | BIT(CAUSE_LOAD_ACCESS) | BIT(CAUSE_STORE_MISALIGNED) |              \
-		BIT(CAUSE_STORE_ACCESS) | BIT(CAUSE_ECALL_VU) | BIT(CAUSE_INSN_PAGE) | BIT(CAUSE_LOAD_PAGE) |    \
-		BIT(CAUSE_STORE_PAGE) | BIT(CAUSE_SOFTWARE_CHECK))
+/* Exceptions that a guest handles itself, all the way down to VS-mode. Not delegated: ecalls of the
+ * guest's kernel, guest-page faults and virtual instructions, which are the hypervisor's business.
+ * Bits that do not exist stay 0. */
+#define DELEGATED                                                                                  \
+	(BIT(CAUSE_INSN_MISALIGNED) | BIT(CAUSE_INSN_ACCESS) | BIT(CAUSE_ILLEGAL_INSN) |           \
+		BIT(CAUSE_BREAKPOINT) | BIT(CAUSE_LOAD_MISALIGNED) | BIT(CAUSE_LOAD_ACCESS) |      \
+		BIT(CAUSE_STORE_MISALIGNED) | BIT(CAUSE_STORE_ACCESS) | BIT(CAUSE_ECALL_VU) |      \
+		BIT(CAUSE_INSN_PAGE) | BIT(CAUSE_LOAD_PAGE) | BIT(CAUSE_STORE_PAGE) |              \
+		BIT(CAUSE_SOFTWARE_CHECK))
 
-/* ADUE is on in menvcfg where it exists, so that henvcfg.ADUE, which FWFT sets per VCPU, decides for VS-mode. It also
- * enables hardware A/D updating in the G-stage, which never happens: A and D are set ahead. */
+/* ADUE is on in menvcfg where it exists, so that henvcfg.ADUE, which FWFT sets per VCPU, decides
+ * for VS-mode. It also enables hardware A/D updating in the G-stage, which never happens: A and D
+ * are set ahead. */
 static uint64_t menvcfg_for(const struct isa *isa)
 {
 	uint64_t v = 0;
@@ -126,9 +132,9 @@ void features_apply(const struct pcpu *p)
 }
 
 #define X(id, name, kind) | (EXT_KIND_##kind ? BIT(ISA_##id) : 0)
-#define EXT_KIND_G 1
-#define EXT_KIND_C 1
-#define EXT_KIND_H 0
+#define EXT_KIND_G        1
+#define EXT_KIND_C        1
+#define EXT_KIND_H        0
 static const uint64_t guest_exts = 0 ISA_EXTENSIONS(X);
 #undef X
 
@@ -151,7 +157,8 @@ struct isa features_for_guests(void)
 	for (uint32_t i = 1; i < npcpus; i++)
 		intersect(&all, &pcpus[i]->isa);
 	all.exts &= guest_exts;
-	/* With Svadu a VCPU starts with ADUE = 0 and switches it on by FWFT: it has both (riscv/extensions.yaml). */
+	/* With Svadu a VCPU starts with ADUE = 0 and switches it on by FWFT: it has both
+	 * (riscv/extensions.yaml). */
 	if (isa_has(&all, ISA_SVADU))
 		all.exts |= BIT(ISA_SVADE);
 	return all;

@@ -9,32 +9,32 @@
 
 static void hfence_vvma_all(void)
 {
-	__asm__ volatile(H_INSN("hfence.vvma zero, zero") ::: "memory");
+	__asm__ volatile(H_INSN("hfence.vvma zero, zero")::: "memory");
 }
 
 static void hfence_vvma_asid(uint64_t asid)
 {
-	__asm__ volatile(H_INSN("hfence.vvma zero, %0") ::"r"(asid) : "memory");
+	__asm__ volatile(H_INSN("hfence.vvma zero, %0")::"r"(asid) : "memory");
 }
 
 static void hfence_vvma(uint64_t va)
 {
-	__asm__ volatile(H_INSN("hfence.vvma %0, zero") ::"r"(va) : "memory");
+	__asm__ volatile(H_INSN("hfence.vvma %0, zero")::"r"(va) : "memory");
 }
 
 static void hfence_vvma_page_asid(uint64_t va, uint64_t asid)
 {
-	__asm__ volatile(H_INSN("hfence.vvma %0, %1") ::"r"(va), "r"(asid) : "memory");
+	__asm__ volatile(H_INSN("hfence.vvma %0, %1")::"r"(va), "r"(asid) : "memory");
 }
 
 static void hfence_gvma_vmid(uint64_t vmid)
 {
-	__asm__ volatile(H_INSN("hfence.gvma zero, %0") ::"r"(vmid) : "memory");
+	__asm__ volatile(H_INSN("hfence.gvma zero, %0")::"r"(vmid) : "memory");
 }
 
 static void hfence_gvma_all(void)
 {
-	__asm__ volatile(H_INSN("hfence.gvma zero, zero") ::: "memory");
+	__asm__ volatile(H_INSN("hfence.gvma zero, zero")::: "memory");
 }
 
 static void fence_i(void)
@@ -123,7 +123,8 @@ uint64_t fence_send(struct vcpu *self, struct vcpu *v, const struct fence *f)
 
 void fence_wait(struct vcpu *self, struct vcpu *v, uint64_t ticket)
 {
-	while (__atomic_load_n(&v->fences_done, __ATOMIC_ACQUIRE) < ticket && __atomic_load_n(&v->running, __ATOMIC_ACQUIRE)) {
+	while (__atomic_load_n(&v->fences_done, __ATOMIC_ACQUIRE) < ticket &&
+		__atomic_load_n(&v->running, __ATOMIC_ACQUIRE)) {
 		if (__atomic_load_n(&self->pending, __ATOMIC_RELAXED) & PEND_FENCE) {
 			__atomic_fetch_and(&self->pending, ~PEND_FENCE, __ATOMIC_ACQ_REL);
 			fence_drain(self);
@@ -133,10 +134,11 @@ void fence_wait(struct vcpu *self, struct vcpu *v, uint64_t ticket)
 }
 
 /*
- * VMIDs are handed out in order; when they run out a new generation begins: every VCPU gets a new one when it is next
- * loaded, and every PCPU empties its TLB before it runs the first VCPU of the new generation. VCPUs that go on running meanwhile keep
- * their old number, which a new one may get on another PCPU only: TLBs are per hart, and the PCPU they are on flushes before it
- * loads anything of the new generation.
+ * VMIDs are handed out in order; when they run out a new generation begins: every VCPU gets a new
+ * one when it is next loaded, and every PCPU empties its TLB before it runs the first VCPU of the
+ * new generation. VCPUs that go on running meanwhile keep their old number, which a new one may get
+ * on another PCPU only: TLBs are per hart, and the PCPU they are on flushes before it loads
+ * anything of the new generation.
  */
 static struct {
 	struct spinlock lock;
@@ -159,16 +161,19 @@ static void assign(struct vcpu *v, uint32_t bits)
 
 uint32_t vmid_activate(struct vcpu *v, struct pcpu *p, bool moved)
 {
-	if (v->vmid_generation != __atomic_load_n(&vmids.generation, __ATOMIC_RELAXED) || p->vmid_bits == 0)
+	if (v->vmid_generation != __atomic_load_n(&vmids.generation, __ATOMIC_RELAXED) ||
+		p->vmid_bits == 0)
 		assign(v, p->vmid_bits);
 	if (p->vmid_generation != v->vmid_generation) {
 		p->vmid_generation = v->vmid_generation;
 		hfence_gvma_all();
-		csr_write(CSR_HGATP, HGATP_SV39X4 | v->vm->gstage_root.v >> PAGE_SHIFT | (uint64_t)v->vmid << HGATP_VMID_SHIFT);
+		csr_write(CSR_HGATP, HGATP_SV39X4 | v->vm->gstage_root.v >> PAGE_SHIFT |
+					     (uint64_t)v->vmid << HGATP_VMID_SHIFT);
 		hfence_vvma_all();
 		moved = true;
 	}
-	csr_write(CSR_HGATP, HGATP_SV39X4 | v->vm->gstage_root.v >> PAGE_SHIFT | (uint64_t)v->vmid << HGATP_VMID_SHIFT);
+	csr_write(CSR_HGATP, HGATP_SV39X4 | v->vm->gstage_root.v >> PAGE_SHIFT |
+				     (uint64_t)v->vmid << HGATP_VMID_SHIFT);
 	if (moved) {
 		hfence_gvma_vmid(v->vmid);
 		hfence_vvma_all();

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Guarded instructions: ones that may raise an exception in M-mode, which is then skipped and reported instead of fatal.
- * Such an exception changes mepc, mcause, mtval, mtval2, mtinst and mstatus.MPP/MPV/MPIE/GVA: callers on the exit path
- * read what they need of the guest's trap first, and mepc and mstatus are in struct vcpu by then (slow path).
- * The instruction must be 4 bytes long.
+ * Guarded instructions: ones that may raise an exception in M-mode, which is then skipped and
+ * reported instead of fatal. Such an exception changes mepc, mcause, mtval, mtval2, mtinst and
+ * mstatus.MPP/MPV/MPIE/GVA: callers on the exit path read what they need of the guest's trap first,
+ * and mepc and mstatus are in struct vcpu by then (slow path). The instruction must be 4 bytes
+ * long.
  */
 #pragma once
 
@@ -27,26 +28,27 @@ static inline uint64_t guard_end(void)
 }
 
 /* Reads a CSR that may not exist; false when it does not. */
-#define csr_probe_read(csr, out)                   \
-	({                                         \
-		guard_begin();                     \
-		uint64_t probe_v_ = csr_read(csr); \
-		bool probe_ok_ = guard_end() == 0; \
-		*(out) = probe_ok_ ? probe_v_ : 0; \
-		probe_ok_;                         \
+#define csr_probe_read(csr, out)                                                                   \
+	({                                                                                         \
+		guard_begin();                                                                     \
+		uint64_t probe_v_ = csr_read(csr);                                                 \
+		bool probe_ok_ = guard_end() == 0;                                                 \
+		*(out) = probe_ok_ ? probe_v_ : 0;                                                 \
+		probe_ok_;                                                                         \
 	})
 
 /* Writes a CSR that may not exist and tells what it holds then; false when it does not exist. */
-#define csr_probe_write(csr, v, out)       \
-	({                                 \
-		guard_begin();             \
-		csr_write(csr, v);         \
-		(void)guard_end();         \
-		csr_probe_read(csr, out);  \
+#define csr_probe_write(csr, v, out)                                                               \
+	({                                                                                         \
+		guard_begin();                                                                     \
+		csr_write(csr, v);                                                                 \
+		(void)guard_end();                                                                 \
+		csr_probe_read(csr, out);                                                          \
 	})
 
-/* Read the loaded guest's memory with its own translation and its S-mode rights (hlv.d, hlvx.hu; Privileged ISA
- * 18.3.1). E_FAULT when the guest could not have read it itself; `*cause` is the exception then, which a caller may inject
- * unless it is a guest-page fault. Slow path only. */
+/* Read the loaded guest's memory with its own translation and its S-mode rights (hlv.d, hlvx.hu;
+ * Privileged ISA 18.3.1). E_FAULT when the guest could not have read it itself; `*cause` is the
+ * exception then, which a caller may inject unless it is a guest-page fault. Slow path only. */
 enum err must_check guest_load_u64(uint64_t va, uint64_t *out, uint64_t *cause);
-enum err must_check guest_fetch(uint64_t va, uint32_t *insn, uint64_t *cause); /* 16-bit ones in the low half */
+enum err must_check guest_fetch(
+	uint64_t va, uint32_t *insn, uint64_t *cause); /* 16-bit ones in the low half */

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See irq.h. A source is enabled for one PCPU at a time: the home of the VCPU that enabled it last, so that the interrupt arrives where its
- * handler runs. It is claimed on arrival, which closes its gateway, and completed when the guest completes it: a level
- * that stays high interrupts nobody meanwhile.
+ * See irq.h. A source is enabled for one PCPU at a time: the home of the VCPU that enabled it last,
+ * so that the interrupt arrives where its handler runs. It is claimed on arrival, which closes its
+ * gateway, and completed when the guest completes it: a level that stays high interrupts nobody
+ * meanwhile.
  */
 #include "riscv/irq.h"
 #include "boot/boot.h"
@@ -14,9 +15,10 @@
 #define MAX_CLAIMS VPLIC_MAX_SOURCES /* in one go */
 
 struct source {
-	struct vm *vm;	 /* who gets it; constant once routed */
-	int enabled_at;	 /* PLIC context, -1 for none; under vm->plic->lock */
-	int claimed_at;	 /* context that claimed it, -1 when it is not claimed; under vm->plic->lock or by the claimer */
+	struct vm *vm;  /* who gets it; constant once routed */
+	int enabled_at; /* PLIC context, -1 for none; under vm->plic->lock */
+	int claimed_at; /* context that claimed it, -1 when it is not claimed; under vm->plic->lock
+			   or by the claimer */
 };
 
 static struct source sources[VPLIC_MAX_SOURCES];
@@ -105,4 +107,5 @@ static void set_enabled(struct vplic *p, uint32_t irq, unsigned vcpu, bool enabl
 		plic_enable(irq, to);
 }
 
-const struct vplic_ops irq_vplic_ops = {.set_line = set_line, .complete = complete, .set_enabled = set_enabled};
+const struct vplic_ops irq_vplic_ops = {
+	.set_line = set_line, .complete = complete, .set_enabled = set_enabled};

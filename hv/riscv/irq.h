@@ -8,11 +8,13 @@
 /* Connects the console's interrupt to the boot PCPU. Boot only. */
 void irq_init(void);
 
-/* Routes host source `irq` to `vm`'s virtual PLIC source of the same number. E_EXISTS when another VM has it or it is the hypervisor's;
- * E_RANGE beyond the PLIC's sources. The source is enabled when the guest enables it. */
+/* Routes host source `irq` to `vm`'s virtual PLIC source of the same number. E_EXISTS when another
+ * VM has it or it is the hypervisor's; E_RANGE beyond the PLIC's sources. The source is enabled
+ * when the guest enables it. */
 enum err must_check irq_route(struct vm *vm, uint32_t irq);
 
-/* Takes everything that is pending at this PCPU's PLIC context. Bounded by the number of sources. */
+/* Takes everything that is pending at this PCPU's PLIC context. Bounded by the number of sources.
+ */
 void irq_external(void);
 
 /* The vPLIC's way out to the host PLIC and to the VCPUs. */

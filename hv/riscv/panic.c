@@ -11,7 +11,7 @@
 #include "riscv/pcpu.h"
 #include "riscv/symbols.h"
 
-#define MAX_FRAMES  24
+#define MAX_FRAMES 24
 
 uint64_t panic_regs[32];
 uint8_t panic_stack[PANIC_STACK] aligned(16);
@@ -44,14 +44,15 @@ static void report_address(const char *what, uint64_t pc)
 		klog("%s 0x%lx", what, pc);
 }
 
-/* A frame record lies right below where its frame pointer points: caller's pc at -8, caller's frame pointer at -16. The chain is only followed
- * upwards and within this hart's stack. */
+/* A frame record lies right below where its frame pointer points: caller's pc at -8, caller's frame
+ * pointer at -16. The chain is only followed upwards and within this hart's stack. */
 static void backtrace(uint64_t fp)
 {
 	const struct pcpu *p = this_pcpu();
 	uint64_t low = p->guard_page + PAGE_SIZE, high = p->stack_top;
 
-	for (unsigned i = 0; i < MAX_FRAMES && fp > low + 16 && fp <= high && IS_ALIGNED(fp, 8); i++) {
+	for (unsigned i = 0; i < MAX_FRAMES && fp > low + 16 && fp <= high && IS_ALIGNED(fp, 8);
+		i++) {
 		const uint64_t *frame = (const uint64_t *)(uintptr_t)fp;
 
 		report_address("  called from", frame[-1]);
@@ -87,11 +88,13 @@ noreturn void bug(const char *file, int line, const char *what)
 noreturn void panic_trap(const uint64_t regs[32])
 {
 	become_reporter();
-	klog("fatal trap in the hypervisor on PCPU %u (hart %lu): mcause 0x%lx mtval 0x%lx mstatus 0x%lx", this_pcpu()->id,
-		this_pcpu()->hartid, csr_read(CSR_MCAUSE), csr_read(CSR_MTVAL), csr_read(CSR_MSTATUS));
+	klog("fatal trap in the hypervisor on PCPU %u (hart %lu): mcause 0x%lx mtval 0x%lx mstatus "
+	     "0x%lx",
+		this_pcpu()->id, this_pcpu()->hartid, csr_read(CSR_MCAUSE), csr_read(CSR_MTVAL),
+		csr_read(CSR_MSTATUS));
 	for (unsigned i = 0; i < 32; i += 4)
-		klog("  x%-2u %016lx  x%-2u %016lx  x%-2u %016lx  x%-2u %016lx", i, i ? regs[i] : 0, i + 1, regs[i + 1], i + 2,
-			regs[i + 2], i + 3, regs[i + 3]);
+		klog("  x%-2u %016lx  x%-2u %016lx  x%-2u %016lx  x%-2u %016lx", i, i ? regs[i] : 0,
+			i + 1, regs[i + 1], i + 2, regs[i + 2], i + 3, regs[i + 3]);
 	report_address("  at", csr_read(CSR_MEPC));
 	report_address("  ra", regs[1]);
 	backtrace(regs[8]);

@@ -4,7 +4,8 @@
 
 #include "core/bug.h"
 
-/* The machine cannot host a VM: one clear message, then this hart and with it the machine stops for good. */
+/* The machine cannot host a VM: one clear message, then this hart and with it the machine stops for
+ * good. */
 noreturn void halt(const char *fmt, ...) printf_like;
 
 /* Ends the machine: everything buffered is written out first. */

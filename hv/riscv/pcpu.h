@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One physical hart that runs VCPUs. Its structure is found through tp; a page without access rights lies under its
- * stack. Only its own hart writes the fields without a comment.
+ * One physical hart that runs VCPUs. Its structure is found through tp; a page without access
+ * rights lies under its stack. Only its own hart writes the fields without a comment.
  */
 #pragma once
 
@@ -19,17 +19,19 @@ struct pcpu {
 	/* Known to trap.S and entry.S: */
 	struct vcpu *current; /* whose registers are loaded; NULL before the first */
 	uint64_t stack_top;
-	uint64_t guard;	  /* nonzero: an exception in M-mode skips its (4-byte) instruction and is noted in `faulted` */
+	uint64_t guard;   /* nonzero: an exception in M-mode skips its (4-byte) instruction and is
+			     noted in `faulted` */
 	uint64_t faulted; /* mcause + 1 of that exception */
 	uint64_t scratch[1];
 	uint64_t hartid;
 
-	uint32_t id; /* 0 .. npcpus-1 */
+	uint32_t id;       /* 0 .. npcpus-1 */
 	uint32_t requests; /* atomic: REQ_… */
-	bool online;	   /* written once by its own hart */
-	bool vtw;	   /* hstatus.VTW as set now */
-	uint64_t sched_deadline; /* when the scheduler wants the timer; SCHED_NEVER for not at all */
-	uint64_t timer_set;	 /* what mtimecmp holds */
+	bool online;       /* written once by its own hart */
+	bool vtw;          /* hstatus.VTW as set now */
+	uint64_t
+		sched_deadline; /* when the scheduler wants the timer; SCHED_NEVER for not at all */
+	uint64_t timer_set;     /* what mtimecmp holds */
 	const struct machine_hart *hart;
 	struct isa isa; /* as confirmed by probing */
 	uint32_t vmid_bits;
@@ -56,7 +58,8 @@ static inline struct pcpu *this_pcpu(void)
 	return p;
 }
 
-/* Makes the structures of all usable harts of `m`; the boot hart's exists already. Boot only. E_NOMEM. */
+/* Makes the structures of all usable harts of `m`; the boot hart's exists already. Boot only.
+ * E_NOMEM. */
 enum err must_check pcpus_init(const struct machine *m);
 
 /* Lets the other harts go: each calls secondary_main() on its own stack. Boot only, last. */

@@ -3,12 +3,12 @@
 #include "riscv/pmp.h"
 #include "riscv/guard.h"
 
-#define PMP_R	  0x01
-#define PMP_W	  0x02
-#define PMP_X	  0x04
-#define PMP_TOR	  0x08
+#define PMP_R     0x01
+#define PMP_W     0x02
+#define PMP_X     0x04
+#define PMP_TOR   0x08
 #define PMP_NAPOT 0x18
-#define PMP_L	  0x80
+#define PMP_L     0x80
 
 extern char text_start[], text_end[], rodata_end[], image_end[];
 

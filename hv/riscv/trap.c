@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What happens when a guest exits: the fast handler, which deals with the frequent and cheap on the spot, the slow
- * handler, which may change the VCPU, and the loop of an idle PCPU. See ARCHITECTURE.md, "The life of one VM exit".
+ * What happens when a guest exits: the fast handler, which deals with the frequent and cheap on the
+ * spot, the slow handler, which may change the VCPU, and the loop of an idle PCPU. See
+ * ARCHITECTURE.md, "The life of one VM exit".
  */
 #include "boot/boot.h"
 #include "core/bug.h"
@@ -23,8 +24,8 @@ bool exit_fast(struct vcpu *v, uint64_t cause);
 struct vcpu *exit_slow(struct vcpu *v);
 noreturn void enter_guest(struct vcpu *v);
 
-/* The timer of a VCPU without Sstc: its interrupt is pending until the guest sets the timer anew. True when it was
- * that, and the scheduler has nothing to do yet. */
+/* The timer of a VCPU without Sstc: its interrupt is pending until the guest sets the timer anew.
+ * True when it was that, and the scheduler has nothing to do yet. */
 static bool fast_timer(struct vcpu *v)
 {
 	struct pcpu *p = this_pcpu();
@@ -53,7 +54,8 @@ static bool fast_msi(struct vcpu *v)
 	return true;
 }
 
-/* Everything but SBI calls, which trap.S takes to sbi_call. True when the guest can go on; false for exit_slow. Runs with pc and mstatus still in the CSRs. */
+/* Everything but SBI calls, which trap.S takes to sbi_call. True when the guest can go on; false
+ * for exit_slow. Runs with pc and mstatus still in the CSRs. */
 bool exit_fast(struct vcpu *v, uint64_t cause)
 {
 	if (cause == (CAUSE_INTERRUPT | IRQ_MTI))
@@ -69,7 +71,8 @@ static void reflect(struct vcpu *v, uint64_t cause)
 	vcpu_inject(v, cause, csr_read(CSR_MTVAL));
 }
 
-/* The instruction that trapped: mtval has it, or zero where the core does not bother (Privileged ISA 3.1.16). */
+/* The instruction that trapped: mtval has it, or zero where the core does not bother (Privileged
+ * ISA 3.1.16). */
 static uint32_t trapped_insn(const struct vcpu *v)
 {
 	uint32_t insn = (uint32_t)csr_read(CSR_MTVAL);
@@ -80,8 +83,9 @@ static uint32_t trapped_insn(const struct vcpu *v)
 	return insn;
 }
 
-/* WFI of a guest's kernel traps only while somebody else wants the PCPU (hstatus.VTW). Everything else here is an instruction that
- * does not exist for a guest: WFI in its user mode, one of the H extension, a counter it may not read. */
+/* WFI of a guest's kernel traps only while somebody else wants the PCPU (hstatus.VTW). Everything
+ * else here is an instruction that does not exist for a guest: WFI in its user mode, one of the H
+ * extension, a counter it may not read. */
 static void virtual_instruction(struct vcpu *v)
 {
 	const uint32_t wfi = 0x10500073;
@@ -131,7 +135,8 @@ static void handle_exception(struct vcpu *v, uint64_t cause)
 }
 
 /* Whether the VCPU that runs here should stop running, what becomes of it, and until when. */
-static bool must_leave(struct pcpu *p, struct vcpu *v, uint64_t now, enum sched_state *to, uint64_t *until)
+static bool must_leave(
+	struct pcpu *p, struct vcpu *v, uint64_t now, enum sched_state *to, uint64_t *until)
 {
 	*to = SCHED_READY;
 	*until = SCHED_NEVER;
@@ -149,8 +154,8 @@ static bool must_leave(struct pcpu *p, struct vcpu *v, uint64_t now, enum sched_
 	return sched_tick(p->id, now);
 }
 
-/* Saves the VCPU and gives it back to the scheduler. Work that was posted until it was marked as not running keeps it from
- * blocking; what is posted later wakes it. */
+/* Saves the VCPU and gives it back to the scheduler. Work that was posted until it was marked as
+ * not running keeps it from blocking; what is posted later wakes it. */
 static void leave(struct pcpu *p, struct vcpu *v, enum sched_state to, uint64_t until, uint64_t now)
 {
 	bool stop = v->action == ACTION_STOP;
@@ -193,7 +198,8 @@ static struct vcpu *pick(struct pcpu *p)
 	return container_of(e, struct vcpu, sched);
 }
 
-/* A VCPU that waited has been woken: HSM_SUSPENDED ends, and a non-retentive suspend starts over at its resume address. */
+/* A VCPU that waited has been woken: HSM_SUSPENDED ends, and a non-retentive suspend starts over at
+ * its resume address. */
 static void finish_wait(struct vcpu *v)
 {
 	if (v->action == ACTION_SUSPEND)
@@ -209,7 +215,8 @@ static struct vcpu *go_on(struct pcpu *p, struct vcpu *v)
 
 	if (contended != p->vtw) {
 		p->vtw = contended;
-		csr_write(CSR_HSTATUS, HSTATUS_VSXL_64 | HSTATUS_SPVP | (contended ? HSTATUS_VTW : 0));
+		csr_write(CSR_HSTATUS,
+			HSTATUS_VSXL_64 | HSTATUS_SPVP | (contended ? HSTATUS_VTW : 0));
 	}
 	p->sched_deadline = sched_deadline(p->id);
 	pcpu_set_timer(p);

@@ -13,7 +13,8 @@ static_assert(offsetof(struct vcpu, x) == VCPU_X(0), "offsets.h");
 static_assert(offsetof(struct vcpu, pc) == VCPU_PC, "offsets.h");
 static_assert(offsetof(struct vcpu, mstatus) == VCPU_MSTATUS, "offsets.h");
 static_assert(offsetof(struct vcpu, pcpu) == VCPU_PCPU, "offsets.h");
-static_assert(offsetof(struct vcpu, action) == VCPU_ACTION && sizeof(enum vcpu_action) == 4, "offsets.h");
+static_assert(
+	offsetof(struct vcpu, action) == VCPU_ACTION && sizeof(enum vcpu_action) == 4, "offsets.h");
 static_assert(offsetof(struct vcpu, f) == VCPU_F, "offsets.h");
 static_assert(offsetof(struct pcpu, current) == PCPU_CURRENT, "offsets.h");
 static_assert(offsetof(struct pcpu, stack_top) == PCPU_STACK_TOP, "offsets.h");
@@ -90,7 +91,8 @@ void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
 	v->sta = gpa(STA_OFF);
 	v->fwft_locked = 0;
 	__atomic_fetch_and(&v->pending, ~PEND_SSIP, __ATOMIC_RELAXED);
-	/* The line is a wire, not state of the VCPU: a stopped VCPU's enabled source may be pending. */
+	/* The line is a wire, not state of the VCPU: a stopped VCPU's enabled source may be
+	 * pending. */
 	if (v->eip_line)
 		v->csr.hvip = BIT(IRQ_VSEI);
 }

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A virtual hart: its registers while they are not in a PCPU's, and what is waiting to be done to it.
+ * A virtual hart: its registers while they are not in a PCPU's, and what is waiting to be done to
+ * it.
  *
- * A VCPU is *loaded* on at most one PCPU: vcpu->running is true from before its fences are drained until its registers
- * are saved. Only that PCPU touches its registers; everybody else sets bits in `pending` and pokes.
+ * A VCPU is *loaded* on at most one PCPU: vcpu->running is true from before its fences are drained
+ * until its registers are saved. Only that PCPU touches its registers; everybody else sets bits in
+ * `pending` and pokes.
  */
 #pragma once
 
@@ -14,7 +16,8 @@
 #include "riscv/offsets.h"
 #include "riscv/pcpu.h"
 
-/* Bits of vcpu->pending: what the PCPU that has it loaded does before the guest's next instruction. */
+/* Bits of vcpu->pending: what the PCPU that has it loaded does before the guest's next instruction.
+ */
 #define PEND_SSIP  1u /* raise VSSIP */
 #define PEND_EIP   2u /* the external-interrupt line changed: copy vcpu->eip_line to VSEIP */
 #define PEND_FENCE 4u /* fences are queued */
@@ -33,15 +36,16 @@ enum hsm_state {
 /* What a trap's handler wants done with the VCPU once its registers are saved. */
 enum vcpu_action {
 	ACTION_NONE,
-	ACTION_WAIT,	 /* until an interrupt is pending and enabled */
-	ACTION_SUSPEND,	 /* the same, then start at resume_pc as after hart_start */
-	ACTION_STOP,	 /* HSM hart_stop */
-	ACTION_YIELD,	 /* let others run, then go on */
+	ACTION_WAIT,    /* until an interrupt is pending and enabled */
+	ACTION_SUSPEND, /* the same, then start at resume_pc as after hart_start */
+	ACTION_STOP,    /* HSM hart_stop */
+	ACTION_YIELD,   /* let others run, then go on */
 };
 
 struct fence {
 	enum fence_kind { FENCE_I, FENCE_VVMA, FENCE_VVMA_ASID, FENCE_GVMA } kind;
-	uint64_t start, size; /* bytes of guest virtual addresses; FENCE_VVMA…: size UINT64_MAX is everything */
+	uint64_t start, size; /* bytes of guest virtual addresses; FENCE_VVMA…: size UINT64_MAX is
+				 everything */
 	uint64_t asid;
 };
 
@@ -56,20 +60,20 @@ struct vcpu {
 	/* Known to assembly (riscv/offsets.h): */
 	uint64_t x[32];
 	uint64_t pc, mstatus;
-	struct pcpu *pcpu; /* where it is loaded, or was last */
+	struct pcpu *pcpu;       /* where it is loaded, or was last */
 	enum vcpu_action action; /* its own PCPU only */
-	uint32_t id;		 /* hart id in its VM */
+	uint32_t id;             /* hart id in its VM */
 	uint64_t f[32], fcsr;
 
 	struct vm *vm;
-	uint32_t pending;	 /* atomic: PEND_… */
-	uint32_t hsm;		 /* atomic: enum hsm_state */
-	bool eip_line;		 /* atomic: level of the vPLIC's line */
-	bool running;		 /* atomic: loaded on `pcpu` */
+	uint32_t pending; /* atomic: PEND_… */
+	uint32_t hsm;     /* atomic: enum hsm_state */
+	bool eip_line;    /* atomic: level of the vPLIC's line */
+	bool running;     /* atomic: loaded on `pcpu` */
 	struct vcpu_csrs csr;
 	uint64_t timer; /* without Sstc: time of the next timer interrupt, SCHED_NEVER for none */
 	uint64_t resume_pc, resume_arg; /* of ACTION_SUSPEND and HSM start */
-	void *vregs; /* 32 vector registers, where the harts have V */
+	void *vregs;                    /* 32 vector registers, where the harts have V */
 	uint64_t vstart, vcsr, vl, vtype;
 	struct sched_entity sched;
 
@@ -78,7 +82,7 @@ struct vcpu {
 	/* under fence_lock: */
 	struct fence fences[FENCE_QUEUE];
 	uint32_t nfences;
-	bool fence_all; /* the queue overflowed: flush everything */
+	bool fence_all;                     /* the queue overflowed: flush everything */
 	uint64_t fences_asked, fences_done; /* tickets; `done` is read without the lock */
 
 	gpa_t sta; /* steal-time structure, STA_OFF for none */
@@ -89,11 +93,12 @@ struct vcpu {
 
 #define STA_OFF UINT64_MAX
 
-/* Creates VCPU number vm->nvcpus of `vm`: stopped, charged to it. Errors: E_RANGE too many; E_QUOTA_…, E_NOMEM. Before the VM runs. */
+/* Creates VCPU number vm->nvcpus of `vm`: stopped, charged to it. Errors: E_RANGE too many;
+ * E_QUOTA_…, E_NOMEM. Before the VM runs. */
 enum err must_check vcpu_create(struct vm *vm, const struct isa *isa);
 
-/* Register state as SBI HSM hart_start defines it (SBI 3.0, 9.1): S-mode, satp 0, SIE 0, a0 = hart id, a1 = arg. For a VCPU that is
- * loaded nowhere. */
+/* Register state as SBI HSM hart_start defines it (SBI 3.0, 9.1): S-mode, satp 0, SIE 0, a0 = hart
+ * id, a1 = arg. For a VCPU that is loaded nowhere. */
 void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg);
 
 /* Moves the registers into this PCPU, or out of it. */
@@ -103,10 +108,12 @@ void vcpu_save(struct vcpu *v);
 /* Does what `pending` asks of the VCPU loaded here. */
 void vcpu_sync(struct vcpu *v);
 
-/* Sets PEND_ bits and makes sure that they are seen soon: pokes the PCPU where it runs, or wakes it. Any lock above pcpu->rq may be held. */
+/* Sets PEND_ bits and makes sure that they are seen soon: pokes the PCPU where it runs, or wakes
+ * it. Any lock above pcpu->rq may be held. */
 void vcpu_post(struct vcpu *v, uint32_t bits);
 
-/* An interrupt is pending and enabled in vsie, or pending work will make it so: WFI must not wait. For the loaded VCPU. */
+/* An interrupt is pending and enabled in vsie, or pending work will make it so: WFI must not wait.
+ * For the loaded VCPU. */
 bool vcpu_interrupt_due(const struct vcpu *v);
 
 /* The time at which the loaded VCPU's own timer wakes it from WFI; SCHED_NEVER when it does not. */

@@ -10,7 +10,8 @@ static uint32_t zero_block; /* 0: by stores */
 
 static void cbo_zero(uint8_t *p)
 {
-	__asm__ volatile(".option push\n.option arch, +zicboz\ncbo.zero (%0)\n.option pop" ::"r"(p) : "memory");
+	__asm__ volatile(".option push\n.option arch, +zicboz\ncbo.zero (%0)\n.option pop" ::"r"(p)
+			 : "memory");
 }
 
 void zero_init(uint32_t block)
@@ -25,7 +26,8 @@ void zero_init(uint32_t block)
 	guard_begin();
 	cbo_zero(probe);
 	/* The tree's block size is believed only if that is what one instruction clears. */
-	if (guard_end() == 0 && probe[block - 1] == 0 && (block == MAX_BLOCK || probe[block] == 0xff))
+	if (guard_end() == 0 && probe[block - 1] == 0 &&
+		(block == MAX_BLOCK || probe[block] == 0xff))
 		zero_block = block;
 }
 

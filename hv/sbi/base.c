@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* BASE (SBI 3.0, chapter 4). The machine's ids are passed on: guests choose work-arounds for errata by them. */
+/* BASE (SBI 3.0, chapter 4). The machine's ids are passed on: guests choose work-arounds for errata
+ * by them. */
 #include "sbi/sbi.h"
 #include "abi/diosix.h"
 #include "core/version.h"

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* DBCN (SBI 3.0, chapter 12). A call moves at most CONSOLE_WRITE_MAX bytes, which the specification allows. */
+/* DBCN (SBI 3.0, chapter 12). A call moves at most CONSOLE_WRITE_MAX bytes, which the specification
+ * allows. */
 #include "sbi/sbi.h"
 #include "core/console.h"
 #include "mmu/gstage.h"

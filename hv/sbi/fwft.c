@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * FWFT (SBI 3.0, chapter 18). The one feature that can be switched is hardware updating of A and D bits, where the hart has
- * Svadu; misaligned accesses' exceptions are always the guest's own; the rest needs extensions no VCPU is given.
+ * FWFT (SBI 3.0, chapter 18). The one feature that can be switched is hardware updating of A and D
+ * bits, where the hart has Svadu; misaligned accesses' exceptions are always the guest's own; the
+ * rest needs extensions no VCPU is given.
  */
 #include "sbi/sbi.h"
 #include "riscv/csr.h"
@@ -36,8 +37,10 @@ static struct sbi_ret set_ad_updating(uint64_t value)
 		csr_set(CSR_HENVCFG, ENVCFG_ADUE);
 	else
 		csr_clear(CSR_HENVCFG, ENVCFG_ADUE);
-	/* Translations cached with the old rule must go (Privileged ISA 18.2.4: ADUE takes effect after HFENCE.VVMA). */
-	__asm__ volatile(".option push\n.option arch, +h\nhfence.vvma zero, zero\n.option pop" ::: "memory");
+	/* Translations cached with the old rule must go (Privileged ISA 18.2.4: ADUE takes effect
+	 * after HFENCE.VVMA). */
+	__asm__ volatile(".option push\n.option arch, +h\nhfence.vvma zero, zero\n.option pop" ::
+				 : "memory");
 	return sbi_value(0);
 }
 
@@ -64,7 +67,8 @@ static struct sbi_ret get(uint32_t feature)
 
 	if (error != SBI_SUCCESS)
 		return sbi_error(error);
-	return sbi_value(feature == FWFT_MISALIGNED_EXC_DELEG || csr_read(CSR_HENVCFG) & ENVCFG_ADUE);
+	return sbi_value(
+		feature == FWFT_MISALIGNED_EXC_DELEG || csr_read(CSR_HENVCFG) & ENVCFG_ADUE);
 }
 
 struct sbi_ret sbi_fwft(struct vcpu *v, uint64_t fid, const uint64_t *a)

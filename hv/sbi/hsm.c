@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* HSM (SBI 3.0, chapter 9) and SUSP (chapter 13): the life of a VM's harts. What is not inlined keeps its frame out of the
- * frequent hart_get_status. */
+/* HSM (SBI 3.0, chapter 9) and SUSP (chapter 13): the life of a VM's harts. What is not inlined
+ * keeps its frame out of the frequent hart_get_status. */
 #include "sbi/sbi.h"
 #include "riscv/csr.h"
 #include "riscv/time.h"
@@ -18,7 +18,8 @@ static void hsm_set(struct vcpu *v, enum hsm_state s)
 	__atomic_store_n(&v->hsm, s, __ATOMIC_RELEASE);
 }
 
-static noinline struct sbi_ret hart_start(struct vcpu *v, uint64_t hartid, uint64_t start, uint64_t opaque)
+static noinline struct sbi_ret hart_start(
+	struct vcpu *v, uint64_t hartid, uint64_t start, uint64_t opaque)
 {
 	uint32_t stopped = HSM_STOPPED;
 
@@ -29,7 +30,8 @@ static noinline struct sbi_ret hart_start(struct vcpu *v, uint64_t hartid, uint6
 	struct vcpu *to = v->vm->vcpus[hartid];
 
 	/* Whoever moves it out of STOPPED owns its registers until it is started. */
-	if (!__atomic_compare_exchange_n(&to->hsm, &stopped, HSM_START_PENDING, false, __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
+	if (!__atomic_compare_exchange_n(&to->hsm, &stopped, HSM_START_PENDING, false,
+		    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return sbi_error(SBI_ERR_ALREADY_AVAILABLE);
 	vcpu_reset(to, start, opaque);
 	hsm_set(to, HSM_STARTED);
@@ -51,7 +53,8 @@ static struct sbi_ret hart_status(struct vcpu *v, uint64_t hartid)
 	return sbi_value(hsm_get(v->vm->vcpus[hartid]));
 }
 
-static noinline struct sbi_ret hart_suspend(struct vcpu *v, uint32_t type, uint64_t resume, uint64_t opaque)
+static noinline struct sbi_ret hart_suspend(
+	struct vcpu *v, uint32_t type, uint64_t resume, uint64_t opaque)
 {
 	if (type != SUSPEND_RETENTIVE && type != SUSPEND_NON_RETENTIVE)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
@@ -80,8 +83,8 @@ struct sbi_ret sbi_hsm(struct vcpu *v, uint64_t fid, const uint64_t *a)
 	}
 }
 
-/* The interrupts that ended the suspension stay pending; everything else is as after hart_start. FWFT settings are retained
- * (SBI 3.0, chapter 18), and so is the STA area. */
+/* The interrupts that ended the suspension stay pending; everything else is as after hart_start.
+ * FWFT settings are retained (SBI 3.0, chapter 18), and so is the STA area. */
 void vcpu_resume(struct vcpu *v)
 {
 	csr_write(CSR_VSATP, 0);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The legacy extensions 0-8 (SBI 3.0, chapter 5), for old kernels. Their hart masks lie in memory, at a virtual address of the
- * caller's; reading it may fault as the caller's own load would.
+ * The legacy extensions 0-8 (SBI 3.0, chapter 5), for old kernels. Their hart masks lie in memory,
+ * at a virtual address of the caller's; reading it may fault as the caller's own load would.
  */
 #include "sbi/sbi.h"
 #include "core/console.h"
@@ -11,7 +11,8 @@
 #define MAX_MASK_WORDS 1 /* VM_MAX_VCPUS bits */
 static_assert(VM_MAX_VCPUS <= 64 * MAX_MASK_WORDS, "one word holds all harts");
 
-/* A NULL mask means all harts; harts that do not exist are ignored, as the calls have no error for them. */
+/* A NULL mask means all harts; harts that do not exist are ignored, as the calls have no error for
+ * them. */
 static enum err read_mask(struct vcpu *v, uint64_t va, uint64_t *set)
 {
 	uint64_t all = ~UINT64_C(0) >> (64 - v->vm->nvcpus), cause;
@@ -44,7 +45,8 @@ static int64_t console_putchar(struct vcpu *v, uint8_t byte)
 
 static int64_t masked(struct vcpu *v, uint64_t eid, const uint64_t *a)
 {
-	static const enum fence_kind kinds[] = {[5] = FENCE_I, [6] = FENCE_VVMA, [7] = FENCE_VVMA_ASID};
+	static const enum fence_kind kinds[] = {
+		[5] = FENCE_I, [6] = FENCE_VVMA, [7] = FENCE_VVMA_ASID};
 	uint64_t set;
 
 	if (read_mask(v, a[0], &set) != OK)

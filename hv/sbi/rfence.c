@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* RFENCE (SBI 3.0, chapter 8). The HFENCE functions are for guests with the H extension, which no VCPU has. */
+/* RFENCE (SBI 3.0, chapter 8). The HFENCE functions are for guests with the H extension, which no
+ * VCPU has. */
 #include "sbi/sbi.h"
 #include "core/hartmask.h"
 #include "riscv/fence.h"

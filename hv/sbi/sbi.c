@@ -9,8 +9,9 @@
 
 bool sbi_probe(uint64_t eid)
 {
-	static const uint32_t known[] = {SBI_EID_BASE, SBI_EID_TIME, SBI_EID_IPI, SBI_EID_RFENCE, SBI_EID_HSM, SBI_EID_SRST,
-		SBI_EID_DBCN, SBI_EID_SUSP, SBI_EID_STA, SBI_EID_FWFT, DX_EID};
+	static const uint32_t known[] = {SBI_EID_BASE, SBI_EID_TIME, SBI_EID_IPI, SBI_EID_RFENCE,
+		SBI_EID_HSM, SBI_EID_SRST, SBI_EID_DBCN, SBI_EID_SUSP, SBI_EID_STA, SBI_EID_FWFT,
+		DX_EID};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(known); i++)
 		if (eid == known[i])

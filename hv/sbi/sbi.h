@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The SBI towards guests (SBI 3.0). sbi.c decodes the extension id; one file per extension does the rest. Handlers run
- * on the fast path: only the caller's registers a0-a7 (v->x[10..17]) are valid, they may not switch VCPUs, and what needs the
- * slow path they ask for by v->action.
+ * The SBI towards guests (SBI 3.0). sbi.c decodes the extension id; one file per extension does the
+ * rest. Handlers run on the fast path: only the caller's registers a0-a7 (v->x[10..17]) are valid,
+ * they may not switch VCPUs, and what needs the slow path they ask for by v->action.
  */
 #pragma once
 
 #include "core/err.h"
 #include "riscv/vcpu.h"
 
-#define SBI_SUCCESS		  0
-#define SBI_ERR_FAILED		  (-1)
-#define SBI_ERR_NOT_SUPPORTED	  (-2)
-#define SBI_ERR_INVALID_PARAM	  (-3)
-#define SBI_ERR_DENIED		  (-4)
-#define SBI_ERR_INVALID_ADDRESS	  (-5)
+#define SBI_SUCCESS               0
+#define SBI_ERR_FAILED            (-1)
+#define SBI_ERR_NOT_SUPPORTED     (-2)
+#define SBI_ERR_INVALID_PARAM     (-3)
+#define SBI_ERR_DENIED            (-4)
+#define SBI_ERR_INVALID_ADDRESS   (-5)
 #define SBI_ERR_ALREADY_AVAILABLE (-6)
-#define SBI_ERR_DENIED_LOCKED	  (-14)
+#define SBI_ERR_DENIED_LOCKED     (-14)
 
 #define SBI_EID_BASE   0x10
 #define SBI_EID_TIME   0x54494d45
@@ -50,13 +50,14 @@ struct sbi_ret sbi_retry(struct vcpu *v);
 /* `a` is a0..a5 of the call. */
 typedef struct sbi_ret sbi_handler(struct vcpu *v, uint64_t fid, const uint64_t *a);
 
-sbi_handler sbi_base, sbi_time, sbi_ipi, sbi_rfence, sbi_hsm, sbi_srst, sbi_dbcn, sbi_susp, sbi_sta, sbi_fwft, sbi_diosix;
+sbi_handler sbi_base, sbi_time, sbi_ipi, sbi_rfence, sbi_hsm, sbi_srst, sbi_dbcn, sbi_susp, sbi_sta,
+	sbi_fwft, sbi_diosix;
 
 /* Legacy extensions 0..8 return in a0 alone: the value is the caller's a1. */
 struct sbi_ret sbi_legacy(struct vcpu *v, uint64_t eid, const uint64_t *a);
 
-/* Deals with the ecall of the loaded VCPU `v` (pc already stepped over it): returns its a0 and a1. v->action asks for the slow path. Called
- * by trap.S. */
+/* Deals with the ecall of the loaded VCPU `v` (pc already stepped over it): returns its a0 and a1.
+ * v->action asks for the slow path. Called by trap.S. */
 struct sbi_ret sbi_call(struct vcpu *v);
 
 /* True when extension `eid` is implemented, whole. */
@@ -75,5 +76,6 @@ bool sbi_can_execute(const struct vcpu *v, uint64_t a);
 /* Steal time so far is written to where STA wants it, when the VCPU is loaded. */
 void sbi_sta_update(struct vcpu *v);
 
-/* Ends ACTION_SUSPEND: the loaded VCPU starts at its resume address with the registers that HSM and SUSP prescribe. */
+/* Ends ACTION_SUSPEND: the loaded VCPU starts at its resume address with the registers that HSM and
+ * SUSP prescribe. */
 void vcpu_resume(struct vcpu *v);

@@ -5,11 +5,11 @@
 #include "core/log.h"
 #include "riscv/panic.h"
 
-#define TYPE_SHUTDOWN	 0u
+#define TYPE_SHUTDOWN    0u
 #define TYPE_COLD_REBOOT 1u
 #define TYPE_WARM_REBOOT 2u
-#define REASON_NONE	 0u
-#define REASON_FAILURE	 1u
+#define REASON_NONE      0u
+#define REASON_FAILURE   1u
 
 noreturn void sbi_system_reset(struct vcpu *v, bool reboot, bool failure)
 {

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* TIME (SBI 3.0, chapter 6). With Sstc the guest has a timer of its own and this only sets it; without, the PCPU's. */
+/* TIME (SBI 3.0, chapter 6). With Sstc the guest has a timer of its own and this only sets it;
+ * without, the PCPU's. */
 #include "sbi/sbi.h"
 #include "riscv/csr.h"
 

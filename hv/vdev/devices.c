@@ -19,7 +19,8 @@ static bool uart_output(struct vuart *u, uint8_t byte)
 	return console_write(&byte, 1) == 1;
 }
 
-/* A guest that reads its console by SBI gets its input there, unless its UART driver has asked for receive interrupts. */
+/* A guest that reads its console by SBI gets its input there, unless its UART driver has asked for
+ * receive interrupts. */
 static size_t uart_input(struct vuart *u, uint8_t *bytes, size_t n)
 {
 	if (of_uart(u)->vm->dbcn_reads && !vuart_rx_wanted(u))
@@ -32,9 +33,11 @@ static void uart_set_irq(struct vuart *u, bool level)
 	vplic_set_level(&of_uart(u)->plic, of_uart(u)->uart_irq, level);
 }
 
-static const struct vuart_ops uart_ops = {.output = uart_output, .input = uart_input, .set_irq = uart_set_irq};
+static const struct vuart_ops uart_ops = {
+	.output = uart_output, .input = uart_input, .set_irq = uart_set_irq};
 
-enum err devices_create(struct vm *vm, gpa_t plic_base, uint32_t ndev, gpa_t uart_base, uint32_t uart_irq)
+enum err devices_create(
+	struct vm *vm, gpa_t plic_base, uint32_t ndev, gpa_t uart_base, uint32_t uart_irq)
 {
 	void *mem;
 

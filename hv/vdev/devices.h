@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A VM's emulated devices, in one block that it pays for, and how they reach the rest of the hypervisor. */
+/* A VM's emulated devices, in one block that it pays for, and how they reach the rest of the
+ * hypervisor. */
 #pragma once
 
 #include "core/vm.h"
@@ -13,9 +14,11 @@ struct vm_devices {
 	uint32_t uart_irq;
 };
 
-/* Gives `vm` a PLIC with sources 1..ndev at `plic_base` and an ns16550a at `uart_base` on source `uart_irq`. Its VCPUs exist.
- * Errors as vm_struct_alloc; E_RANGE too many sources. Before the VM runs. */
-enum err must_check devices_create(struct vm *vm, gpa_t plic_base, uint32_t ndev, gpa_t uart_base, uint32_t uart_irq);
+/* Gives `vm` a PLIC with sources 1..ndev at `plic_base` and an ns16550a at `uart_base` on source
+ * `uart_irq`. Its VCPUs exist. Errors as vm_struct_alloc; E_RANGE too many sources. Before the VM
+ * runs. */
+enum err must_check devices_create(
+	struct vm *vm, gpa_t plic_base, uint32_t ndev, gpa_t uart_base, uint32_t uart_irq);
 
 /* The VM that `p` belongs to. */
 struct vm *vplic_vm(struct vplic *p);

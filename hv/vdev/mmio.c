@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * See mmio.h. The faulting GPA is mtval2 (shifted by two) with the two low bits of mtval; the instruction comes
- * from mtinst, or is fetched through the guest's own translation when the hardware left that zero
- * (Privileged ISA 18.6.3, 18.4.4).
+ * See mmio.h. The faulting GPA is mtval2 (shifted by two) with the two low bits of mtval; the
+ * instruction comes from mtinst, or is fetched through the guest's own translation when the
+ * hardware left that zero (Privileged ISA 18.6.3, 18.4.4).
  */
 #include "vdev/mmio.h"
 #include "riscv/csr.h"
@@ -18,8 +18,8 @@ struct fault {
 	uint64_t gva, mtinst;
 };
 
-/* E_UNSUPPORTED: not an access that a device register can answer. E_FAULT: another VCPU changed the guest's tables since; the instruction
- * is executed again. */
+/* E_UNSUPPORTED: not an access that a device register can answer. E_FAULT: another VCPU changed the
+ * guest's tables since; the instruction is executed again. */
 static enum err decode(struct vcpu *v, const struct fault *f, struct mmio_access *a)
 {
 	uint64_t cause;

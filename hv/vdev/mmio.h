@@ -4,6 +4,6 @@
 
 #include "riscv/vcpu.h"
 
-/* Deals with the load or store guest-page fault that the CSRs describe: emulates it and steps over the instruction, or raises the access
- * fault that hardware would. Slow path. */
+/* Deals with the load or store guest-page fault that the CSRs describe: emulates it and steps over
+ * the instruction, or raises the access fault that hardware would. Slow path. */
 void mmio_fault(struct vcpu *v, bool store);
