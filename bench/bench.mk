@@ -1,0 +1,51 @@
+# SPDX-License-Identifier: MIT
+# Measuring Diosix against the same guests on the machine's own firmware.
+#
+#   make bench           measure, print the tables, leave $(BUILD)/bench/results.json
+#   make bench-compare   the same, and fail if a figure got worse than bench/baseline.json
+#   make bench-record    the same, and record it as bench/results.md and bench/baseline.json
+#   make bench-profile   where the hypervisor's instructions go, for each row of the micro-benchmarks
+#
+# BENCH_ONLY="micro sizes" leaves the rest (linux, wall) out.
+
+BENCH      := $(BUILD)/bench
+BENCH_ONLY ?=
+BENCH_ARCH := -march=rv64imac_zicsr_zifencei -mabi=lp64 -mcmodel=medany -mno-relax -msmall-data-limit=0
+BENCH_CFLAGS := -std=gnu11 -O2 -ffreestanding -fno-pic -fno-jump-tables -fno-stack-protector -fno-asynchronous-unwind-tables \
+	-Wall -Wextra -Werror -Wshadow -Wmissing-prototypes
+BENCH_LDFLAGS := -nostdlib -static -Wl,-n -Wl,--build-id=none -Wl,--no-warn-rwx-segments
+
+$(BENCH)/micro.elf: $(addprefix bench/guest/,start.S traps.S micro.c) bench/guest/traps.h bench/guest/link.ld
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CROSS)gcc $(BENCH_ARCH) $(BENCH_CFLAGS) $(BENCH_LDFLAGS) -Wl,-T,bench/guest/link.ld -o $@ \
+		$(filter %.S %.c,$^)
+
+$(BENCH)/micro.bin: $(BENCH)/micro.elf
+	$(call say,BIN,$@)$(CROSS)objcopy -O binary $< $@
+
+$(BENCH)/mark: bench/guest/mark.c
+	@mkdir -p $(@D)
+	$(call say,LD,$@)$(CROSS)gcc $(BENCH_ARCH) $(BENCH_CFLAGS) $(BENCH_LDFLAGS) -s -o $@ $<
+
+$(BENCH)/mmode.so: bench/plugin/mmode.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)cc -std=gnu11 -O2 -Wall -Wextra -Werror -shared -fPIC -o $@ $<
+
+BENCH_TOOLS := $(addprefix $(BENCH)/,micro.bin mark mmode.so)
+BENCH_RUN    = $(PYTHON) bench/run --build $(BUILD) --cross $(CROSS) $(BENCH_ONLY:%=--only %)
+
+.PHONY: bench bench-compare bench-record bench-profile
+bench bench-compare bench-record bench-profile: $(BENCH_TOOLS) $(BUILD)/hv.elf
+bench bench-compare bench-record: $(GUEST_IMAGE) $(GUEST_INITRAMFS)
+
+bench:
+	@$(BENCH_RUN)
+
+bench-compare:
+	@$(BENCH_RUN) --compare bench/baseline.json
+
+bench-record:
+	@$(BENCH_RUN) --record bench
+
+bench-profile:
+	@$(BENCH_RUN) --profile
