@@ -33,11 +33,12 @@ struct dx_payload {
 	uint64_t total_size;  /* header, parts and padding; multiple of 4096 */
 	uint64_t checksum;    /* dx_checksum of all total_size bytes with this field taken as 0 */
 	uint32_t kernel_kind;
-	uint32_t vcpus;    /* VCPUs of the Root VM; 0: one per PCPU */
-	uint64_t ram_size; /* bytes of Root RAM; 0: the default */
+	uint32_t vcpus;       /* VCPUs of the Root VM; 0: one per PCPU */
+	uint64_t ram_size;    /* bytes of Root RAM; 0: the default */
+	uint64_t kernel_base; /* GPA the kernel must be placed at; 0: any, at the base of RAM */
 	struct dx_payload_part kernel, initrd;
 	char bootargs[1024]; /* NUL-terminated */
 };
 
 _Static_assert(sizeof(struct dx_payload_part) == 16, "ABI");
-_Static_assert(sizeof(struct dx_payload) == 1104, "ABI");
+_Static_assert(sizeof(struct dx_payload) == 1112, "ABI");

@@ -4,14 +4,16 @@
 #include <string.h>
 #include "boot/boot.h"
 #include "boot/memory.h"
-#include "abi/payload.h"
 #include "core/frame.h"
 #include "core/log.h"
 #include "riscv/panic.h"
 
-#define MAX_USED (MACHINE_MAX_RESERVED + 4) /* image, host tree and its copy, frame table */
+#define MAX_USED                                                                                   \
+	(MACHINE_MAX_RESERVED + 5) /* image, payload, host tree and its copy, frame table */
 
 extern char image_start[], image_end[], payload_start[];
+
+const struct dx_payload *payload = (const struct dx_payload *)payload_start;
 
 /* Frames that are taken before the allocator exists, sorted by address. */
 static struct used {
@@ -42,41 +44,55 @@ static uint64_t ram_end(const struct machine_range *r)
 	return r->base.v + r->size;
 }
 
-/* The end of the RAM range that holds the image: the payload cannot reach further. */
-static uint64_t image_ram_end(void)
+uint64_t memory_payload_room(void)
 {
+	uint64_t start = (uintptr_t)payload;
+
 	for (unsigned i = 0; i < machine.nram; i++)
-		if (range_within(
-			    (uintptr_t)image_start, 1, machine.ram[i].base.v, machine.ram[i].size))
-			return ram_end(&machine.ram[i]);
-	halt("the hypervisor does not lie in RAM");
+		if (range_within(start, 1, machine.ram[i].base.v, machine.ram[i].size))
+			return ram_end(&machine.ram[i]) - start;
+	return 0;
 }
 
-/* The payload's frames are kept from being used until it is loaded. What its header says is checked
- * later; here it is only bounded. */
-static uint64_t payload_end(void)
+/* What the header says is checked later; here it is only bounded. */
+static uint64_t payload_size(void)
 {
-	const struct dx_payload *p = (const struct dx_payload *)payload_start;
-	uint64_t start = (uintptr_t)payload_start, room = image_ram_end() - start;
+	uint64_t room = memory_payload_room();
 
-	if (room < sizeof(*p) || p->magic != DX_PAYLOAD_MAGIC || p->total_size > room)
-		return start;
-	return start + ALIGN_UP(p->total_size, PAGE_SIZE);
+	if (room < sizeof(*payload) || payload->magic != DX_PAYLOAD_MAGIC ||
+		payload->total_size > room)
+		return 0;
+	return ALIGN_UP(payload->total_size, PAGE_SIZE);
 }
 
+/* The highest free place: low addresses stay free for kernels that must run there. */
 static uint64_t find_place(uint64_t size)
 {
-	for (unsigned i = 0; i < machine.nram; i++) {
-		uint64_t at = machine.ram[i].base.v;
+	for (unsigned i = machine.nram; i-- > 0;) {
+		const struct machine_range *r = &machine.ram[i];
+		uint64_t end = ram_end(r);
 
-		for (unsigned u = 0; u < nused; u++)
-			if (used[u].end > at && at + size > used[u].base)
-				at = used[u].end;
-		if (range_within(at, size, machine.ram[i].base.v, machine.ram[i].size) &&
-			!is_used(at, size))
-			return at;
+		for (unsigned u = nused; u-- > 0;)
+			if (used[u].base < end && used[u].end + size > end)
+				end = MIN(end, used[u].base);
+		if (end >= r->base.v + size && !is_used(end - size, size))
+			return end - size;
 	}
 	halt("not enough RAM");
+}
+
+/* A kernel that must run at a certain address may need just where the payload was loaded. */
+static void keep_payload(void)
+{
+	uint64_t size = payload_size();
+
+	if (size && payload->kernel_base) {
+		uint64_t to = find_place(size);
+
+		memmove((void *)(uintptr_t)to, payload, size);
+		payload = (const struct dx_payload *)(uintptr_t)to;
+	}
+	use((uintptr_t)payload, (uintptr_t)payload + size, FRAME_HV);
 }
 
 static void keep_host_fdt(uint64_t fdt)
@@ -114,12 +130,13 @@ void memory_init(uint64_t fdt)
 	uint64_t fdt_size = ALIGN_UP(fdt_totalsize((const void *)(uintptr_t)fdt), PAGE_SIZE);
 	uint64_t table_size = frames_table_size(end - base);
 
-	use((uintptr_t)image_start, payload_end(), FRAME_HV);
+	use((uintptr_t)image_start, (uintptr_t)image_end, FRAME_HV);
 	for (unsigned i = 0; i < machine.nreserved; i++)
 		use(machine.reserved[i].base.v,
 			machine.reserved[i].base.v + machine.reserved[i].size, FRAME_RESERVED);
 	use(ALIGN_DOWN(fdt, PAGE_SIZE), ALIGN_DOWN(fdt, PAGE_SIZE) + fdt_size + PAGE_SIZE,
 		FRAME_FREE);
+	keep_payload();
 	keep_host_fdt(fdt);
 	uint64_t table = find_place(table_size);
 
@@ -136,8 +153,5 @@ void memory_init(uint64_t fdt)
 
 void memory_reclaim_payload(void)
 {
-	uint64_t start = (uintptr_t)payload_start, end = payload_end();
-
-	if (end > start)
-		frames_reclaim(hpa(start), end - start);
+	frames_reclaim(ptr_hpa(payload), payload_size());
 }

@@ -17,27 +17,21 @@
 #include "riscv/vcpu.h"
 #include "vdev/devices.h"
 
-#define ROOT_RAM_MAX MIB(512)
-#define ROOT_RAM_MIN MIB(16)
+#define ROOT_RAM_MAX      MIB(512)
+#define ROOT_RAM_MIN      MIB(16)
+#define ROOM_BELOW_KERNEL MIB(1)
 
 /* Virtual sources follow the host's. */
 #define VIRTUAL_SOURCES 1
 #define SOURCE_VMGENID  0
 
-extern char payload_start[];
-
 struct vm *root_vm;
 
 static const struct dx_payload *find_payload(void)
 {
-	const struct dx_payload *p = (const struct dx_payload *)payload_start;
-	uint64_t room = frame_in_table(ptr_hpa(p))
-				? machine.ram[0].base.v + machine.ram[0].size - (uintptr_t)p
-				: 0;
-
-	switch (payload_check(p, room)) {
+	switch (payload_check(payload, memory_payload_room())) {
 	case OK:
-		return p;
+		return payload;
 	case E_NOENT:
 		halt("no payload: pack a kernel with scripts/mkimage");
 	case E_CHECKSUM:
@@ -63,13 +57,21 @@ static uint64_t ram_size_for(const struct dx_payload *p)
 	return size;
 }
 
-static void map_ram(struct vm *vm, uint64_t size)
+/* A kernel that is linked to an address may also have its first stack below it (U-Boot has). 0:
+ * anywhere. */
+static gpa_t ram_start_for(const struct dx_payload *p)
+{
+	return gpa(p->kernel_base ? p->kernel_base - ROOM_BELOW_KERNEL : 0);
+}
+
+static void map_ram(struct vm *vm, gpa_t at, uint64_t size)
 {
 	hpa_t base;
 
 	if (quota_charge(&vm->quota, RES_PAGES, size >> PAGE_SHIFT) != OK ||
-		frame_alloc_run(size, vm->id, &base) != OK)
-		halt("no %lu MiB of contiguous RAM for the Root VM", size >> 20);
+		frame_alloc_run(hpa(at.v), size, vm->id, &base) != OK)
+		halt("no %lu MiB of contiguous RAM for the Root VM%s", size >> 20,
+			at.v ? " where its kernel wants it" : "");
 	vm->ram_base = gpa(base.v);
 	vm->ram_size = size;
 	struct vm_locked l = vm_lock(vm);
@@ -199,6 +201,14 @@ static const char *why(enum err err)
 	}
 }
 
+static enum err load(struct vm *vm, const struct dx_payload *p, struct loaded *at)
+{
+	gpa_t start = p->kernel_base ? gpa(p->kernel_base) : vm->ram_base;
+
+	return payload_load(
+		p, start, vm->ram_base.v + vm->ram_size - start.v, hpa_ptr(hpa(start.v)), at);
+}
+
 void root_create(void)
 {
 	const struct dx_payload *p = find_payload();
@@ -209,9 +219,8 @@ void root_create(void)
 
 	if (vm_create_root(limit, &root_vm) != OK)
 		halt("not enough memory for the Root VM");
-	map_ram(root_vm, ram_size_for(p));
-	enum err err = payload_load(
-		p, root_vm->ram_base, root_vm->ram_size, hpa_ptr(hpa(root_vm->ram_base.v)), &at);
+	map_ram(root_vm, ram_start_for(p), ram_size_for(p));
+	enum err err = load(root_vm, p, &at);
 
 	if (err != OK)
 		halt("the Root VM's kernel cannot be loaded: %s", why(err));

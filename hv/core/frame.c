@@ -306,13 +306,37 @@ static uint32_t find_run(uint64_t n)
 	return found;
 }
 
-enum err frame_alloc_run(uint64_t size, uint32_t payer, hpa_t *out)
+/* The index of `at` when the `n` frames from there on are free, else FRAME_NONE. */
+static uint32_t run_at(hpa_t at, uint64_t n)
+{
+	if (!range_within(
+		    at.v, n << PAGE_SHIFT, frames.base.v, (uint64_t)frames.count << PAGE_SHIFT))
+		return FRAME_NONE;
+	uint32_t index = index_of(at), end = index + (uint32_t)n;
+
+	for (uint32_t i = head_of(index); i < end; i += (uint32_t)BIT(record(i)->order))
+		if (record(i)->kind != FRAME_FREE)
+			return FRAME_NONE;
+	return index;
+}
+
+/* Turns a block that is on no list into charged ones of at most 2 MiB. */
+static void take_block(uint32_t index, unsigned order, uint32_t payer)
+{
+	unsigned part = MIN(order, ORDER_2M);
+
+	for (uint32_t j = 0; j < BIT(order); j += (uint32_t)BIT(part))
+		*record(index + j) =
+			(struct frame){.payer = payer, .kind = FRAME_RAM, .order = (uint8_t)part};
+}
+
+enum err frame_alloc_run(hpa_t at, uint64_t size, uint32_t payer, hpa_t *out)
 {
 	uint64_t n = size >> PAGE_SHIFT;
 
-	BUG_ON(!size || !IS_ALIGNED(size, MIB(2)));
+	BUG_ON(!size || !IS_ALIGNED(size | at.v, PAGE_SIZE));
 	spin_lock(&frames.lock);
-	uint32_t index = find_run(n);
+	uint32_t index = at.v ? run_at(at, n) : find_run(n);
 
 	if (index == FRAME_NONE) {
 		spin_unlock(&frames.lock);
@@ -324,9 +348,7 @@ enum err frame_alloc_run(uint64_t size, uint32_t payer, hpa_t *out)
 		unsigned order = record(i)->order;
 
 		list_drop(i);
-		for (uint32_t j = 0; j < BIT(order); j += (uint32_t)BIT(ORDER_2M))
-			*record(i + j) = (struct frame){
-				.payer = payer, .kind = FRAME_RAM, .order = ORDER_2M};
+		take_block(i, order, payer);
 		i += (uint32_t)BIT(order);
 	}
 	frames.free -= n;

@@ -77,10 +77,11 @@ void frames_declare(hpa_t base, uint64_t size, enum frame_kind kind);
 enum err must_check frame_alloc(unsigned order, enum frame_kind kind, uint32_t payer, hpa_t *out);
 
 /*
- * Takes the highest contiguous, 2 MiB-aligned run of `size` bytes (a multiple of 2 MiB) as 2 MiB
- * blocks of FRAME_RAM. Walks all heads: boot only. E_NOMEM when there is none.
+ * Takes a contiguous run of `size` bytes as blocks of FRAME_RAM, of 2 MiB wherever alignment
+ * allows: the one at page-aligned `at`, or, when `at` is 0, the highest there is that starts at a
+ * multiple of 2 MiB. Walks all heads: boot only. E_NOMEM when there is none.
  */
-enum err must_check frame_alloc_run(uint64_t size, uint32_t payer, hpa_t *out);
+enum err must_check frame_alloc_run(hpa_t at, uint64_t size, uint32_t payer, hpa_t *out);
 
 /* Gives back the block whose head is at `a`. O(FRAME_MAX_ORDER). */
 void frame_free(hpa_t a);

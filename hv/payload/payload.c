@@ -78,7 +78,7 @@ static enum err check_fields(const struct dx_payload *p)
 	if (p->kernel_kind < DX_KERNEL_IMAGE || p->kernel_kind > DX_KERNEL_FLAT ||
 		p->kernel.size == 0)
 		return E_FORMAT;
-	if (!IS_ALIGNED(p->ram_size, PAYLOAD_RAM_ALIGN))
+	if (!IS_ALIGNED(p->ram_size | p->kernel_base, PAYLOAD_RAM_ALIGN))
 		return E_FORMAT;
 	if (!memchr(p->bootargs, '\0', sizeof(p->bootargs)))
 		return E_FORMAT;

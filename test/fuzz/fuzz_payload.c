@@ -149,6 +149,7 @@ static void repair_parts(struct dx_payload *p, size_t total)
 	repair_part(&p->initrd, total);
 	p->kernel_kind = p->kernel_kind % 4;
 	p->ram_size = ALIGN_DOWN(p->ram_size, PAYLOAD_RAM_ALIGN);
+	p->kernel_base = ALIGN_DOWN(p->kernel_base, PAYLOAD_RAM_ALIGN);
 	p->bootargs[sizeof(p->bootargs) - 1] = '\0';
 	if (range_within(p->kernel.offset, p->kernel.size, PAGE_SIZE, total - PAGE_SIZE))
 		repair_kernel((uint8_t *)p + p->kernel.offset, p->kernel.size, p->kernel_kind);

@@ -167,8 +167,8 @@ def payload_of(path):
 
 
 def fields_of(payload):
-    names = "magic version header_size total_size checksum kernel_kind vcpus ram_size kernel_at kernel_size initrd_at initrd_size bootargs"
-    return dict(zip(names.split(), struct.unpack_from("<8sIIQQIIQ4Q1024s", payload)))
+    names = "magic version header_size total_size checksum kernel_kind vcpus ram_size kernel_base kernel_at kernel_size initrd_at initrd_size bootargs"
+    return dict(zip(names.split(), struct.unpack_from("<8sIIQQIIQQ4Q1024s", payload)))
 
 
 def assert_refused(done, *words):
@@ -197,9 +197,9 @@ def packed(mkimage, tmp_path):
 def test_payload_holds_what_was_given(packed, tmp_path):
     payload = payload_of(packed)
     f = fields_of(payload)
-    assert f["magic"] == b"DOSXPAYL" and f["version"] == 1 and f["header_size"] == 1104
+    assert f["magic"] == b"DOSXPAYL" and f["version"] == 1 and f["header_size"] == 1112
     assert f["total_size"] == len(payload) and len(payload) % 4096 == 0
-    assert f["kernel_kind"] == 1 and f["vcpus"] == 3 and f["ram_size"] == 128 << 20
+    assert f["kernel_kind"] == 1 and f["vcpus"] == 3 and f["ram_size"] == 128 << 20 and f["kernel_base"] == 0
     assert f["kernel_at"] % 4096 == 0 and f["initrd_at"] % 4096 == 0
     assert payload[f["kernel_at"] :][: f["kernel_size"]] == (tmp_path / "Image").read_bytes()
     assert payload[f["initrd_at"] :][: f["initrd_size"]] == (tmp_path / "initrd").read_bytes()

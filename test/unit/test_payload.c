@@ -248,6 +248,12 @@ static void ram_size(void **state)
 	expect_field(ram_size, MIB(512) + 4096, E_FORMAT);
 }
 
+static void kernel_base(void **state)
+{
+	expect_field(kernel_base, 0x80200000, OK);
+	expect_field(kernel_base, 0x80201000, E_FORMAT);
+}
+
 static void bootargs_end(void **state)
 {
 	memset(p->bootargs, 'a', sizeof(p->bootargs));
@@ -459,6 +465,7 @@ int main(void)
 		T(total_size),
 		T(kernel_kinds),
 		T(ram_size),
+		T(kernel_base),
 		T(bootargs_end),
 		T(parts),
 		T(image_is_placed),
