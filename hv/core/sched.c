@@ -255,8 +255,10 @@ static void invite(uint32_t self, uint64_t now)
 		uint64_t run = running_key(i, now);
 		bool ahead = run != KEY_NONE && run > key + sched.slice;
 
-		if (i != self &&
-			(ahead || __atomic_load_n(&sched.rq[i].wfi_stays, __ATOMIC_RELAXED)))
+		bool stays = __atomic_load_n(&sched.rq[i].wfi_stays, __ATOMIC_RELAXED);
+
+		/* Ourselves too, when what we just began to run should not be running. */
+		if (ahead || (stays && i != self))
 			sched.kick(i);
 	}
 }

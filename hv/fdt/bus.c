@@ -13,7 +13,7 @@ static const fdt32_t *bus_ranges(
 	const fdt32_t *ranges = tree_cells(fdt, node, "ranges", &cells);
 
 	/* Without the property the children have no address up here; empty, it is the same one. */
-	*mapped = fdt_getprop(fdt, node, "ranges", &len) && (len == 0 || ranges) &&
+	*mapped = tree_prop(fdt, node, "ranges", &len) && (len == 0 || ranges) &&
 		  cells % entry == 0;
 	*n = MIN(cells / entry, BUS_MAX_RANGES);
 	return ranges;
@@ -25,6 +25,8 @@ static bool bus_enter(
 {
 	bool mapped = true;
 
+	if (parent && !tree_compatible(fdt, node, "simple-bus"))
+		return false;
 	*bus = (struct tree_bus){
 		.addr_cells = tree_u32(fdt, node, "#address-cells", 2),
 		.size_cells = tree_u32(fdt, node, "#size-cells", 1),
@@ -39,8 +41,6 @@ static bool bus_enter(
 	if (parent) {
 		unsigned n;
 
-		if (fdt_node_check_compatible(fdt, node, "simple-bus") != 0)
-			return false;
 		bus->ranges = bus_ranges(fdt, node,
 			bus->addr_cells + parent->addr_cells + bus->size_cells, &bus->nranges,
 			&mapped);
@@ -58,7 +58,7 @@ void tree_walk(const void *fdt, tree_visit visit, void *ctx)
 
 	if (!bus_enter(fdt, 0, NULL, &path.bus[0]))
 		return;
-	while ((node = fdt_next_node(fdt, node, &depth)) >= 0 && depth > 0) {
+	while ((node = tree_next(fdt, node, &depth)) >= 0) {
 		if ((unsigned)depth > open)
 			continue;
 		open = (unsigned)depth;

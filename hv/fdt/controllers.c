@@ -78,7 +78,7 @@ static void read_plic(const struct tree_path *path, int node, struct machine *m)
 	if (tree_reg(path, node, 0, &r) != OK || !IS_ALIGNED(r.base.v, PAGE_SIZE) ||
 		r.size <= PLIC_CONTEXTS)
 		return;
-	m->plic = (struct machine_plic){r.base, r.size, ndev, fdt_get_phandle(path->fdt, node)};
+	m->plic = (struct machine_plic){r.base, r.size, ndev, tree_phandle(path->fdt, node)};
 	read_contexts(path, node, r.size, m);
 }
 
@@ -186,7 +186,7 @@ static void visit(const struct tree_path *path, int node, void *ctx)
 	struct machine *m = ctx;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(controllers); i++)
-		if (fdt_node_check_compatible(path->fdt, node, controllers[i].compatible) == 0) {
+		if (tree_compatible(path->fdt, node, controllers[i].compatible)) {
 			own_claim(m, path, node);
 			if (controllers[i].read)
 				controllers[i].read(path, node, m);

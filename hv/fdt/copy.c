@@ -107,12 +107,11 @@ static void copy_property(struct writer *w, const void *host, int offset, int de
 {
 	const char *name;
 	int len;
-	const void *value = fdt_getprop_by_offset(host, offset, &name, &len);
-	unsigned ncells = value && len % 4 == 0 ? (unsigned)len / 4 : 0;
-	size_t name_len = value ? strnlen(name, PROP_NAME_MAX + 1) : 0;
+	const void *value = tree_prop_at(host, offset, &name, &len);
+	unsigned ncells = len % 4 == 0 ? (unsigned)len / 4 : 0;
+	size_t name_len = strnlen(name, PROP_NAME_MAX + 1);
 
-	if (!value || name_len > PROP_NAME_MAX ||
-		is_foreign(name, value, ncells, depth, plic_phandle))
+	if (name_len > PROP_NAME_MAX || is_foreign(name, value, ncells, depth, plic_phandle))
 		w->err = E_FORMAT;
 	else if (depth == 1 && strcmp(name, "reg") == 0)
 		write_regs(w, d);
@@ -126,12 +125,10 @@ static void copy_property(struct writer *w, const void *host, int offset, int de
 static void begin_device(struct writer *w, const void *host, const struct machine_device *d)
 {
 	char base[NODE_NAME_MAX];
-	int len;
-	const char *name = fdt_get_name(host, d->node, &len);
-	const char *at = name ? memchr(name, '@', (size_t)len) : NULL;
-	size_t n = at ? (size_t)(at - name) : (size_t)len;
+	const char *name = tree_name(host, d->node), *at = strchr(name, '@');
+	size_t n = at ? (size_t)(at - name) : strlen(name);
 
-	if (!name || n >= sizeof(base)) {
+	if (n >= sizeof(base)) {
 		w->err = E_FORMAT;
 		return;
 	}
@@ -150,12 +147,12 @@ void copy_device(
 	int offset = d->node, next, depth = 0;
 
 	do {
-		switch (fdt_next_tag(host, offset, &next)) {
+		switch (tree_tag(host, offset, &next)) {
 		case FDT_BEGIN_NODE:
 			if (++depth == 1)
 				begin_device(w, host, d);
 			else
-				write_begin(w, fdt_get_name(host, offset, NULL));
+				write_begin(w, tree_name(host, offset));
 			break;
 		case FDT_PROP:
 			copy_property(w, host, offset, depth, d, plic_phandle);

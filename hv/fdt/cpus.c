@@ -17,9 +17,9 @@ static uint32_t mmu_levels(const void *fdt, int node)
 static void read_isa(const void *fdt, int node, struct isa *isa)
 {
 	int base_len, list_len, len;
-	const char *base = fdt_getprop(fdt, node, "riscv,isa-base", &base_len);
-	const char *list = fdt_getprop(fdt, node, "riscv,isa-extensions", &list_len);
-	const char *text = fdt_getprop(fdt, node, "riscv,isa", &len);
+	const char *base = tree_prop(fdt, node, "riscv,isa-base", &base_len);
+	const char *list = tree_prop(fdt, node, "riscv,isa-extensions", &list_len);
+	const char *text = tree_prop(fdt, node, "riscv,isa", &len);
 
 	if (base && list) {
 		isa_parse_base(base, (size_t)base_len, isa);
@@ -41,10 +41,10 @@ static uint32_t intc_phandle(const void *fdt, int cpu)
 {
 	int node;
 
-	fdt_for_each_subnode(node, fdt, cpu)
+	tree_for_each_child(node, fdt, cpu)
 	{
 		if (tree_has(fdt, node, "interrupt-controller"))
-			return fdt_get_phandle(fdt, node);
+			return tree_phandle(fdt, node);
 	}
 	return 0;
 }
@@ -89,7 +89,7 @@ static void read_timebase(const void *fdt, int node, struct machine *m)
 
 enum err cpus_read(const void *fdt, struct machine *m)
 {
-	int cpus = fdt_subnode_offset(fdt, 0, "cpus"), node;
+	int cpus = tree_child(fdt, 0, "cpus"), node;
 	uint32_t addr_cells;
 
 	if (cpus < 0)
@@ -98,7 +98,7 @@ enum err cpus_read(const void *fdt, struct machine *m)
 	if (addr_cells < 1 || addr_cells > 2)
 		return E_FORMAT;
 	read_timebase(fdt, cpus, m);
-	fdt_for_each_subnode(node, fdt, cpus)
+	tree_for_each_child(node, fdt, cpus)
 	{
 		if (!tree_string_is(fdt, node, "device_type", "cpu"))
 			continue;

@@ -19,9 +19,9 @@ struct scan {
 
 static bool assignable(const void *fdt, int node, bool *pci)
 {
-	*pci = fdt_node_check_compatible(fdt, node, "pci-host-ecam-generic") == 0;
-	return *pci || fdt_node_check_compatible(fdt, node, "virtio,mmio") == 0 ||
-	       fdt_node_check_compatible(fdt, node, "google,goldfish-rtc") == 0;
+	*pci = tree_compatible(fdt, node, "pci-host-ecam-generic");
+	return *pci || tree_compatible(fdt, node, "virtio,mmio") ||
+	       tree_compatible(fdt, node, "google,goldfish-rtc");
 }
 
 static enum err add_region(struct machine_device *d, struct machine_range r)

@@ -14,18 +14,31 @@ static void read_model(const void *fdt, struct machine *m)
 
 static void read_chosen(const void *fdt, struct machine *m)
 {
-	int node = fdt_subnode_offset(fdt, 0, "chosen"), len;
+	int node = tree_child(fdt, 0, "chosen"), len;
 	const void *seed;
 
 	if (node < 0)
 		return;
 	if (!tree_copy_string(fdt, node, "bootargs", m->bootargs, sizeof(m->bootargs)))
 		m->truncated = true;
-	seed = fdt_getprop(fdt, node, "rng-seed", &len);
+	seed = tree_prop(fdt, node, "rng-seed", &len);
 	if (seed) {
 		m->rng_seed_len = MIN((uint32_t)len, sizeof(m->rng_seed));
 		memcpy(m->rng_seed, seed, m->rng_seed_len);
 	}
+}
+
+static uint32_t max_phandle(const void *fdt)
+{
+	uint32_t max = 0;
+	int depth = 0;
+
+	for (int node = 0; node >= 0; node = tree_next(fdt, node, &depth)) {
+		uint32_t phandle = tree_phandle(fdt, node);
+
+		max = MAX(max, phandle);
+	}
+	return max;
 }
 
 enum err fdt_read_machine(const void *fdt, size_t max, struct machine *m)
@@ -40,8 +53,7 @@ enum err fdt_read_machine(const void *fdt, size_t max, struct machine *m)
 		rc = cpus_read(fdt, m);
 	if (rc != OK)
 		return rc;
-	if (fdt_find_max_phandle(fdt, &m->max_phandle) != 0)
-		return E_FORMAT;
+	m->max_phandle = max_phandle(fdt);
 	read_model(fdt, m);
 	read_chosen(fdt, m);
 	controllers_read(fdt, m); /* before the devices, whose interrupts refer to them */

@@ -124,7 +124,7 @@ static enum err read_ram(const void *fdt, struct machine *m)
 	enum err rc = OK;
 	int node;
 
-	fdt_for_each_subnode(node, fdt, 0)
+	tree_for_each_child(node, fdt, 0)
 	{
 		if (rc == OK && tree_string_is(fdt, node, "device_type", "memory") &&
 			tree_enabled(fdt, node))
@@ -136,7 +136,7 @@ static enum err read_ram(const void *fdt, struct machine *m)
 
 static enum err read_reserved(const void *fdt, struct machine *m)
 {
-	int n = fdt_num_mem_rsv(fdt), node, parent = fdt_subnode_offset(fdt, 0, "reserved-memory");
+	int n = fdt_num_mem_rsv(fdt), node, parent = tree_child(fdt, 0, "reserved-memory");
 	enum err rc = OK;
 
 	for (int i = 0; rc == OK && i < n; i++) {
@@ -150,7 +150,7 @@ static enum err read_reserved(const void *fdt, struct machine *m)
 		return rc;
 	/* A child without `reg` asks an operating system to choose a place: nothing is there yet.
 	 */
-	fdt_for_each_subnode(node, fdt, parent)
+	tree_for_each_child(node, fdt, parent)
 	{
 		if (rc == OK && tree_enabled(fdt, node))
 			rc = add_regs(fdt, parent, node, m, add_reserved);

@@ -35,11 +35,10 @@ void own_claim(struct machine *m, const struct tree_path *path, int node)
 	}
 }
 
-/* The node that /chosen's stdout-path names, by path or by alias; negative when none. Not libfdt's
- * alias look-up: in older releases it follows an alias that names itself for ever. */
+/* The node that /chosen's stdout-path names, by path or by alias; negative when none. */
 static int find_stdout(const void *fdt)
 {
-	int chosen = fdt_subnode_offset(fdt, 0, "chosen"), aliases, len;
+	int chosen = tree_child(fdt, 0, "chosen"), aliases;
 	char name[PATH_MAX_LENGTH], path[PATH_MAX_LENGTH];
 	char *options;
 
@@ -48,20 +47,22 @@ static int find_stdout(const void *fdt)
 	options = strchr(name, ':');
 	if (options)
 		*options = '\0';
-	len = (int)strlen(name);
 	if (name[0] == '/')
-		return fdt_path_offset_namelen(fdt, name, len);
-	aliases = fdt_subnode_offset(fdt, 0, "aliases");
+		return tree_path(fdt, name);
+	aliases = tree_child(fdt, 0, "aliases");
 	if (aliases < 0 || !tree_copy_string(fdt, aliases, name, path, sizeof(path)) ||
 		path[0] != '/')
 		return -1;
-	return fdt_path_offset(fdt, path);
+	return tree_path(fdt, path);
 }
 
 static void find_syscon(const void *fdt, const char *compatible, struct syscon *s)
 {
-	int node = fdt_node_offset_by_compatible(fdt, -1, compatible);
+	int node = 0, depth = 0;
 
+	do
+		node = tree_next(fdt, node, &depth);
+	while (node >= 0 && !tree_compatible(fdt, node, compatible));
 	if (node < 0)
 		return;
 	s->regmap = tree_u32(fdt, node, "regmap", 0);
@@ -93,11 +94,11 @@ static void visit_finisher(struct own_scan *s, const struct tree_path *path, int
 {
 	static const struct syscon test_off = {.value = TEST_POWEROFF},
 				   test_reset = {.value = TEST_REBOOT};
-	uint32_t phandle = fdt_get_phandle(path->fdt, node);
+	uint32_t phandle = tree_phandle(path->fdt, node);
 	bool off = phandle && phandle == s->poweroff.regmap;
 	bool reset = phandle && phandle == s->reboot.regmap;
 	bool test = !off && !reset && !s->m->finisher.v &&
-		    fdt_node_check_compatible(path->fdt, node, "sifive,test0") == 0;
+		    tree_compatible(path->fdt, node, "sifive,test0");
 	struct machine_range r;
 
 	if (!(off || reset || test) || tree_reg(path, node, 0, &r) != OK)
@@ -126,10 +127,10 @@ static enum err read_uart(const struct tree_path *path, int node, struct machine
 	uint32_t offset = tree_u32(fdt, node, "reg-offset", 0);
 	struct machine_range r;
 
-	u->sifive = fdt_node_check_compatible(fdt, node, "sifive,uart0") == 0;
-	if (!u->sifive && fdt_node_check_compatible(fdt, node, "ns16550a") != 0 &&
-		fdt_node_check_compatible(fdt, node, "ns16550") != 0 &&
-		fdt_node_check_compatible(fdt, node, "snps,dw-apb-uart") != 0)
+	u->sifive = tree_compatible(fdt, node, "sifive,uart0");
+	if (!u->sifive && !tree_compatible(fdt, node, "ns16550a") &&
+		!tree_compatible(fdt, node, "ns16550") &&
+		!tree_compatible(fdt, node, "snps,dw-apb-uart"))
 		return E_UNSUPPORTED;
 	if (tree_reg(path, node, 0, &r) != OK || offset >= r.size)
 		return E_UNSUPPORTED;

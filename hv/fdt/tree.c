@@ -1,54 +1,172 @@
 /* SPDX-License-Identifier: MIT */
-/* The checks and accessors of tree.h. Knows the format, and nothing of what the nodes mean. */
+/*
+ * The accessors of tree.h, for trees that tree_check() has passed. Knows the format, and nothing of
+ * what the nodes mean. A step looks at one item of the structure block, a look-up at the properties
+ * of one node, which come before its children (Devicetree Specification 0.4, 5.4).
+ */
 #include <string.h>
 #include "fdt/tree.h"
 
-/* libfdt reads tags as aligned words, and a core may trap on others. */
-static bool header_ok(const void *fdt, size_t max)
+static const char *structure(const void *fdt)
 {
-	if ((uintptr_t)fdt % 8 || max < sizeof(struct fdt_header) || fdt_check_header(fdt) != 0)
-		return false;
-	return fdt_version(fdt) >= 17 && fdt_totalsize(fdt) <= max &&
-	       fdt_off_dt_struct(fdt) % 4 == 0 && fdt_off_mem_rsvmap(fdt) % 8 == 0;
+	return (const char *)fdt + fdt_off_dt_struct(fdt);
 }
 
-static bool property_ok(const void *fdt, int offset)
+static const struct fdt_property *property(const char *at)
 {
-	const char *name;
-	int len;
-
-	return fdt_getprop_by_offset(fdt, offset, &name, &len) && name;
+	return (const void *)at;
 }
 
-/* libfdt's own fdt_check_full() does the same, but not every copy of libfdt has it. */
-enum err tree_check(const void *fdt, size_t max)
+/* The item at `at`: its tag, and its size. */
+static uint32_t item(const char *at, size_t *size)
 {
-	int offset = 0, next, depth = 0;
-	bool closed = false; /* the root node has ended: nothing but padding may follow */
+	uint32_t tag = fdt32_to_cpu(*(const fdt32_t *)(const void *)at);
+
+	*size = FDT_TAGSIZE;
+	if (tag == FDT_BEGIN_NODE)
+		*size = ALIGN_UP(FDT_TAGSIZE + strlen(at + FDT_TAGSIZE) + 1, FDT_TAGSIZE);
+	else if (tag == FDT_PROP)
+		*size = ALIGN_UP(sizeof(struct fdt_property) + fdt32_to_cpu(property(at)->len),
+			FDT_TAGSIZE);
+	return tag;
+}
+
+uint32_t tree_tag(const void *fdt, int offset, int *next)
+{
+	size_t size;
+	uint32_t tag = item(structure(fdt) + offset, &size);
+
+	*next = offset + (int)size;
+	return tag;
+}
+
+int tree_next(const void *fdt, int node, int *depth)
+{
+	const char *begin = structure(fdt), *at = begin + node;
+	size_t size;
+
+	for (item(at, &size); *depth >= 0;) {
+		at += size;
+		switch (item(at, &size)) {
+		case FDT_BEGIN_NODE:
+			++*depth;
+			return (int)(at - begin);
+		case FDT_END_NODE:
+			--*depth;
+			break;
+		}
+	}
+	return -1;
+}
+
+int tree_first_child(const void *fdt, int parent)
+{
+	int depth = 0;
+
+	return tree_next(fdt, parent, &depth);
+}
+
+int tree_next_child(const void *fdt, int node)
+{
+	int depth = 1;
+
+	do
+		node = tree_next(fdt, node, &depth);
+	while (node >= 0 && depth > 1);
+	return node;
+}
+
+const char *tree_name(const void *fdt, int node)
+{
+	return structure(fdt) + node + FDT_TAGSIZE;
+}
+
+/* The name's first `len` characters count. */
+static int find_child(const void *fdt, int parent, const char *name, size_t len)
+{
+	bool any_unit = !memchr(name, '@', len);
+	int node;
+
+	tree_for_each_child(node, fdt, parent)
+	{
+		const char *s = tree_name(fdt, node);
+
+		if (strncmp(s, name, len) == 0 && (!s[len] || (any_unit && s[len] == '@')))
+			break;
+	}
+	return node;
+}
+
+int tree_child(const void *fdt, int parent, const char *name)
+{
+	return find_child(fdt, parent, name, strlen(name));
+}
+
+int tree_path(const void *fdt, const char *path)
+{
+	int node = 0;
+
+	while (node >= 0 && *path) {
+		size_t len = 0;
+
+		while (path[len] && path[len] != '/')
+			len++;
+		if (len)
+			node = find_child(fdt, node, path, len);
+		path += MAX(len, 1);
+	}
+	return node;
+}
+
+const void *tree_prop_at(const void *fdt, int offset, const char **name, int *len)
+{
+	const struct fdt_property *p = property(structure(fdt) + offset);
+
+	*name = (const char *)fdt + fdt_off_dt_strings(fdt) + fdt32_to_cpu(p->nameoff);
+	*len = (int)fdt32_to_cpu(p->len);
+	return p->data;
+}
+
+/* The property after the node or property at `at`; NULL after the last. */
+static const struct fdt_property *next_property(const char *at)
+{
+	size_t size;
 	uint32_t tag;
 
-	if (!header_ok(fdt, max) || fdt_num_mem_rsv(fdt) < 0)
-		return E_FORMAT;
+	item(at, &size);
 	do {
-		tag = fdt_next_tag(fdt, offset, &next);
-		if (next < 0)
-			return E_FORMAT;
-		if (tag == FDT_BEGIN_NODE && (closed || ++depth > TREE_MAX_DEPTH))
-			return E_FORMAT;
-		if (tag == FDT_PROP && (depth == 0 || !property_ok(fdt, offset)))
-			return E_FORMAT;
-		if (tag == FDT_END_NODE && --depth < 0)
-			return E_FORMAT;
-		closed = tag == FDT_END_NODE ? depth == 0 : closed;
-		offset = next;
-	} while (tag != FDT_END);
-	return closed ? OK : E_FORMAT;
+		at += size;
+		tag = item(at, &size);
+	} while (tag == FDT_NOP);
+	return tag == FDT_PROP ? property(at) : NULL;
+}
+
+const void *tree_prop(const void *fdt, int node, const char *name, int *len)
+{
+	const char *strings = (const char *)fdt + fdt_off_dt_strings(fdt);
+	const struct fdt_property *p = next_property(structure(fdt) + node);
+
+	for (; p; p = next_property((const char *)p)) {
+		const char *s = strings + fdt32_to_cpu(p->nameoff);
+
+		if (*s == *name && strcmp(s, name) == 0)
+			break;
+	}
+	*len = p ? (int)fdt32_to_cpu(p->len) : 0;
+	return p ? p->data : NULL;
+}
+
+uint32_t tree_phandle(const void *fdt, int node)
+{
+	uint32_t phandle = tree_u32(fdt, node, "phandle", 0);
+
+	return phandle ? phandle : tree_u32(fdt, node, "linux,phandle", 0);
 }
 
 const fdt32_t *tree_cells(const void *fdt, int node, const char *name, unsigned *ncells)
 {
 	int len;
-	const fdt32_t *cells = fdt_getprop(fdt, node, name, &len);
+	const fdt32_t *cells = tree_prop(fdt, node, name, &len);
 
 	*ncells = 0;
 	if (!cells || len <= 0 || len % 4)
@@ -76,27 +194,54 @@ uint32_t tree_u32(const void *fdt, int node, const char *name, uint32_t otherwis
 
 bool tree_has(const void *fdt, int node, const char *name)
 {
-	return fdt_getprop(fdt, node, name, NULL) != NULL;
+	int len;
+
+	return tree_prop(fdt, node, name, &len) != NULL;
+}
+
+static bool text_is(const char *s, int len, const char *want)
+{
+	return s && (size_t)len == strlen(want) + 1 && memcmp(s, want, (size_t)len) == 0;
 }
 
 bool tree_string_is(const void *fdt, int node, const char *name, const char *want)
 {
 	int len;
-	const char *s = fdt_getprop(fdt, node, name, &len);
+	const char *s = tree_prop(fdt, node, name, &len);
 
-	return s && (size_t)len == strlen(want) + 1 && memcmp(s, want, (size_t)len) == 0;
+	return text_is(s, len, want);
 }
 
 bool tree_enabled(const void *fdt, int node)
 {
-	return !tree_has(fdt, node, "status") || tree_string_is(fdt, node, "status", "okay") ||
-	       tree_string_is(fdt, node, "status", "ok");
+	int len;
+	const char *s = tree_prop(fdt, node, "status", &len);
+
+	return !s || text_is(s, len, "okay") || text_is(s, len, "ok");
+}
+
+bool tree_compatible(const void *fdt, int node, const char *want)
+{
+	int left;
+	const char *s = tree_prop(fdt, node, "compatible", &left);
+	int size = (int)strlen(want) + 1;
+
+	while (left >= size) {
+		int step;
+
+		if (*s == *want && memcmp(s, want, (size_t)size) == 0)
+			return true;
+		step = (int)strnlen(s, (size_t)left) + 1;
+		s += step;
+		left -= step;
+	}
+	return false;
 }
 
 bool tree_copy_string(const void *fdt, int node, const char *name, char *buf, size_t size)
 {
 	int len;
-	const char *s = fdt_getprop(fdt, node, name, &len);
+	const char *s = tree_prop(fdt, node, name, &len);
 	size_t n = s ? strnlen(s, (size_t)len) : 0;
 	size_t kept = MIN(n, size - 1);
 

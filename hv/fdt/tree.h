@@ -1,8 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reading a host tree that nobody vouches for: what the files of this folder share and nobody else
- * needs. tree_check() comes first and once; after it libfdt's read-only functions are safe on the
- * tree, and a loop over it is bounded by its size. Buses are walked with an explicit stack.
+ * needs. tree_check() comes first and once; after it the other functions (and libfdt's) are safe on
+ * the tree, and a loop over it is bounded by its size. Buses are walked with an explicit stack.
+ *
+ * libfdt checks the tree again at each step and finds a node's parent or children from the root: 90%
+ * of the time to the first guest instruction. So the tree is read with the functions below, which
+ * trust what has been checked; libfdt is left to write trees. A node is the offset of its
+ * FDT_BEGIN_NODE in the structure block, as in libfdt.
  */
 #pragma once
 
@@ -35,6 +40,32 @@ struct tree_path {
 /* Header, alignment, nesting, property names. E_FORMAT when anything does not hold. */
 enum err must_check tree_check(const void *fdt, size_t max);
 
+/* The tag at `offset`, and the offset of the next one. */
+uint32_t tree_tag(const void *fdt, int offset, int *next);
+
+/* The node that begins after `node`, itself at `*depth`, which follows; negative when the node at
+ * depth 0 ends. So with 0 in `*depth` it goes through all nodes below `node`. */
+int tree_next(const void *fdt, int node, int *depth);
+
+/* The first child of `parent`, the one after `node`, the one of that name, with any unit address
+ * when `name` has none. Negative: there is none. */
+int tree_first_child(const void *fdt, int parent);
+int tree_next_child(const void *fdt, int node);
+int tree_child(const void *fdt, int parent, const char *name);
+
+#define tree_for_each_child(node, fdt, parent)                                                     \
+	for (node = tree_first_child(fdt, parent); node >= 0; node = tree_next_child(fdt, node))
+
+int tree_path(const void *fdt, const char *path); /* "/soc/uart"; negative: there is none */
+const char *tree_name(const void *fdt, int node);
+uint32_t tree_phandle(const void *fdt, int node); /* 0 when it has none */
+
+/* The property's value, and its length in bytes; NULL when it is absent. */
+const void *tree_prop(const void *fdt, int node, const char *name, int *len);
+
+/* The property whose FDT_PROP is at `offset`. */
+const void *tree_prop_at(const void *fdt, int offset, const char **name, int *len);
+
 /* The property as 32-bit cells; NULL when it is absent, empty or not a whole number of them. */
 const fdt32_t *tree_cells(const void *fdt, int node, const char *name, unsigned *ncells);
 
@@ -47,6 +78,9 @@ uint32_t tree_u32(const void *fdt, int node, const char *name, uint32_t otherwis
 bool tree_enabled(const void *fdt, int node); /* no `status`, or "okay" */
 bool tree_has(const void *fdt, int node, const char *name);
 bool tree_string_is(const void *fdt, int node, const char *name, const char *want);
+
+/* One of the node's `compatible` strings. */
+bool tree_compatible(const void *fdt, int node, const char *want);
 
 /* Copies the string property into `buf`, cut to fit; false when it was cut. "" when absent. */
 bool tree_copy_string(const void *fdt, int node, const char *name, char *buf, size_t size);

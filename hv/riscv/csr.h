@@ -90,7 +90,9 @@
 #define ENVCFG_PBMTE      (UINT64_C(1) << 62)
 #define ENVCFG_STCE       (UINT64_C(1) << 63)
 
+#define COUNTEREN_CY (UINT64_C(1) << 0)
 #define COUNTEREN_TM (UINT64_C(1) << 1)
+#define COUNTEREN_IR (UINT64_C(1) << 2)
 
 #define CAUSE_INTERRUPT (UINT64_C(1) << 63)
 #define IRQ_VSSI        2

@@ -120,8 +120,10 @@ void features_apply(const struct pcpu *p)
 	}
 	csr_write(CSR_MEDELEG, DELEGATED);
 	csr_write(CSR_HEDELEG, DELEGATED);
-	/* SGEIP goes to HS-mode, where nobody lives: hie stays 0. */
-	csr_write(CSR_MIDELEG, VS_INTERRUPTS | BIT(IRQ_SGEI));
+	/* SGEIP goes to HS-mode, where nobody lives: hie stays 0. The S-mode bits are never pending
+	 * and enabled here; QEMU (10.0) shows a guest only those bits of its sie and sip that are
+	 * set in mideleg, at their S-mode places. */
+	csr_write(CSR_MIDELEG, VS_INTERRUPTS | VS_INTERRUPTS >> 1 | BIT(IRQ_SGEI));
 	csr_write(CSR_HIDELEG, VS_INTERRUPTS);
 	csr_write(CSR_HIE, 0);
 	csr_write(CSR_HGEIE, 0);

@@ -86,6 +86,9 @@ void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
 		v->mstatus |= MSTATUS_VS_CLEAN;
 	v->csr.henvcfg = csr_read(CSR_MENVCFG) & ~ENVCFG_ADUE;
 	v->csr.vstimecmp = SCHED_NEVER;
+	/* Kernels rely on their user mode being able to read the time from the start, as firmware
+	 * leaves it; hcounteren has the last word. */
+	v->csr.scounteren = COUNTEREN_CY | COUNTEREN_TM | COUNTEREN_IR;
 	v->csr.vsstatus = UINT64_C(2) << 32; /* UXL 64 */
 	v->timer = SCHED_NEVER;
 	v->sta = gpa(STA_OFF);
