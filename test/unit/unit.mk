@@ -18,10 +18,12 @@ unit_plic := hv/drivers/plic.c
 unit_uart := hv/drivers/uart.c hv/drivers/ns16550.c hv/drivers/sifive_uart.c hv/drivers/finisher.c
 unit_console := hv/core/console.c hv/core/ttyline.c hv/lib/printf.c
 unit_isatext := hv/fdt/isa_text.c
-unit_hostfdt := $(addprefix hv/fdt/,host.c tree.c bus.c memory.c cpus.c isa_text.c controllers.c own.c irqs.c devices.c)
+unit_hostfdt := $(addprefix hv/fdt/,host.c check.c tree.c bus.c memory.c cpus.c isa_text.c controllers.c own.c irqs.c devices.c)
 unit_hostdev := $(unit_hostfdt)
 unit_guestfdt := $(unit_hostfdt) hv/fdt/guest.c hv/fdt/copy.c hv/fdt/write.c hv/lib/printf.c
 unit_sched := hv/core/heap.c
+unit_heap := hv/core/heap.c
+unit_rng := $(MBEDTLS)/library/chacha20.c
 
 UNIT_TESTS := $(patsubst test/unit/test_%.c,%,$(wildcard test/unit/test_*.c))
 
@@ -36,7 +38,12 @@ $(foreach t,$(UNIT_TESTS),$(eval $(BUILD)/unit/$(t): $(unit_$(t))))
 $(BUILD)/unit/string: hv/lib/string.c
 
 # Include the source to look inside.
-$(BUILD)/unit/sched: hv/core/sched.c hv/core/heap.h hv/core/sched.h
+$(BUILD)/unit/frame: hv/core/frame.c
+$(BUILD)/unit/quota: hv/core/quota.c
+$(BUILD)/unit/sched: hv/core/sched.c
+$(BUILD)/unit/rng: hv/core/rng.c
+$(BUILD)/unit/rng: UNIT_CFLAGS += -isystem $(MBEDTLS)/include '-DMBEDTLS_CONFIG_FILE="lib/mbedtls_config.h"'
+$(BUILD)/unit/hartmask: hv/core/hartmask.h
 
 .PHONY: unit
 unit: $(UNIT_TESTS:%=$(BUILD)/unit/%)

@@ -1,0 +1,1004 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * The frame table and its allocator, against a plain reference model. If this fails, two owners share a frame, frames get lost,
+ * or the audit would not notice.
+ *
+ * Includes the source, to damage what it keeps and see the audit find it.
+ */
+#include "unit.h"
+#include "core/frame.c"
+
+#define BASE UINT64_C(0x80000000)
+
+static struct frame *table;
+static uint64_t ram_base, ram_pages;
+
+/* A table of exactly the records needed: ASan sees any access beyond. */
+static void empty_table(uint64_t base, uint64_t pages)
+{
+	free(table);
+	table = calloc(pages, sizeof(*table));
+	assert_non_null(table);
+	ram_base = base;
+	ram_pages = pages;
+	frames_init(table, hpa(base), pages << PAGE_SHIFT);
+}
+
+static hpa_t page(uint64_t i)
+{
+	return hpa(ram_base + (i << PAGE_SHIFT));
+}
+
+static void declare(uint64_t first, uint64_t n, enum frame_kind kind)
+{
+	frames_declare(page(first), n << PAGE_SHIFT, kind);
+}
+
+static void free_table(uint64_t base, uint64_t pages)
+{
+	empty_table(base, pages);
+	declare(0, pages, FRAME_FREE);
+}
+
+static struct frame_stats audit(void)
+{
+	struct frame_stats s;
+	uint64_t sum = 0;
+
+	assert_true(frames_audit(&s));
+	for (unsigned k = 0; k < FRAME_KINDS; k++)
+		sum += s.frames[k];
+	assert_int_equal(sum, ram_pages);
+	assert_int_equal(s.frames[FRAME_TAIL], 0);
+	assert_int_equal(s.frames[FRAME_FREE], frames_free());
+	return s;
+}
+
+/* The blocks as text: kind and order of each head. Two tables with the same blocks have the same text. */
+static const char *shape(void)
+{
+	static char text[1 << 16];
+	size_t n = 0;
+
+	for (uint64_t i = 0; i < ram_pages; i += BIT(table[i].order)) {
+		assert_true(n < sizeof(text) - 16);
+		n += (size_t)sprintf(text + n, "%c%u ", "-fhroMTR"[table[i].kind], table[i].order);
+	}
+	text[n] = 0;
+	return text;
+}
+
+static hpa_t take(unsigned order, enum frame_kind kind, uint32_t payer)
+{
+	hpa_t a = hpa(1);
+
+	assert_int_equal(frame_alloc(order, kind, payer, &a), OK);
+	assert_true(IS_ALIGNED(a.v, PAGE_SIZE << order));
+	assert_int_equal(frame_of(a)->kind, kind);
+	assert_int_equal(frame_of(a)->order, order);
+	assert_int_equal(frame_of(a)->payer, payer);
+	assert_int_equal(frame_of(a)->refs, 0);
+	return a;
+}
+
+static void assert_none(unsigned order)
+{
+	hpa_t a = hpa(1);
+
+	assert_int_equal(frame_alloc(order, FRAME_RAM, 1, &a), E_NOMEM);
+	assert_int_equal(a.v, 1);
+}
+
+static void table_has_a_record_per_frame(void **state)
+{
+	assert_int_equal(frames_table_size(0), 0);
+	assert_int_equal(frames_table_size(PAGE_SIZE), PAGE_SIZE);
+	assert_int_equal(frames_table_size(MIB(1)), PAGE_SIZE);
+	assert_int_equal(frames_table_size(MIB(1) + PAGE_SIZE), 2 * PAGE_SIZE);
+	assert_int_equal(frames_table_size(GIB(16)), MIB(64));
+}
+
+static void init_refuses_what_it_cannot_describe(void **state)
+{
+	expect_bug(frames_init(table, hpa(BASE + 1), PAGE_SIZE));
+	expect_bug(frames_init(table, hpa(BASE), PAGE_SIZE + 1));
+	expect_bug(frames_init(table, hpa(BASE), UINT64_C(0xfffffffe) << PAGE_SHIFT));
+	frames_init(table, hpa(BASE), UINT64_C(0xfffffffd) << PAGE_SHIFT);
+}
+
+static void numbers_and_addresses(void **state)
+{
+	free_table(BASE + 5 * PAGE_SIZE, 100);
+	assert_int_equal(frame_number(page(0)), 1);
+	assert_int_equal(frame_number(page(99)), 100);
+	for (uint64_t i = 0; i < 100; i++) {
+		assert_int_equal(frame_hpa(frame_number(page(i))).v, page(i).v);
+		assert_ptr_equal(frame_of(page(i)), &table[i]);
+		assert_true(frame_in_table(page(i)));
+	}
+	assert_false(frame_in_table(hpa(page(0).v - 1)));
+	assert_false(frame_in_table(hpa(page(0).v - PAGE_SIZE)));
+	assert_false(frame_in_table(hpa(page(99).v + 1)));
+	assert_false(frame_in_table(page(100)));
+	assert_false(frame_in_table(hpa(0)));
+	assert_false(frame_in_table(hpa(UINT64_MAX)));
+}
+
+/* Blocks are as large as their absolute address allows, wherever the table begins. */
+static void blocks_are_naturally_aligned(void **state)
+{
+	free_table(BASE, 16);
+	assert_string_equal(shape(), "f4 ");
+	free_table(BASE + PAGE_SIZE, 16);
+	assert_string_equal(shape(), "f0 f1 f2 f3 f0 ");
+	free_table(BASE + 6 * PAGE_SIZE, 3);
+	assert_string_equal(shape(), "f1 f0 ");
+	free_table(BASE + 7 * PAGE_SIZE, 1);
+	assert_string_equal(shape(), "f0 ");
+	free_table(0, 4);
+	assert_string_equal(shape(), "f2 ");
+	for (uint64_t first = 0; first < 40; first++) {
+		for (uint64_t n = 1; n < 70; n++) {
+			free_table(BASE + first * PAGE_SIZE, n);
+			assert_int_equal(audit().frames[FRAME_FREE], n);
+		}
+	}
+}
+
+/* The parts of RAM come in any order, and merge only where both sides are free. */
+static void declarations(void **state)
+{
+	empty_table(BASE, 64);
+	declare(33, 31, FRAME_FREE);
+	declare(0, 16, FRAME_FREE);
+	declare(32, 1, FRAME_FREE);
+	declare(16, 5, FRAME_HOLE);
+	declare(24, 8, FRAME_HV);
+	declare(21, 3, FRAME_RESERVED);
+	assert_string_equal(shape(), "f4 o2 o0 r0 r1 h3 f5 ");
+	struct frame_stats s = audit();
+
+	assert_int_equal(s.frames[FRAME_FREE], 48);
+	assert_int_equal(s.frames[FRAME_HOLE], 5);
+	assert_int_equal(s.frames[FRAME_RESERVED], 3);
+	assert_int_equal(s.frames[FRAME_HV], 8);
+	declare(7, 0, FRAME_HV); /* nothing */
+	assert_int_equal(audit().frames[FRAME_FREE], 48);
+	for (uint64_t i = 0; i < 48; i++)
+		take(0, FRAME_RAM, 7);
+	assert_none(0);
+	s = audit();
+	assert_int_equal(s.frames[FRAME_RAM], 48);
+	assert_int_equal(s.frames[FRAME_HOLE] + s.frames[FRAME_RESERVED] + s.frames[FRAME_HV], 16);
+}
+
+static void declarations_outside_are_bugs(void **state)
+{
+	empty_table(BASE, 64);
+	expect_bug(frames_declare(hpa(BASE + 1), PAGE_SIZE, FRAME_FREE));
+	expect_bug(frames_declare(hpa(BASE), PAGE_SIZE - 1, FRAME_FREE));
+	expect_bug(declare(60, 5, FRAME_FREE));
+	expect_bug(frames_declare(hpa(BASE - PAGE_SIZE), 2 * PAGE_SIZE, FRAME_FREE));
+	expect_bug(frames_declare(page(1), ALIGN_DOWN(UINT64_MAX, PAGE_SIZE), FRAME_FREE));
+}
+
+static void undeclared_memory_fails_the_audit(void **state)
+{
+	struct frame_stats s;
+
+	empty_table(BASE, 64);
+	declare(0, 63, FRAME_FREE);
+	assert_false(frames_audit(&s));
+}
+
+static void each_frame_is_handed_out_once(void **state)
+{
+	static bool seen[1000];
+
+	free_table(BASE + 3 * PAGE_SIZE, 1000);
+	memset(seen, 0, sizeof(seen));
+	for (unsigned i = 0; i < 1000; i++) {
+		uint64_t at = (take(0, FRAME_META, i + 1).v - ram_base) >> PAGE_SHIFT;
+
+		assert_false(seen[at]);
+		seen[at] = true;
+		assert_int_equal(frames_free(), 999 - i);
+	}
+	for (unsigned order = 0; order <= FRAME_MAX_ORDER + 2; order++)
+		assert_none(order);
+	assert_int_equal(audit().frames[FRAME_META], 1000);
+}
+
+static void every_order_up_to_the_largest(void **state)
+{
+	free_table(BASE, BIT(19)); /* 2 GiB */
+	assert_string_equal(shape(), "f18 f18 ");
+	assert_none(19);
+	for (unsigned order = 0; order <= FRAME_MAX_ORDER; order++) {
+		hpa_t a = take(order, FRAME_TABLE, 3);
+
+		assert_int_equal(audit().frames[FRAME_TABLE], BIT(order));
+		frame_free(a);
+		assert_string_equal(shape(), "f18 f18 ");
+	}
+	hpa_t a = take(18, FRAME_RAM, 1), b = take(18, FRAME_RAM, 1);
+
+	assert_none(0);
+	frame_free(a);
+	frame_free(b);
+	assert_string_equal(shape(), "f18 f18 ");
+	audit();
+}
+
+/* A smaller block is not taken out of a large one while there is a fitting one. */
+static void the_smallest_fitting_block_is_taken(void **state)
+{
+	free_table(BASE + PAGE_SIZE, 15); /* f0 f1 f2 f3 */
+	take(1, FRAME_RAM, 1);
+	assert_string_equal(shape(), "f0 R1 f2 f3 ");
+	take(0, FRAME_RAM, 1);
+	assert_string_equal(shape(), "R0 R1 f2 f3 ");
+	take(0, FRAME_RAM, 1);
+	assert_string_equal(shape(), "R0 R1 R0 f0 f1 f3 ");
+	assert_int_equal(audit().frames[FRAME_FREE], 11);
+}
+
+static void free_in_order(const unsigned *orders, const unsigned *perm, unsigned n, uint64_t base)
+{
+	char before[256];
+	hpa_t a[8];
+
+	free_table(base, 48);
+	snprintf(before, sizeof(before), "%s", shape());
+	for (unsigned i = 0; i < n; i++)
+		a[i] = take(orders[i], FRAME_RAM, 9);
+	for (unsigned i = 0; i < n; i++) {
+		frame_free(a[perm[i]]);
+		audit();
+	}
+	assert_string_equal(shape(), before);
+}
+
+static void permute(unsigned *perm, unsigned k, unsigned n, const unsigned *orders, uint64_t base)
+{
+	if (k == n)
+		free_in_order(orders, perm, n, base);
+	for (unsigned i = k; i < n; i++) {
+		unsigned t = perm[k];
+
+		perm[k] = perm[i];
+		perm[i] = t;
+		permute(perm, k + 1, n, orders, base);
+		perm[i] = perm[k];
+		perm[k] = t;
+	}
+}
+
+static void freed_in_every_order_it_is_as_before(void **state)
+{
+	static const unsigned small[6] = {0, 0, 0, 0, 0, 0}, mixed[6] = {2, 0, 1, 3, 0, 1};
+	unsigned perm[6] = {0, 1, 2, 3, 4, 5};
+
+	permute(perm, 0, 6, small, BASE);
+	permute(perm, 0, 6, mixed, BASE);
+	permute(perm, 0, 6, mixed, BASE + 5 * PAGE_SIZE);
+}
+
+static void wrong_frees_are_bugs(void **state)
+{
+	static hpa_t a, b;
+
+	free_table(BASE, 64);
+	a = take(2, FRAME_RAM, 1);
+	expect_bug(frame_free(hpa(a.v + PAGE_SIZE))); /* a tail */
+	free_table(BASE, 64);
+	a = take(0, FRAME_RAM, 1);
+	expect_bug(frame_free(hpa(a.v + 8)));
+	free_table(BASE, 64);
+	a = take(0, FRAME_RAM, 1);
+	b = take(0, FRAME_RAM, 1); /* its buddy, so that `a` stays a head */
+	frame_free(a);
+	expect_bug(frame_free(a));
+	free_table(BASE, 64);
+	a = take(0, FRAME_RAM, 1);
+	b = take(0, FRAME_RAM, 1);
+	frame_free(a);
+	frame_free(b); /* merged: b is a tail now */
+	expect_bug(frame_free(b));
+	free_table(BASE, 64);
+	expect_bug(frame_free(hpa(BASE + 64 * PAGE_SIZE)));
+	free_table(BASE, 64);
+	expect_bug(frame_free(hpa(BASE - PAGE_SIZE)));
+	empty_table(BASE, 64);
+	declare(0, 32, FRAME_RESERVED);
+	declare(32, 32, FRAME_HOLE);
+	expect_bug(frame_free(page(0)));
+	empty_table(BASE, 64);
+	declare(0, 64, FRAME_HOLE);
+	expect_bug(frame_free(page(0)));
+}
+
+static void the_hypervisor_takes_and_gives(void **state)
+{
+	free_table(BASE, 64);
+	hpa_t a = take(3, FRAME_HV, 0);
+
+	assert_int_equal(audit().frames[FRAME_HV], 8);
+	frame_free(a);
+	assert_string_equal(shape(), "f6 ");
+}
+
+static void splitting(void **state)
+{
+	free_table(BASE, 1024);
+	hpa_t a = take(ORDER_2M, FRAME_RAM, 5);
+
+	frame_of(a)->refs = 3;
+	frame_split(a, ORDER_2M); /* nothing */
+	assert_int_equal(frame_of(a)->order, ORDER_2M);
+	frame_split(a, 8);
+	for (unsigned i = 0; i < 2; i++) {
+		const struct frame *f = frame_of(hpa_add(a, i * MIB(1)));
+
+		assert_true(f->kind == FRAME_RAM && f->order == 8 && f->payer == 5 && f->refs == 3);
+	}
+	frame_split(a, 0);
+	assert_int_equal(audit().frames[FRAME_RAM], 512);
+	for (unsigned i = 0; i < 256; i++) {
+		const struct frame *f = frame_of(hpa_add(a, i * PAGE_SIZE));
+
+		assert_true(f->kind == FRAME_RAM && f->order == 0 && f->payer == 5 && f->refs == 3);
+	}
+	assert_int_equal(frame_of(hpa_add(a, MIB(1)))->order, 8);
+	frame_free(hpa_add(a, MIB(1)));
+	for (unsigned i = 256; i-- > 0;)
+		frame_free(hpa_add(a, i * PAGE_SIZE));
+	assert_string_equal(shape(), "f10 ");
+	audit();
+}
+
+static void wrong_splits_are_bugs(void **state)
+{
+	static hpa_t a;
+
+	free_table(BASE, 64);
+	a = take(2, FRAME_RAM, 1);
+	expect_bug(frame_split(a, 3));
+	free_table(BASE, 64);
+	a = take(2, FRAME_RAM, 1);
+	expect_bug(frame_split(hpa_add(a, PAGE_SIZE), 0));
+	free_table(BASE, 64);
+	expect_bug(frame_split(page(0), 0));
+	free_table(BASE, 64);
+	a = take(2, FRAME_HV, 0);
+	expect_bug(frame_split(a, 0));
+	free_table(BASE, 64);
+	a = take(2, FRAME_RAM, 1);
+	expect_bug(frame_split(hpa_add(a, 1), 0));
+	free_table(BASE, 64);
+	expect_bug(frame_split(page(64), 0));
+}
+
+/* Each part of what the hypervisor declared, given back, in a place where it has free neighbours or not. */
+static void reclaiming_any_part(void **state)
+{
+	for (uint64_t shift = 0; shift < 3; shift++) {
+		for (uint64_t from = 8; from < 40; from++) {
+			for (uint64_t to = from; to <= 40; to++) {
+				empty_table(BASE + shift * PAGE_SIZE, 48);
+				declare(0, 8, FRAME_FREE);
+				declare(8, 32, FRAME_HV);
+				declare(40, 8, FRAME_FREE);
+				frames_reclaim(page(from), (to - from) << PAGE_SHIFT);
+				assert_int_equal(frames_free(), 16 + to - from);
+				assert_int_equal(audit().frames[FRAME_HV], 32 - (to - from));
+			}
+		}
+	}
+}
+
+static void reclaiming_everything(void **state)
+{
+	empty_table(BASE, 48);
+	declare(0, 48, FRAME_HV);
+	frames_reclaim(page(0), 48 << PAGE_SHIFT);
+	assert_string_equal(shape(), "f5 f4 ");
+	empty_table(BASE, 48);
+	declare(0, 48, FRAME_HV);
+	for (unsigned i = 0; i < 48; i++) /* one by one, from the middle out */
+		frames_reclaim(page(i & 1 ? 24 + i / 2 : 23 - i / 2), PAGE_SIZE);
+	assert_string_equal(shape(), "f5 f4 ");
+}
+
+static void reclaiming_nothing_changes_nothing(void **state)
+{
+	free_table(BASE, 64);
+	frames_reclaim(page(5), 0);
+	frames_reclaim(page(64), 0);
+	assert_string_equal(shape(), "f6 ");
+	audit();
+}
+
+static void wrong_reclaims_are_bugs(void **state)
+{
+	free_table(BASE, 64);
+	expect_bug(frames_reclaim(page(4), PAGE_SIZE));
+	empty_table(BASE, 64);
+	declare(0, 32, FRAME_HV);
+	declare(32, 32, FRAME_RESERVED);
+	expect_bug(frames_reclaim(page(31), 2 * PAGE_SIZE));
+	empty_table(BASE, 64);
+	declare(0, 64, FRAME_HV);
+	expect_bug(frames_reclaim(page(63), 2 * PAGE_SIZE));
+	expect_bug(frames_reclaim(hpa(BASE + 1), PAGE_SIZE));
+	expect_bug(frames_reclaim(page(0), 1));
+	expect_bug(frames_reclaim(hpa(BASE - PAGE_SIZE), PAGE_SIZE));
+}
+
+static hpa_t take_run(uint64_t size)
+{
+	uint64_t before = frames_free();
+	hpa_t a = hpa(1);
+
+	assert_int_equal(frame_alloc_run(hpa(0), size, 4, &a), OK);
+	assert_int_equal(frames_free(), before - (size >> PAGE_SHIFT));
+	for (uint64_t at = 0; at < size; at += MIB(2)) {
+		const struct frame *f = frame_of(hpa_add(a, at));
+
+		assert_true(f->kind == FRAME_RAM && f->order == ORDER_2M && f->payer == 4 && f->refs == 0);
+	}
+	audit();
+	return a;
+}
+
+static void assert_no_run(uint64_t size)
+{
+	uint64_t before = frames_free();
+	char text[4096];
+	hpa_t a = hpa(1);
+
+	snprintf(text, sizeof(text), "%s", shape());
+	assert_int_equal(frame_alloc_run(hpa(0), size, 4, &a), E_NOMEM);
+	assert_int_equal(a.v, 1);
+	assert_int_equal(frames_free(), before);
+	assert_string_equal(shape(), text);
+}
+
+static void the_highest_run_is_taken(void **state)
+{
+	free_table(BASE, 5 * 512);
+	assert_int_equal(take_run(MIB(2)).v, BASE + MIB(8));
+	assert_int_equal(take_run(MIB(4)).v, BASE + MIB(4));
+	assert_no_run(MIB(6));
+	assert_int_equal(take_run(MIB(4)).v, BASE);
+	assert_no_run(MIB(2));
+}
+
+static void runs_are_aligned_wherever_ram_begins_and_ends(void **state)
+{
+	for (uint64_t first = 0; first < 512; first += 73) {
+		for (uint64_t more = 0; more < 512; more += 51) {
+			uint64_t base = BASE + first * PAGE_SIZE, pages = 1024 + more, end = base + pages * PAGE_SIZE;
+			uint64_t at = ALIGN_DOWN(end - MIB(2), MIB(2)), both = ALIGN_DOWN(end - MIB(4), MIB(2));
+
+			free_table(base, pages);
+			if (both >= base)
+				assert_int_equal(take_run(MIB(4)).v, both);
+			else
+				assert_no_run(MIB(4));
+			free_table(base, pages);
+			assert_int_equal(take_run(MIB(2)).v, at);
+			assert_no_run(MIB(6));
+		}
+	}
+}
+
+/* Out of blocks of every size, over the border between two of 1 GiB. */
+static void a_run_over_many_blocks(void **state)
+{
+	free_table(BASE - MIB(6), (GIB(2) + MIB(14)) >> PAGE_SHIFT);
+	assert_int_equal(take_run(GIB(1) + MIB(10)).v, BASE + GIB(1) - MIB(2));
+	assert_int_equal(take_run(GIB(1) + MIB(4)).v, BASE - MIB(6));
+	assert_int_equal(frames_free(), 0);
+}
+
+static void a_run_ends_at_what_is_taken(void **state)
+{
+	empty_table(BASE, 4 * 512);
+	declare(0, 600, FRAME_FREE);
+	declare(600, 1, FRAME_RESERVED);
+	declare(601, 3 * 512 - 601 - 1, FRAME_FREE);
+	declare(3 * 512 - 1, 1, FRAME_HOLE);
+	declare(3 * 512, 512, FRAME_HV);
+	assert_no_run(MIB(4));
+	assert_int_equal(take_run(MIB(2)).v, BASE);
+	assert_no_run(MIB(2));
+}
+
+static void a_run_is_freed_piece_by_piece(void **state)
+{
+	free_table(BASE, 8 * 512);
+	hpa_t a = take_run(MIB(8));
+
+	for (unsigned i = 0; i < 4; i++)
+		frame_free(hpa_add(a, MIB(2) * ((i * 3 + 1) % 4)));
+	assert_string_equal(shape(), "f12 ");
+	audit();
+}
+
+static void a_run_where_it_is_asked_for(void **state)
+{
+	hpa_t a = hpa(1);
+
+	for (uint64_t at = 0; at < 7; at++) {
+		for (uint64_t n = 1; n <= 8; n++) {
+			free_table(BASE + MIB(1), 7 * 512); /* from 2 MiB on: six and a half aligned ones */
+			enum err err = frame_alloc_run(hpa(BASE + MIB(2) * at), MIB(2) * n, 4, &a);
+
+			assert_int_equal(err, at >= 1 && at + n <= 7 ? OK : E_NOMEM);
+			assert_int_equal(audit().frames[FRAME_RAM], err == OK ? n * 512 : 0);
+			if (err != OK)
+				continue;
+			assert_int_equal(a.v, BASE + MIB(2) * at);
+			for (uint64_t i = 0; i < n; i++)
+				frame_free(hpa_add(a, MIB(2) * i));
+			assert_int_equal(audit().frames[FRAME_FREE], 7 * 512);
+		}
+	}
+}
+
+/* One frame that is taken, anywhere in the run, is enough to refuse it. */
+static void a_run_that_is_not_free(void **state)
+{
+	hpa_t a;
+
+	for (uint64_t i = 0; i < 2048; i++) {
+		empty_table(BASE, 2048);
+		declare(0, i, FRAME_FREE);
+		declare(i, 1, FRAME_RESERVED);
+		declare(i + 1, 2047 - i, FRAME_FREE);
+		assert_int_equal(frame_alloc_run(hpa(BASE + MIB(2)), MIB(4), 4, &a), i >= 512 && i < 1536 ? E_NOMEM : OK);
+		audit();
+	}
+}
+
+static void wrong_runs_are_bugs(void **state)
+{
+	hpa_t a;
+
+	free_table(BASE, 1024);
+	expect_bug((void)!frame_alloc_run(hpa(0), 0, 1, &a));
+	expect_bug((void)!frame_alloc_run(hpa(0), MIB(2) + PAGE_SIZE, 1, &a));
+	expect_bug((void)!frame_alloc_run(hpa(BASE + MIB(1)), MIB(2), 1, &a));
+}
+
+/*
+ * What can be wrong with the records, one thing at a time. The table: page 0 order 0 charged, page 1 free, page 2-3 free order 1,
+ * 4-7 free order 2, 8-11 charged order 2, 12-15 hypervisor, 16-17 free, 18-19 reserved, 20-23 free.
+ */
+static void sound_table(void)
+{
+	hpa_t a;
+
+	empty_table(BASE, 24);
+	declare(12, 4, FRAME_HV);
+	declare(18, 2, FRAME_RESERVED);
+	declare(8, 4, FRAME_FREE);
+	a = take(2, FRAME_RAM, 6);
+	assert_int_equal(a.v, page(8).v);
+	declare(16, 2, FRAME_FREE);
+	declare(20, 4, FRAME_FREE);
+	declare(0, 1, FRAME_FREE);
+	a = take(0, FRAME_META, 6);
+	assert_int_equal(a.v, page(0).v);
+	declare(1, 7, FRAME_FREE);
+	assert_string_equal(shape(), "M0 f0 f1 f2 R2 h2 f1 r1 f2 ");
+	audit();
+}
+
+static void damage_tail_as_head(void)
+{
+	table[8] = (struct frame){0};
+}
+
+static void damage_kind(void)
+{
+	table[8].kind = FRAME_KINDS;
+}
+
+static void damage_kind_255(void)
+{
+	table[12].kind = 255;
+}
+
+static void damage_order(void)
+{
+	table[8].order = FRAME_MAX_ORDER + 1;
+}
+
+static void damage_order_255(void)
+{
+	table[8].order = 255;
+}
+
+static void damage_alignment(void)
+{
+	table[12].order = 3;
+}
+
+static void damage_past_the_end(void)
+{
+	table[20].order = 4;
+}
+
+static void damage_gap(void)
+{
+	table[8].order = 1;
+}
+
+static void damage_payer(void)
+{
+	table[8].payer = 0;
+}
+
+static void damage_meta_payer(void)
+{
+	table[0].payer = 0;
+}
+
+static void damage_free_count(void)
+{
+	frames.free++;
+}
+
+static void damage_free_count_less(void)
+{
+	frames.free--;
+}
+
+static void damage_not_listed(void)
+{
+	frames.head[0] = FRAME_NONE;
+}
+
+static void damage_listed_but_charged(void)
+{
+	table[1] = (struct frame){.kind = FRAME_META, .payer = 6};
+}
+
+static void damage_free_but_not_listed(void)
+{
+	table[12] = (struct frame){.next = FRAME_NONE, .prev = FRAME_NONE, .kind = FRAME_FREE, .order = 2};
+}
+
+static void damage_wrong_list(void)
+{
+	frames.head[3] = frames.head[0];
+	frames.head[0] = FRAME_NONE;
+}
+
+static void damage_prev(void)
+{
+	table[frames.head[2]].prev = 8;
+}
+
+static void damage_cycle(void)
+{
+	table[frames.head[2]].next = frames.head[2];
+}
+
+static void damage_cycle_of_two(void)
+{
+	uint32_t first = frames.head[2], second = table[first].next;
+
+	table[second].next = first;
+	table[first].prev = second;
+}
+
+static void damage_next_outside(void)
+{
+	table[frames.head[0]].next = 24;
+}
+
+static void damage_next_far_outside(void)
+{
+	table[frames.head[0]].next = FRAME_NONE - 1;
+}
+
+static void damage_buddies(void)
+{
+	list_drop(4);
+	list_push(4, 1);
+	list_push(6, 1);
+}
+
+static void audit_finds_all_damage(void **state)
+{
+	static void (*const damage[])(void) = {damage_tail_as_head, damage_kind, damage_kind_255, damage_order, damage_order_255,
+		damage_alignment, damage_past_the_end, damage_gap, damage_payer, damage_meta_payer, damage_free_count,
+		damage_free_count_less, damage_not_listed, damage_listed_but_charged, damage_free_but_not_listed,
+		damage_wrong_list, damage_prev, damage_cycle, damage_cycle_of_two, damage_next_outside,
+		damage_next_far_outside, damage_buddies};
+	struct frame_stats s;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(damage); i++) {
+		sound_table();
+		damage[i]();
+		if (frames_audit(&s))
+			fail_msg("damage %u not found", i);
+	}
+	sound_table();
+}
+
+/*
+ * The model: for each page the number of the block that holds it (0: free), and the blocks. It knows nothing of
+ * buddies: a request must be met whenever an aligned range of free pages exists.
+ */
+#define MODEL_PAGES  3000
+#define MODEL_BLOCKS 3000
+
+static struct {
+	uint32_t owner[MODEL_PAGES]; /* 0 free, UINT32_MAX not RAM, else block index + 1 */
+	struct block {
+		uint32_t first, order, payer;
+		enum frame_kind kind;
+		bool used;
+	} blocks[MODEL_BLOCKS];
+	uint64_t free;
+} model;
+
+static uint64_t seed = 1;
+
+static uint32_t rnd(uint32_t n)
+{
+	seed = seed * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
+	return (uint32_t)(seed >> 33) % n;
+}
+
+static bool model_free_range(uint64_t first, uint64_t n)
+{
+	if (first + n > MODEL_PAGES)
+		return false;
+	for (uint64_t i = first; i < first + n; i++)
+		if (model.owner[i])
+			return false;
+	return true;
+}
+
+/* The highest start of n free pages whose address is a multiple of `align` pages; MODEL_PAGES when there is none. */
+static uint64_t model_find(uint64_t n, uint64_t align)
+{
+	for (uint64_t i = MODEL_PAGES; i-- > 0;)
+		if ((((ram_base >> PAGE_SHIFT) + i) & (align - 1)) == 0 && model_free_range(i, n))
+			return i;
+	return MODEL_PAGES;
+}
+
+static struct block *model_unused(void)
+{
+	for (unsigned i = 0; i < MODEL_BLOCKS; i++)
+		if (!model.blocks[i].used)
+			return &model.blocks[i];
+	fail();
+	return NULL;
+}
+
+static void model_add(hpa_t at, unsigned order, enum frame_kind kind, uint32_t payer)
+{
+	struct block *b = model_unused();
+
+	*b = (struct block){(uint32_t)((at.v - ram_base) >> PAGE_SHIFT), order, payer, kind, true};
+	assert_true(model_free_range(b->first, BIT(order)));
+	for (uint64_t i = 0; i < BIT(order); i++)
+		model.owner[b->first + i] = (uint32_t)(b - model.blocks) + 1;
+	model.free -= BIT(order);
+}
+
+static void model_drop(struct block *b)
+{
+	for (uint64_t i = 0; i < BIT(b->order); i++)
+		model.owner[b->first + i] = 0;
+	model.free += BIT(b->order);
+	b->used = false;
+}
+
+static struct block *model_any(void)
+{
+	unsigned at = rnd(MODEL_BLOCKS);
+
+	for (unsigned i = 0; i < MODEL_BLOCKS; i++) {
+		struct block *b = &model.blocks[(at + i) % MODEL_BLOCKS];
+
+		if (b->used)
+			return b;
+	}
+	return NULL;
+}
+
+static void model_start(uint64_t base)
+{
+	memset(&model, 0, sizeof(model));
+	empty_table(base, MODEL_PAGES);
+	declare(0, 1200, FRAME_FREE);
+	declare(1200, 37, FRAME_RESERVED);
+	declare(1237, 900, FRAME_FREE);
+	declare(2137, 63, FRAME_HOLE);
+	declare(2200, 800, FRAME_FREE);
+	model.free = 2900;
+	for (unsigned i = 1200; i < 1237; i++)
+		model.owner[i] = UINT32_MAX;
+	for (unsigned i = 2137; i < 2200; i++)
+		model.owner[i] = UINT32_MAX;
+}
+
+static void walk_alloc(void)
+{
+	unsigned order = rnd(3) ? rnd(4) : rnd(11);
+	enum frame_kind kind = rnd(4) ? FRAME_META + rnd(3) : FRAME_HV;
+	uint32_t payer = kind == FRAME_HV ? 0 : 1 + rnd(100);
+	hpa_t a;
+
+	if (frame_alloc(order, kind, payer, &a) == OK) {
+		assert_true(IS_ALIGNED(a.v, PAGE_SIZE << order));
+		model_add(a, order, kind, payer);
+	} else {
+		assert_int_equal(model_find(BIT(order), BIT(order)), MODEL_PAGES);
+	}
+}
+
+static void walk_free(void)
+{
+	struct block *b = model_any();
+
+	if (!b)
+		return;
+	const struct frame *f = frame_of(page(b->first));
+
+	assert_true(f->kind == b->kind && f->order == b->order && f->payer == b->payer);
+	frame_free(page(b->first));
+	model_drop(b);
+}
+
+static void walk_split(void)
+{
+	struct block *b = model_any(), old;
+
+	if (!b || b->kind == FRAME_HV)
+		return;
+	unsigned order = rnd(b->order + 1);
+
+	old = *b;
+	frame_split(page(b->first), order);
+	model_drop(b);
+	for (uint64_t i = 0; i < BIT(old.order); i += BIT(order))
+		model_add(page(old.first + i), order, old.kind, old.payer);
+}
+
+static void walk_run(void)
+{
+	uint64_t n = 512 * (1 + rnd(2)), at = model_find(n, 512), want = rnd(6);
+	hpa_t a, place = hpa(want ? ALIGN_DOWN(ram_base, MIB(2)) + want * MIB(2) : 0);
+
+	if (want) {
+		at = (place.v - ram_base) >> PAGE_SHIFT;
+		if (!model_free_range(at, n))
+			at = MODEL_PAGES;
+	}
+	if (frame_alloc_run(place, n << PAGE_SHIFT, 77, &a) == OK) {
+		assert_int_equal(a.v, page(at).v);
+		for (uint64_t i = 0; i < n; i += 512)
+			model_add(hpa_add(a, i << PAGE_SHIFT), 9, FRAME_RAM, 77);
+	} else {
+		assert_int_equal(at, MODEL_PAGES);
+	}
+}
+
+/* Mostly takes, or mostly gives, in turns: full and empty are both reached. */
+static void walk_step(unsigned phase)
+{
+	unsigned what = rnd(100);
+
+	if (what < (phase ? 70 : 30))
+		walk_alloc();
+	else if (what < 96)
+		walk_free();
+	else if (what < 99)
+		walk_split();
+	else
+		walk_run();
+}
+
+static void walk_check(void)
+{
+	struct frame_stats s = audit();
+	uint64_t kinds[FRAME_KINDS] = {[FRAME_RESERVED] = 37, [FRAME_HOLE] = 63, [FRAME_FREE] = model.free};
+
+	for (unsigned i = 0; i < MODEL_BLOCKS; i++)
+		if (model.blocks[i].used)
+			kinds[model.blocks[i].kind] += BIT(model.blocks[i].order);
+	assert_memory_equal(kinds, s.frames, sizeof(kinds));
+}
+
+/* What frame.h says of tails: all zero. */
+static void check_tails(void)
+{
+	static const struct frame zero;
+
+	for (uint64_t i = 0; i < ram_pages; i += BIT(table[i].order))
+		for (uint64_t k = 1; k < BIT(table[i].order); k++)
+			assert_memory_equal(&table[i + k], &zero, sizeof(zero));
+}
+
+static void random_walk_from(uint64_t base, unsigned steps)
+{
+	char before[256];
+	struct block *b;
+
+	model_start(base);
+	snprintf(before, sizeof(before), "%s", shape());
+	for (unsigned i = 0; i < steps; i++) {
+		walk_step(i / 2000 & 1);
+		assert_int_equal(frames_free(), model.free);
+		if (i % 16 == 0)
+			walk_check();
+		if (i % 512 == 0)
+			check_tails();
+	}
+	while ((b = model_any())) {
+		frame_free(page(b->first));
+		model_drop(b);
+	}
+	audit();
+	assert_string_equal(shape(), before);
+}
+
+static void random_walk(void **state)
+{
+	random_walk_from(BASE, 80000);
+	random_walk_from(BASE + 77 * PAGE_SIZE, 80000);
+	random_walk_from(PAGE_SIZE, 60000);
+}
+
+static int drop_table(void **state)
+{
+	free(table);
+	table = NULL;
+	return 0;
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(table_has_a_record_per_frame),
+		cmocka_unit_test(init_refuses_what_it_cannot_describe),
+		cmocka_unit_test(numbers_and_addresses),
+		cmocka_unit_test(blocks_are_naturally_aligned),
+		cmocka_unit_test(declarations),
+		cmocka_unit_test(declarations_outside_are_bugs),
+		cmocka_unit_test(undeclared_memory_fails_the_audit),
+		cmocka_unit_test(each_frame_is_handed_out_once),
+		cmocka_unit_test(every_order_up_to_the_largest),
+		cmocka_unit_test(the_smallest_fitting_block_is_taken),
+		cmocka_unit_test(freed_in_every_order_it_is_as_before),
+		cmocka_unit_test(wrong_frees_are_bugs),
+		cmocka_unit_test(the_hypervisor_takes_and_gives),
+		cmocka_unit_test(splitting),
+		cmocka_unit_test(wrong_splits_are_bugs),
+		cmocka_unit_test(reclaiming_any_part),
+		cmocka_unit_test(reclaiming_everything),
+		cmocka_unit_test(reclaiming_nothing_changes_nothing),
+		cmocka_unit_test(wrong_reclaims_are_bugs),
+		cmocka_unit_test(the_highest_run_is_taken),
+		cmocka_unit_test(runs_are_aligned_wherever_ram_begins_and_ends),
+		cmocka_unit_test(a_run_over_many_blocks),
+		cmocka_unit_test(a_run_ends_at_what_is_taken),
+		cmocka_unit_test(a_run_is_freed_piece_by_piece),
+		cmocka_unit_test(a_run_where_it_is_asked_for),
+		cmocka_unit_test(a_run_that_is_not_free),
+		cmocka_unit_test(wrong_runs_are_bugs),
+		cmocka_unit_test(audit_finds_all_damage),
+		cmocka_unit_test(random_walk),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, drop_table);
+}
