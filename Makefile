@@ -2,10 +2,12 @@
 # Diosix. The two commands: `make run` builds everything and logs in to the Root VM under QEMU;
 # `make test` proves that it works. `make help` lists the rest.
 
-BUILD  ?= build
-CROSS  ?= riscv64-linux-gnu-
-PYTHON ?= /usr/bin/python3
 DEBUG  ?= 0
+# A debug build has objects of its own, so that going back and forth compiles nothing twice.
+BUILD  ?= $(if $(filter-out 0,$(DEBUG)),build/debug,build)
+CROSS  ?= riscv64-linux-gnu-
+# The distribution's, because the test tools are its packages; another python on PATH lacks them.
+PYTHON ?= /usr/bin/python3
 
 .DEFAULT_GOAL := all
 .DELETE_ON_ERROR:
@@ -14,6 +16,110 @@ MAKEFLAGS += --no-builtin-rules
 # One short line for each step; V=1 shows the commands.
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2); )
 
+# The machine and what runs on it, for `make run` and `make debug`.
+MACHINE ?= virt
+CPU     ?= rv64
+SMP     ?= 4
+MEM     ?= 2G
+NET     ?= 1
+BOOTARGS_DEFAULT := console=hvc0 earlycon=sbi panic=1
+
+# Help and cleaning must work on a machine that has nothing; all else first installs what is missing.
+WORK_GOALS := $(filter-out help clean,$(or $(MAKECMDGOALS),all))
+ifneq ($(WORK_GOALS),)
+ifeq ($(DIOSIX_SETUP),)
+ifneq ($(shell scripts/setup >&2 && echo done),done)
+$(error scripts/setup could not install what is missing)
+endif
+export DIOSIX_SETUP := done
+endif
+
 include hv/hv.mk
--include guest/guest.mk
+include guest/guest.mk
 include test/unit/unit.mk
+include test/fuzz/fuzz.mk
+-include $(wildcard test/guest/*.mk)
+-include bench/bench.mk
+endif
+
+.PHONY: all
+all: $(BUILD)/diosix.elf
+
+$(BUILD)/diosix.elf: $(BUILD)/hv.elf $(GUEST_IMAGE) $(GUEST_INITRAMFS) scripts/mkimage
+	$(call say,PACK,$@)scripts/mkimage --hypervisor $(BUILD)/hv.elf --kernel $(GUEST_IMAGE) \
+		--initrd $(GUEST_INITRAMFS) --append "$(BOOTARGS_DEFAULT)" --manifest $(BUILD)/diosix.manifest -o $@
+
+# --- make run, make debug -------------------------------------------------------------------
+
+# Any of these asks for an image of its own. A foreign kernel gets the UART that each knows as its console.
+ifneq ($(strip $(KERNEL)$(INITRD)$(APPEND)$(ROOT_MEM)$(VCPUS)),)
+RUN_IMAGE  := $(BUILD)/run.elf
+RUN_KERNEL := $(or $(KERNEL),$(GUEST_IMAGE))
+RUN_INITRD := $(or $(INITRD),$(if $(KERNEL),,$(GUEST_INITRAMFS)))
+RUN_APPEND := $(or $(APPEND),$(if $(KERNEL),console=ttyS0 earlycon panic=1,$(BOOTARGS_DEFAULT)))
+
+.PHONY: run-image
+$(RUN_IMAGE): run-image $(BUILD)/hv.elf $(RUN_KERNEL) $(RUN_INITRD)
+	@scripts/mkimage --hypervisor $(BUILD)/hv.elf --kernel "$(RUN_KERNEL)" $(if $(filter-out 0,$(FLAT)),--flat) \
+		$(if $(RUN_INITRD),--initrd "$(RUN_INITRD)") --append "$(RUN_APPEND)" \
+		$(if $(ROOT_MEM),--mem $(ROOT_MEM)) $(if $(VCPUS),--cpus $(VCPUS)) -o $@
+else
+RUN_IMAGE := $(BUILD)/diosix.elf
+endif
+
+QEMU ?= qemu-system-riscv64
+QEMU_RUN = $(QEMU) -M $(MACHINE) -cpu $(CPU) -smp $(SMP) -m $(MEM) -bios none -kernel $(RUN_IMAGE) -nographic \
+	$(if $(filter-out 0,$(NET)),-netdev user$(comma)id=net0 -device virtio-net-device$(comma)netdev=net0) \
+	$(if $(DISK),-drive file=$(DISK)$(comma)format=raw$(comma)if=none$(comma)id=disk0 \
+		-device virtio-blk-device$(comma)drive=disk0) $(QEMU_EXTRA)
+comma := ,
+
+.PHONY: run debug
+run: $(RUN_IMAGE)
+	@echo "Diosix on $(MACHINE), $(SMP) harts, $(MEM): log in as root; Ctrl-A X ends QEMU"
+	@$(QEMU_RUN)
+
+debug: $(RUN_IMAGE)
+	@echo "QEMU waits for a debugger. In another terminal:"
+	@echo "  gdb-multiarch $(BUILD)/hv.elf -ex 'target remote localhost:1234'"
+	@echo "then for instance: hbreak boot_main, continue. Ctrl-A X here ends QEMU."
+	@$(QEMU_RUN) -gdb tcp:127.0.0.1:1234 -S
+
+# --- tests ----------------------------------------------------------------------------------
+
+FULL ?= 0
+TEST_ENV = MAKE="$(MAKE)" BUILD=$(BUILD) CROSS=$(CROSS) QEMU=$(QEMU) FULL=$(FULL)
+
+.PHONY: check test format
+check:
+	@$(TEST_ENV) $(PYTHON) test/run static unit
+
+test:
+	@$(TEST_ENV) $(PYTHON) test/run static unit fuzz guest system
+
+format:
+	clang-format -i $$(scripts/check --list-c)
+
+# --- the rest -------------------------------------------------------------------------------
+
+.PHONY: clean help
+clean:
+	rm -rf build
+
+help:
+	@echo "make              build/diosix.elf: the hypervisor with the Root VM's Linux"
+	@echo "make run          build and boot it under QEMU; log in as root"
+	@echo "make debug        the same, but QEMU waits for gdb"
+	@echo "    MACHINE=$(MACHINE) CPU=$(CPU) SMP=$(SMP) MEM=$(MEM)   the machine"
+	@echo "    KERNEL=file INITRD=file APPEND='...'   another kernel as Root VM (FLAT=1: a flat binary)"
+	@echo "    ROOT_MEM=512M VCPUS=2                  the Root VM's RAM and VCPUs"
+	@echo "    DISK=file                              a raw image as virtio disk"
+	@echo "    NET=0                                  no network;  QEMU_EXTRA='...' more options"
+	@echo "make check        format, lint, headers, unit tests; no QEMU"
+	@echo "make test         all tests; FULL=1: the full matrix of machines"
+	@echo "make unit, fuzz   the unit tests, the fuzz targets (FUZZ_SECONDS=10) alone"
+	@echo "make bench        instructions, times and sizes beside plain OpenSBI's"
+	@echo "make format       clang-format on all C files"
+	@echo "make hv, guest    only the hypervisor, only the Root VM's software; guest-update: newer packages"
+	@echo "make clean        removes build/ (the guest's parts stay in the cache: ~/.cache/diosix)"
+	@echo "DEBUG=1           build/debug: with assertions; V=1 shows the commands"

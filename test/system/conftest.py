@@ -1,0 +1,98 @@
+# SPDX-License-Identifier: MIT
+"""What the system tests share: images, disks, a web server, and the console of a machine whose test failed."""
+
+import functools
+import hashlib
+import http.server
+import os
+import re
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+
+from machine import Machine, mkimage  # noqa: E402
+
+
+@pytest.hookimpl(hookwrapper=True)
+def pytest_runtest_makereport(item, call):
+    """A failing test shows the console's tail."""
+    report = (yield).get_result()
+    if report.failed:
+        for machine in Machine.live:
+            report.sections.append((f"console, from {machine.log}", machine.tail()))
+
+
+@pytest.fixture
+def name(request):
+    """A name for the machine's log."""
+    return request.node.name
+
+
+@pytest.fixture(scope="session")
+def image(tmp_path_factory):
+    """A function: options of mkimage -> image. Each is packed once."""
+    folder = tmp_path_factory.mktemp("images")
+
+    @functools.cache
+    def pack(build="release", append=None, options=()):
+        more = {} if append is None else {"append": append}
+        return mkimage(folder / f"{len(list(folder.iterdir()))}.elf", build=build, options=options, **more)
+
+    return pack
+
+
+class Page(http.server.BaseHTTPRequestHandler):
+    """Answers each request with the server's page."""
+
+    def do_GET(self):
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(self.server.page)))
+        self.end_headers()
+        self.wfile.write(self.server.page)
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture(scope="session")
+def web():
+    """A web server on the loopback interface: its `url`, as the guest sees it, and the page's `sha256`."""
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
+    server.page = os.urandom(1 << 20)
+    server.sha256 = hashlib.sha256(server.page).hexdigest()
+    server.url = f"http://10.0.2.2:{server.server_port}/"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory, request):
+    """A raw disk image of 64 MiB that begins with 1 MiB of random data."""
+    path = tmp_path_factory.mktemp("disk") / "disk.raw"
+    with open(path, "wb") as f:
+        f.write(os.urandom(1 << 20))
+        f.truncate(64 << 20)
+    return path
+
+
+def device_args(bus, disk=None, net=True):
+    """QEMU's options for a disk and a network card on a bus."""
+    suffix = {"mmio": "device", "pci": "pci"}[bus]
+    args = ["-netdev", "user,id=net0", "-device", f"virtio-net-{suffix},netdev=net0"] if net else []
+    if disk:
+        args += ["-drive", f"file={disk},format=raw,if=none,id=disk0", "-device", f"virtio-blk-{suffix},drive=disk0"]
+    return args
+
+
+def irq_counts(machine, device):
+    """How often each CPU took the interrupts of a device."""
+    counts = []
+    for line in machine.check("cat /proc/interrupts").splitlines():
+        if re.search(rf"\b{device}", line):
+            counts.append([int(n) for n in re.findall(r"\b\d+\b", line.split("SiFive")[0])[1:]])
+    return [sum(column) for column in zip(*counts)]
