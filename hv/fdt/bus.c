@@ -13,8 +13,8 @@ static const fdt32_t *bus_ranges(
 	const fdt32_t *ranges = tree_cells(fdt, node, "ranges", &cells);
 
 	/* Without the property the children have no address up here; empty, it is the same one. */
-	*mapped = tree_prop(fdt, node, "ranges", &len) && (len == 0 || ranges) &&
-		  cells % entry == 0;
+	*mapped =
+		tree_prop(fdt, node, "ranges", &len) && (len == 0 || ranges) && cells % entry == 0;
 	*n = MIN(cells / entry, BUS_MAX_RANGES);
 	return ranges;
 }

@@ -26,8 +26,8 @@ static uint32_t item(const char *at, size_t *size)
 	if (tag == FDT_BEGIN_NODE)
 		*size = ALIGN_UP(FDT_TAGSIZE + strlen(at + FDT_TAGSIZE) + 1, FDT_TAGSIZE);
 	else if (tag == FDT_PROP)
-		*size = ALIGN_UP(sizeof(struct fdt_property) + fdt32_to_cpu(property(at)->len),
-			FDT_TAGSIZE);
+		*size = ALIGN_UP(
+			sizeof(struct fdt_property) + fdt32_to_cpu(property(at)->len), FDT_TAGSIZE);
 	return tag;
 }
 
@@ -158,9 +158,12 @@ const void *tree_prop(const void *fdt, int node, const char *name, int *len)
 
 uint32_t tree_phandle(const void *fdt, int node)
 {
-	uint32_t phandle = tree_u32(fdt, node, "phandle", 0);
+	unsigned n;
+	const fdt32_t *cell = tree_cells(fdt, node, "phandle", &n);
 
-	return phandle ? phandle : tree_u32(fdt, node, "linux,phandle", 0);
+	if (n != 1)
+		cell = tree_cells(fdt, node, "linux,phandle", &n); /* before 2007 */
+	return n == 1 ? fdt32_to_cpu(*cell) : 0;
 }
 
 const fdt32_t *tree_cells(const void *fdt, int node, const char *name, unsigned *ncells)

@@ -4,9 +4,9 @@
  * needs. tree_check() comes first and once; after it the other functions (and libfdt's) are safe on
  * the tree, and a loop over it is bounded by its size. Buses are walked with an explicit stack.
  *
- * libfdt checks the tree again at each step and finds a node's parent or children from the root: 90%
- * of the time to the first guest instruction. So the tree is read with the functions below, which
- * trust what has been checked; libfdt is left to write trees. A node is the offset of its
+ * libfdt checks the tree again at each step and finds a node's parent or children from the root:
+ * 90% of the time to the first guest instruction. So the tree is read with the functions below,
+ * which trust what has been checked; libfdt is left to write trees. A node is the offset of its
  * FDT_BEGIN_NODE in the structure block, as in libfdt.
  */
 #pragma once

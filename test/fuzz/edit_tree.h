@@ -44,6 +44,7 @@ static const char *const edit_names[] = {
 	"status",
 	"device_type",
 	"phandle",
+	"linux,phandle",
 	"riscv,isa",
 	"riscv,isa-extensions",
 	"riscv,isa-base",
@@ -124,7 +125,7 @@ static inline void edit_property(struct input *in)
 		(void)fdt_setprop_string(tree, node, name, edit_texts[n % ARRAY_SIZE(edit_texts)]);
 		break;
 	case 3:
-		(void)fdt_delprop(tree, node, name);
+		(void)(n & 1 ? fdt_nop_property(tree, node, name) : fdt_delprop(tree, node, name));
 		break;
 	}
 }

@@ -13,7 +13,7 @@ FUZZ_CFLAGS  := -std=gnu11 -g -O1 -Wall -Wextra -Werror -Wshadow -Wno-unused-par
 fuzz_decode := hv/riscv/decode.c
 fuzz_payload := hv/payload/payload.c hv/payload/image.c hv/payload/elf.c
 fuzz_payload_flags := -max_len=8192
-fuzz_hostfdt := $(addprefix hv/fdt/,host.c tree.c bus.c memory.c cpus.c isa_text.c controllers.c own.c irqs.c devices.c)
+fuzz_hostfdt := $(addprefix hv/fdt/,host.c check.c tree.c bus.c memory.c cpus.c isa_text.c controllers.c own.c irqs.c devices.c)
 fuzz_guestfdt := $(fuzz_hostfdt) hv/fdt/guest.c hv/fdt/copy.c hv/fdt/write.c hv/lib/printf.c
 fuzz_vplic := hv/vdev/vplic.c
 fuzz_vplic_flags := -max_len=2048

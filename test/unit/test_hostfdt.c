@@ -491,6 +491,76 @@ static void test_property_without_name(void **state)
 	assert_int_equal(reparse(fdt_totalsize(packed)), OK);
 }
 
+/* A loader that takes something out of a tree may leave FDT_NOP tags in its place. */
+static void test_nops(void **state)
+{
+	static const char *const nodes[] = {
+		"/", "/chosen", "/cpus", "/cpus/cpu@1", "/soc/serial@10000000"};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(nodes); i++) {
+		set(nodes[i], "vendor,gone", "gone", 5);
+		assert_int_equal(fdt_nop_property(tree, at(nodes[i]), "vendor,gone"), 0);
+	}
+	assert_int_equal(fdt_nop_node(tree, at("/soc/rtc@101000")), 0);
+	assert_int_equal(parse(), OK);
+	assert_string_equal(m.model, "riscv-virtio,qemu");
+	assert_string_equal(m.bootargs, "quiet");
+	assert_int_equal(m.nharts, 2);
+	assert_int_equal(m.harts[1].isa.xlen, 64);
+	assert_int_equal(m.uart.base.v, 0x10000000);
+	assert_int_equal(m.ndevices, 2);
+}
+
+static void test_children(void **state)
+{
+	int soc, uart;
+
+	assert_int_equal(parse(), OK);
+	soc = tree_child(packed, 0, "soc");
+	assert_int_equal(soc, fdt_path_offset(packed, "/soc"));
+	assert_int_equal(tree_child(packed, soc, "soc"), -1);
+	assert_int_equal(tree_child(packed, 0, "so"), -1);
+	assert_int_equal(tree_child(packed, 0, "serial"), -1); /* not a child, but below one */
+	uart = tree_child(packed, soc, "serial");
+	assert_int_equal(uart, fdt_path_offset(packed, "/soc/serial@10000000"));
+	assert_int_equal(tree_child(packed, soc, "serial@10000000"), uart);
+	assert_int_equal(tree_child(packed, soc, "serial@1000000"), -1);
+	assert_int_equal(tree_path(packed, "/soc/serial@10000000"), uart);
+	assert_int_equal(tree_path(packed, "//soc//serial/"), uart);
+	assert_int_equal(tree_path(packed, "/"), 0);
+	assert_int_equal(tree_path(packed, "/soc/serial/none"), -1);
+	assert_int_equal(tree_path(packed, "/none/serial"), -1);
+}
+
+static void test_compatible(void **state)
+{
+	set("/chosen", "compatible", "a,bc\0d\0ef", 9); /* the last one has no end */
+	assert_int_equal(parse(), OK);
+	int node = tree_child(packed, 0, "chosen");
+
+	assert_true(tree_compatible(packed, node, "a,bc"));
+	assert_true(tree_compatible(packed, node, "d"));
+	assert_false(tree_compatible(packed, node, "a,b"));
+	assert_false(tree_compatible(packed, node, "bc"));
+	assert_false(tree_compatible(packed, node, "ef"));
+	assert_false(tree_compatible(packed, node, "e"));
+}
+
+/* Before `phandle` there was `linux,phandle`; the new one counts where it is well-formed. */
+static void test_old_phandle(void **state)
+{
+	CELLS("/soc/test@100000", "linux,phandle", 1000);
+	CELLS("/soc/rtc@101000", "linux,phandle", 1001);
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.max_phandle, 1001);
+	CELLS("/soc/rtc@101000", "phandle", 1, 2);
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.max_phandle, 1001);
+	CELLS("/soc/rtc@101000", "phandle", 77);
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.max_phandle, 77);
+}
+
 /* Cut off anywhere, with a header that goes along with it: never a read beyond. */
 static void test_truncated_anywhere(void **state)
 {
@@ -562,6 +632,10 @@ int main(void)
 		TEST(test_structure),
 		TEST(test_last_tag),
 		TEST(test_property_without_name),
+		TEST(test_nops),
+		TEST(test_children),
+		TEST(test_compatible),
+		TEST(test_old_phandle),
 		TEST(test_truncated_anywhere),
 		TEST(test_damaged),
 	};
