@@ -22,6 +22,7 @@ WITH_SSTC = (
     ("delay_irq_csr", "latency of the timer interrupt (Sstc)", None),
     ("delay_wfi_csr", "wfi to wake by timer (Sstc)", 50),
     ("dbcn_0", "DBCN write of 0 bytes", 150),
+    ("dbcn_64", "DBCN write of 64 bytes", None),
     ("mmio_read", "MMIO read, UART LSR (Diosix: emulated)", 400),
     ("ebreak", "ebreak to own handler", None),
     ("illegal", "illegal instruction to own handler", "ebreak"),
