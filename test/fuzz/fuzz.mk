@@ -18,6 +18,8 @@ fuzz_guestfdt := $(fuzz_hostfdt) hv/fdt/guest.c hv/fdt/copy.c hv/fdt/write.c hv/
 fuzz_vplic := hv/vdev/vplic.c
 fuzz_vplic_flags := -max_len=2048
 fuzz_vuart := hv/vdev/vuart.c
+fuzz_gstage := hv/core/vm.c hv/core/frame.c hv/core/quota.c hv/mmu/gstage.c
+fuzz_gstage_flags := -max_len=400 -len_control=0
 
 FUZZ_TARGETS := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 

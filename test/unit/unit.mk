@@ -23,11 +23,13 @@ unit_hostdev := $(unit_hostfdt)
 unit_guestfdt := $(unit_hostfdt) hv/fdt/guest.c hv/fdt/copy.c hv/fdt/write.c hv/lib/printf.c
 unit_sched := hv/core/heap.c
 unit_heap := hv/core/heap.c
+unit_vm := hv/core/vm.c hv/core/frame.c hv/core/quota.c hv/mmu/gstage.c
+unit_gstage := hv/core/vm.c hv/core/frame.c hv/core/quota.c
 unit_rng := $(MBEDTLS)/library/chacha20.c
 
 UNIT_TESTS := $(patsubst test/unit/test_%.c,%,$(wildcard test/unit/test_*.c))
 
-$(BUILD)/unit/%: test/unit/test_%.c test/unit/host.c $(wildcard test/unit/*.h)
+$(BUILD)/unit/%: test/unit/test_%.c test/unit/host.c $(wildcard test/unit/*.h hv/*/*.h abi/*.h)
 	@mkdir -p $(@D)
 	$(UNIT_CC) $(UNIT_CFLAGS) -o $@ $< test/unit/host.c $(unit_$*) -lcmocka -lfdt
 
@@ -41,9 +43,9 @@ $(BUILD)/unit/string: hv/lib/string.c
 $(BUILD)/unit/frame: hv/core/frame.c
 $(BUILD)/unit/quota: hv/core/quota.c
 $(BUILD)/unit/sched: hv/core/sched.c
+$(BUILD)/unit/gstage: hv/mmu/gstage.c
 $(BUILD)/unit/rng: hv/core/rng.c
 $(BUILD)/unit/rng: UNIT_CFLAGS += -isystem $(MBEDTLS)/include '-DMBEDTLS_CONFIG_FILE="lib/mbedtls_config.h"'
-$(BUILD)/unit/hartmask: hv/core/hartmask.h
 
 .PHONY: unit
 unit: $(UNIT_TESTS:%=$(BUILD)/unit/%)
