@@ -17,6 +17,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 BUILD = Path(os.environ.get("GUEST_BUILD", ROOT / "build"))
 HV = Path(os.environ.get("HV", BUILD / "hv.elf"))
+MKIMAGE = Path(os.environ.get("MKIMAGE", ROOT / "scripts/mkimage"))
 QEMU = os.environ.get("QEMU", "qemu-system-riscv64")
 
 # Nothing in a guest depends on speed: this only ends what hangs.
@@ -50,13 +51,17 @@ ALL = ["1", "2", "4", "nosstc1", "nosstc4", "v2", "4on1", "8on2"]
 # guest: the configurations where it says something new
 GUESTS = {
     "sbi_base": ["1", "4", "nosstc1", "v2", "4on1"],
+    "sbi_time": ["1", "4", "nosstc1", "nosstc4", "4on1", "8on2nosstc"],
+    "sbi_ipi": ["1", "2", "4", "4on1", "8on2nosstc"],
+    "sbi_hsm": ["1", "4", "nosstc4", "4on1", "8on2"],
+    "sbi_rfence": ["1", "2", "4", "4on1", "3on2"],
 }
 
 
 def pack(name, vcpus, append, folder):
     image = folder / f"{name}.elf"
     kernel = BUILD / "guest-test" / f"{name}.elf"
-    command = [sys.executable, ROOT / "scripts/mkimage", "--kernel", kernel, "--mem", "64M"]
+    command = [sys.executable, MKIMAGE, "--kernel", kernel, "--mem", "64M"]
     command += ["--cpus", str(vcpus), "--append", append, "--hypervisor", HV, "-o", image]
     subprocess.run(command, check=True)
     return image
