@@ -54,6 +54,8 @@ GUESTS = {
     "sbi_time": ["1", "4", "nosstc1", "nosstc4", "4on1", "8on2nosstc"],
     "sbi_ipi": ["1", "2", "4", "4on1", "8on2nosstc"],
     "sbi_hsm": ["1", "4", "nosstc4", "4on1", "8on2"],
+    "hostile": ["1", "4", "4on1", "nosstc1", "max1", "nosvadu1"],
+    "fuzz": ["1", "4", "v2", "nosstc4", "3on2v", "max1"],
     "sbi_rfence": ["1", "2", "4", "4on1", "3on2"],
 }
 
