@@ -88,7 +88,9 @@ debug: $(RUN_IMAGE)
 # --- tests ----------------------------------------------------------------------------------
 
 FULL ?= 0
-TEST_ENV = MAKE="$(MAKE)" BUILD=$(BUILD) CROSS=$(CROSS) QEMU=$(QEMU) FULL=$(FULL)
+export HV_COMPILE   = $(HV_CC) $(HV_ARCH) $(HV_CFLAGS) $(HV_INCLUDE)
+export UNIT_COMPILE = $(UNIT_CC) $(UNIT_CFLAGS) -isystem $(LIBFDT)
+TEST_ENV = MAKE="$(MAKE)" BUILD=$(BUILD) GUEST_BUILD=$(abspath $(BUILD)) CROSS=$(CROSS) QEMU=$(QEMU) FULL=$(FULL)
 
 .PHONY: check test format
 check:
@@ -123,3 +125,7 @@ help:
 	@echo "make hv, guest    only the hypervisor, only the Root VM's software; guest-update: newer packages"
 	@echo "make clean        removes build/ (the guest's parts stay in the cache: ~/.cache/diosix)"
 	@echo "DEBUG=1           build/debug: with assertions; V=1 shows the commands"
+
+.PHONY: static
+static:
+	@$(TEST_ENV) scripts/check $(CHECKS)

@@ -78,7 +78,7 @@ class Machine:
     def console(self):
         """All that the console has shown, with plain line ends."""
         self.file.flush()
-        return re.sub("\r+\n?", "\n", self.log.read_text(encoding="utf-8", errors="replace").split("\n", 1)[1])
+        return re.sub("\r+\n?", "\n", self.log.read_bytes().decode(errors="replace").split("\n", 1)[1])
 
     def tail(self, lines=40):
         """The command line and the last lines of the console."""
@@ -87,7 +87,7 @@ class Machine:
     def expect(self, pattern):
         """Waits until the console shows a pattern; returns the match. The hypervisor's own end, where it is not what the
         pattern is about, fails at once."""
-        at = self.qemu.expect([pattern, r"\[diosix\] (cannot run here|PANIC)[^\n]*\n"])
+        at = self.qemu.expect([pattern, r"\[diosix\] (cannot run here|BUG on|fatal trap)[^\n]*\n"])
         assert at == 0, self.qemu.match[0].strip()
         return self.qemu.match
 
@@ -111,7 +111,7 @@ class Machine:
         self.expect(r"root@diosix ~ # ")
         # Without the line editor's echo and redrawing, the output of a command is only its output.
         # Nothing is typed ahead meanwhile: the line editor would take it with it.
-        self.send("unsetopt zle; stty -echo; PS1= PS2=; dmesg -n 1; echo '@@''ready'\n")
+        self.send("unsetopt zle monitor; stty -echo; PS1= PS2=; dmesg -n 1; echo '@@''ready'\n")
         self.expect(r"@@ready\r*\n")
         self.run("true")
         return boot
