@@ -48,7 +48,7 @@ def cpio_file(name, data, inode):
 
 def overlaid(setup):
     """The file system with bench/guest/mark.c in place of its first program and of getty: later records win."""
-    path = os.path.join(setup.out, "initramfs.cpio")
+    path = os.path.join(setup.out, "overlaid.cpio")
     with open(setup.initrd, "rb") as f:
         archive = f.read()
     with open(os.path.join(setup.out, "mark"), "rb") as f:
@@ -81,6 +81,8 @@ NAMES = {name for name, _, _ in LOOPS}
 
 class Machine:
     def __init__(self, setup, append=APPEND):
+        if not setup.has_guest():
+            raise Failed("no kernel or file system to measure: make guest")
         self.setup, self.append = setup, append
         self.initrd = overlaid(setup)
         self.image = qemu.mkimage(setup, os.path.join(setup.out, "linux-diosix.elf"), setup.kernel, "--initrd", self.initrd,

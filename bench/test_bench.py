@@ -24,7 +24,7 @@ def results(value, kind="count", native=100, key="k"):
 @pytest.mark.parametrize("kind, old, new, is_worse", [
     ("count", 100, 103, False), ("count", 100, 104, True), ("count", 100, 50, False),
     ("count", 8, 9, False), ("count", 8, 10, True), ("count", 0, 1, False), ("count", 0, 2, True),
-    ("ratio", 100, 100.4, False), ("ratio", 100, 101, True),
+    ("ratio", 100, 101, False), ("ratio", 100, 102, True),
     ("wall", 1, 9, False), ("info", 1, 9, False),
 ])
 def test_what_is_worse(kind, old, new, is_worse):
