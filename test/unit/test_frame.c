@@ -435,19 +435,38 @@ static void wrong_reclaims_are_bugs(void **state)
 	expect_bug(frames_reclaim(hpa(BASE - PAGE_SIZE), PAGE_SIZE));
 }
 
+/* The order of the block at page `i` of a run of pages [first, first + n): as large as its address and the run allow, up to 2 MiB. */
+static unsigned run_order(uint64_t i, uint64_t first, uint64_t n)
+{
+	unsigned order = ORDER_2M;
+
+	while (((ram_base >> PAGE_SHIFT) + i) & (BIT(order) - 1) || i + BIT(order) > first + n)
+		order--;
+	return order;
+}
+
+static void check_run(hpa_t a, uint64_t size)
+{
+	uint64_t first = (a.v - ram_base) >> PAGE_SHIFT, n = size >> PAGE_SHIFT;
+
+	for (uint64_t i = first; i < first + n; i += BIT(table[i].order)) {
+		const struct frame *f = &table[i];
+
+		assert_true(f->kind == FRAME_RAM && f->payer == 4 && f->refs == 0);
+		assert_int_equal(f->order, run_order(i, first, n));
+	}
+	audit();
+}
+
 static hpa_t take_run(uint64_t size)
 {
 	uint64_t before = frames_free();
 	hpa_t a = hpa(1);
 
 	assert_int_equal(frame_alloc_run(hpa(0), size, 4, &a), OK);
+	assert_true(IS_ALIGNED(a.v, MIB(2)));
 	assert_int_equal(frames_free(), before - (size >> PAGE_SHIFT));
-	for (uint64_t at = 0; at < size; at += MIB(2)) {
-		const struct frame *f = frame_of(hpa_add(a, at));
-
-		assert_true(f->kind == FRAME_RAM && f->order == ORDER_2M && f->payer == 4 && f->refs == 0);
-	}
-	audit();
+	check_run(a, size);
 	return a;
 }
 
@@ -526,24 +545,52 @@ static void a_run_is_freed_piece_by_piece(void **state)
 	audit();
 }
 
+static void free_run(hpa_t a, uint64_t size)
+{
+	for (uint64_t at = 0; at < size;) {
+		uint64_t block = PAGE_SIZE << frame_of(hpa_add(a, at))->order;
+
+		frame_free(hpa_add(a, at));
+		at += block;
+	}
+}
+
+/* Any page to begin with, any number of pages. */
 static void a_run_where_it_is_asked_for(void **state)
 {
+	static const uint64_t sizes[] = {1, 2, 3, 511, 512, 513, 700, 1024, 1500, 2048, 3000};
 	hpa_t a = hpa(1);
 
-	for (uint64_t at = 0; at < 7; at++) {
-		for (uint64_t n = 1; n <= 8; n++) {
-			free_table(BASE + MIB(1), 7 * 512); /* from 2 MiB on: six and a half aligned ones */
-			enum err err = frame_alloc_run(hpa(BASE + MIB(2) * at), MIB(2) * n, 4, &a);
+	for (uint64_t at = 0; at < 3100; at += 1 + at % 97) {
+		for (unsigned i = 0; i < ARRAY_SIZE(sizes); i++) {
+			uint64_t size = sizes[i] << PAGE_SHIFT;
 
-			assert_int_equal(err, at >= 1 && at + n <= 7 ? OK : E_NOMEM);
-			assert_int_equal(audit().frames[FRAME_RAM], err == OK ? n * 512 : 0);
+			free_table(BASE + MIB(1), 3000);
+			enum err err = frame_alloc_run(page(at), size, 4, &a);
+
+			assert_int_equal(err, at + sizes[i] <= 3000 ? OK : E_NOMEM);
+			assert_int_equal(audit().frames[FRAME_RAM], err == OK ? sizes[i] : 0);
 			if (err != OK)
 				continue;
-			assert_int_equal(a.v, BASE + MIB(2) * at);
-			for (uint64_t i = 0; i < n; i++)
-				frame_free(hpa_add(a, MIB(2) * i));
-			assert_int_equal(audit().frames[FRAME_FREE], 7 * 512);
+			assert_int_equal(a.v, page(at).v);
+			check_run(a, size);
+			free_run(a, size);
+			assert_string_equal(shape(), "f8 f9 f10 f10 f7 f5 f4 f3 ");
 		}
+	}
+	free_table(BASE + MIB(1), 3000);
+	assert_int_equal(frame_alloc_run(hpa(BASE), MIB(2), 4, &a), E_NOMEM);
+	assert_int_equal(frame_alloc_run(hpa(BASE + GIB(1)), MIB(2), 4, &a), E_NOMEM);
+}
+
+/* The highest at a multiple of 2 MiB, of sizes that are none. */
+static void runs_of_odd_sizes(void **state)
+{
+	for (uint64_t n = 1; n < 2500; n += 1 + n / 3) {
+		free_table(BASE + MIB(1), 3000);
+		uint64_t end = page(3000).v, at = ALIGN_DOWN(end - (n << PAGE_SHIFT), MIB(2));
+
+		assert_int_equal(take_run(n << PAGE_SHIFT).v, at);
 	}
 }
 
@@ -568,8 +615,8 @@ static void wrong_runs_are_bugs(void **state)
 
 	free_table(BASE, 1024);
 	expect_bug((void)!frame_alloc_run(hpa(0), 0, 1, &a));
-	expect_bug((void)!frame_alloc_run(hpa(0), MIB(2) + PAGE_SIZE, 1, &a));
-	expect_bug((void)!frame_alloc_run(hpa(BASE + MIB(1)), MIB(2), 1, &a));
+	expect_bug((void)!frame_alloc_run(hpa(0), MIB(2) + 1, 1, &a));
+	expect_bug((void)!frame_alloc_run(hpa(BASE + 1), MIB(2), 1, &a));
 }
 
 /*
@@ -876,21 +923,23 @@ static void walk_split(void)
 
 static void walk_run(void)
 {
-	uint64_t n = 512 * (1 + rnd(2)), at = model_find(n, 512), want = rnd(6);
-	hpa_t a, place = hpa(want ? ALIGN_DOWN(ram_base, MIB(2)) + want * MIB(2) : 0);
+	uint64_t n = rnd(2) ? 512 * (1 + rnd(2)) : 1 + rnd(600), at = model_find(n, 512);
+	hpa_t a, place = hpa(0);
 
-	if (want) {
-		at = (place.v - ram_base) >> PAGE_SHIFT;
+	if (rnd(3)) {
+		at = 1 + rnd(MODEL_PAGES - 1);
+		place = page(at);
 		if (!model_free_range(at, n))
 			at = MODEL_PAGES;
 	}
-	if (frame_alloc_run(place, n << PAGE_SHIFT, 77, &a) == OK) {
-		assert_int_equal(a.v, page(at).v);
-		for (uint64_t i = 0; i < n; i += 512)
-			model_add(hpa_add(a, i << PAGE_SHIFT), 9, FRAME_RAM, 77);
-	} else {
+	if (frame_alloc_run(place, n << PAGE_SHIFT, 4, &a) != OK) {
 		assert_int_equal(at, MODEL_PAGES);
+		return;
 	}
+	assert_int_equal(a.v, page(at).v);
+	check_run(a, n << PAGE_SHIFT);
+	for (uint64_t i = at; i < at + n; i += BIT(run_order(i, at, n)))
+		model_add(page(i), run_order(i, at, n), FRAME_RAM, 4);
 }
 
 /* Mostly takes, or mostly gives, in turns: full and empty are both reached. */
@@ -994,6 +1043,7 @@ int main(void)
 		cmocka_unit_test(a_run_ends_at_what_is_taken),
 		cmocka_unit_test(a_run_is_freed_piece_by_piece),
 		cmocka_unit_test(a_run_where_it_is_asked_for),
+		cmocka_unit_test(runs_of_odd_sizes),
 		cmocka_unit_test(a_run_that_is_not_free),
 		cmocka_unit_test(wrong_runs_are_bugs),
 		cmocka_unit_test(audit_finds_all_damage),

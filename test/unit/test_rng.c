@@ -191,6 +191,32 @@ static void every_byte_of_a_seed_matters(void **state)
 	}
 }
 
+/* Nor can parts of one seed, or one seed and the next, undo each other, or change places. */
+static void parts_of_seeds_do_not_cancel(void **state)
+{
+	uint8_t seed[64], zero[64] = {0}, a[32], b[32];
+
+	for (unsigned i = 0; i < sizeof(seed); i++)
+		seed[i] = (uint8_t)(i % 32 * 5 + 1);
+	after(seed, 64, a); /* two equal halves */
+	after(zero, 64, b);
+	assert_memory_not_equal(a, b, 32);
+	for (size_t n = 1; n <= 64; n++) {
+		zero_key(NULL);
+		rng_seed(seed, n);
+		rng_seed(seed, n);
+		rng_bytes(a, 32);
+		zero_key(NULL);
+		rng_seed(zero, n);
+		rng_seed(zero, n);
+		rng_bytes(b, 32);
+		assert_memory_not_equal(a, b, 32);
+	}
+	after("ab", 2, a);
+	after("ba", 2, b);
+	assert_memory_not_equal(a, b, 32);
+}
+
 /* A second seed is mixed in: a known one does not take away what an unknown one gave, nor does one cancel another. */
 static void seeds_add_up(void **state)
 {
@@ -249,6 +275,7 @@ int main(void)
 		cmocka_unit_test_setup(nothing_repeats, zero_key),
 		cmocka_unit_test_setup(bits_are_balanced, zero_key),
 		cmocka_unit_test_setup(every_byte_of_a_seed_matters, zero_key),
+		cmocka_unit_test_setup(parts_of_seeds_do_not_cancel, zero_key),
 		cmocka_unit_test_setup(seeds_add_up, zero_key),
 		cmocka_unit_test_setup(reseeding_changes_what_comes, zero_key),
 		cmocka_unit_test_setup(zeroize_zeroizes, zero_key),
