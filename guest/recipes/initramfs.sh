@@ -8,7 +8,7 @@ inputs=(rootfs)
 
 assemble() {
     local n
-    mkdir -p root/{bin,sbin,dev,etc,proc,sys,run,tmp,mnt,var,lib/modules,usr/bin}
+    mkdir -p root/{root,bin,sbin,dev,etc,proc,sys,run,tmp,mnt,var,lib/modules,usr/bin}
     for n in "${needs[@]}"; do
         [ ! -d "${need[$n]}/root" ] || cp -a "${need[$n]}/root/." root
     done
