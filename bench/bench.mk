@@ -36,7 +36,9 @@ BENCH_RUN    = $(PYTHON) bench/run --build $(BUILD) --cross $(CROSS) $(BENCH_ONL
 
 .PHONY: bench bench-compare bench-record bench-profile
 bench bench-compare bench-record bench-profile: $(BENCH_TOOLS) $(BUILD)/hv.elf
-bench bench-compare bench-record: $(GUEST_IMAGE) $(GUEST_INITRAMFS)
+# Parts without Linux need no guest.
+BENCH_LINUX := $(if $(BENCH_ONLY),$(filter linux wall,$(BENCH_ONLY)),all)
+bench bench-compare bench-record: $(if $(BENCH_LINUX),$(GUEST_IMAGE) $(GUEST_INITRAMFS))
 
 bench:
 	@$(BENCH_RUN)
