@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Two programs for the Linux benchmark, which bench/linux.py lays over the Root VM's file system; each prints
- * "mark NAME TICKS", the time since reset, when the boot reaches it.
+ * Two programs for the Linux benchmark, which bench/linux.py lays over the Root VM's file system;
+ * each prints "mark NAME TICKS", the time since reset, when the boot reaches it.
  *
  *   /init		first program of the boot; goes on with /sbin/init
  *   /sbin/getty	where the login prompt would come; runs lxbench and powers off
@@ -18,9 +18,9 @@
 #define SYS_execve 221
 #define SYS_wait4  260
 
-#define SIGCHLD	       17
-#define REBOOT_MAGIC1  0xfee1dead
-#define REBOOT_MAGIC2  672274793
+#define SIGCHLD         17
+#define REBOOT_MAGIC1   0xfee1dead
+#define REBOOT_MAGIC2   672274793
 #define REBOOT_POWEROFF 0x4321fedc
 
 #define LXBENCH "/usr/bin/lxbench"
@@ -29,10 +29,14 @@ void mark_main(char **stack);
 
 static long call(long n, long p0, long p1, long p2, long p3)
 {
-	register long a0 __asm__("a0") = p0, a1 __asm__("a1") = p1, a2 __asm__("a2") = p2, a3 __asm__("a3") = p3;
+	register long a0 __asm__("a0") = p0, a1 __asm__("a1") = p1, a2 __asm__("a2") = p2,
+			 a3 __asm__("a3") = p3;
 	register long a4 __asm__("a4") = 0, a7 __asm__("a7") = n;
 
-	__asm__ volatile("ecall" : "+r"(a0) : "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a7) : "memory");
+	__asm__ volatile("ecall"
+			 : "+r"(a0)
+			 : "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a7)
+			 : "memory");
 	return a0;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The micro-benchmark guest: what single operations of the layer below cost. It runs in S-mode without paging, as the
- * payload of OpenSBI or as the Root VM of Diosix, prints lines "row NAME TICKS N MARK" (the best batch: TICKS of the clock for N operations) on
- * the SBI console and switches the machine off. bench/micro.py turns that into instructions.
+ * The micro-benchmark guest: what single operations of the layer below cost. It runs in S-mode
+ * without paging, as the payload of OpenSBI or as the Root VM of Diosix, prints lines "row NAME
+ * TICKS N MARK" (the best batch: TICKS of the clock for N operations) on the SBI console and
+ * switches the machine off. bench/micro.py turns that into instructions.
  *
  * Position-independent by -mcmodel=medany: no tables of pointers here.
  */
@@ -11,14 +12,14 @@
 #include "traps.h"
 
 #define BATCHES 10
-#define N	2000
-#define FEW	100 /* for what the host sees as well */
+#define N       2000
+#define FEW     100 /* for what the host sees as well */
 
 #define EID_BASE 0x10
 #define EID_TIME 0x54494d45
-#define EID_IPI	 0x735049
+#define EID_IPI  0x735049
 #define EID_RFNC 0x52464e43
-#define EID_HSM	 0x48534d
+#define EID_HSM  0x48534d
 #define EID_DBCN 0x4442434e
 #define EID_SRST 0x53525354
 #define EID_NONE 0x0bad0bad
@@ -28,10 +29,10 @@
 #define SIE_STIE    32
 
 #define UART_LSR 0x10000005
-#define MIB	 (1ul << 20)
+#define MIB      (1ul << 20)
 
 #define csr_write(csr, v) __asm__ volatile("csrw " #csr ", %0" ::"r"((uint64_t)(v)) : "memory")
-#define csr_set(csr, v)	  __asm__ volatile("csrs " #csr ", %0" ::"r"((uint64_t)(v)) : "memory")
+#define csr_set(csr, v)   __asm__ volatile("csrs " #csr ", %0" ::"r"((uint64_t)(v)) : "memory")
 #define csr_clear(csr, v) __asm__ volatile("csrc " #csr ", %0" ::"r"((uint64_t)(v)) : "memory")
 
 void bench_main(uint64_t hartid, uint64_t entry_time, uint64_t image_end);
@@ -41,12 +42,17 @@ struct sbi_ret {
 	uint64_t value;
 };
 
-static inline struct sbi_ret sbi(uint64_t eid, uint64_t fid, uint64_t p0, uint64_t p1, uint64_t p2, uint64_t p3)
+static inline struct sbi_ret sbi(
+	uint64_t eid, uint64_t fid, uint64_t p0, uint64_t p1, uint64_t p2, uint64_t p3)
 {
-	register uint64_t a0 __asm__("a0") = p0, a1 __asm__("a1") = p1, a2 __asm__("a2") = p2, a3 __asm__("a3") = p3;
+	register uint64_t a0 __asm__("a0") = p0, a1 __asm__("a1") = p1, a2 __asm__("a2") = p2,
+			     a3 __asm__("a3") = p3;
 	register uint64_t a6 __asm__("a6") = fid, a7 __asm__("a7") = eid;
 
-	__asm__ volatile("ecall" : "+r"(a0), "+r"(a1) : "r"(a2), "r"(a3), "r"(a6), "r"(a7) : "memory");
+	__asm__ volatile("ecall"
+			 : "+r"(a0), "+r"(a1)
+			 : "r"(a2), "r"(a3), "r"(a6), "r"(a7)
+			 : "memory");
 	return (struct sbi_ret){(int64_t)a0, a1};
 }
 
@@ -112,27 +118,29 @@ static void row(const char *name, uint64_t ticks, uint64_t n, uint64_t mark)
 	put("\n");
 }
 
-/* For bench/plugin/mmode.c: by these hints it knows which row the hypervisor's instructions belong to. */
+/* For bench/plugin/mmode.c: by these hints it knows which row the hypervisor's instructions belong
+ * to. */
 #define MARK(n) __asm__ volatile("slti x0, x0, %0" ::"i"(n) : "memory")
-#define UNMARK	63
+#define UNMARK  63
 
 #define MEASURE(name, operation) MEASURE_AS(__COUNTER__ + 1, name, N, operation)
 
-/* The best of BATCHES times `number` operations. The loop's instructions, two to six, are part of the figure. */
-#define MEASURE_AS(mark, name, number, operation)               \
-	do {                                                    \
-		enum { MARK_HERE = mark };                      \
-		uint64_t best = UINT64_MAX;                     \
-		MARK(MARK_HERE);                                \
-		for (int b = 0; b < BATCHES; b++) {             \
-			uint64_t start = now();                 \
-			for (uint64_t i = number; i != 0; i--)  \
-				operation;                      \
-			uint64_t ticks = now() - start;         \
-			best = ticks < best ? ticks : best;     \
-		}                                               \
-		MARK(UNMARK);                                   \
-		row(name, best, number, MARK_HERE);             \
+/* The best of BATCHES times `number` operations. The loop's instructions, two to six, are part of
+ * the figure. */
+#define MEASURE_AS(mark, name, number, operation)                                                  \
+	do {                                                                                       \
+		enum { MARK_HERE = mark };                                                         \
+		uint64_t best = UINT64_MAX;                                                        \
+		MARK(MARK_HERE);                                                                   \
+		for (int b = 0; b < BATCHES; b++) {                                                \
+			uint64_t start = now();                                                    \
+			for (uint64_t i = number; i != 0; i--)                                     \
+				operation;                                                         \
+			uint64_t ticks = now() - start;                                            \
+			best = ticks < best ? ticks : best;                                        \
+		}                                                                                  \
+		MARK(UNMARK);                                                                      \
+		row(name, best, number, MARK_HERE);                                                \
 	} while (0)
 
 static void calls(uint64_t hartid)
@@ -156,7 +164,8 @@ static void output(void)
 	for (unsigned i = 0; i < sizeof(line); i++)
 		line[i] = (char)('0' + i);
 	line[sizeof(line) - 1] = '\n';
-	MEASURE_AS(__COUNTER__ + 1, "dbcn_64", FEW, sbi(EID_DBCN, 0, sizeof(line), (uint64_t)line, 0, 0));
+	MEASURE_AS(__COUNTER__ + 1, "dbcn_64", FEW,
+		sbi(EID_DBCN, 0, sizeof(line), (uint64_t)line, 0, 0));
 }
 
 static void send_ipi(uint64_t self)
@@ -192,7 +201,8 @@ static void exception(bool illegal)
 	if (illegal)
 		__asm__ volatile(".word 0x0000000b" /* custom-0 */ ::: "t6", "memory");
 	else
-		__asm__ volatile(".option push\n.option norvc\nebreak\n.option pop" ::: "t6", "memory");
+		__asm__ volatile(".option push\n.option norvc\nebreak\n.option pop" ::
+					 : "t6", "memory");
 }
 
 static void enable(void (*handler)(void), uint64_t irq)
@@ -238,18 +248,19 @@ static void exceptions(void)
 }
 
 /*
- * The mean delay from a timer's deadline to the guest, exact although the clock has ticks of 100 instructions: reading it 0, 1, … 99
- * instructions late and rounding down each time adds up to exactly the delay of one event (Hermite's identity). QEMU adds the
- * phase of the tick in which the timer is set to its deadline, so that is varied, too; its mean of 49.5 instructions is taken off by the
- * host. The sum is over 10,000 samples.
+ * The mean delay from a timer's deadline to the guest, exact although the clock has ticks of 100
+ * instructions: reading it 0, 1, … 99 instructions late and rounding down each time adds up to
+ * exactly the delay of one event (Hermite's identity). QEMU adds the phase of the tick in which the
+ * timer is set to its deadline, so that is varied, too; its mean of 49.5 instructions is taken off
+ * by the host. The sum is over 10,000 samples.
  */
-#define DELAY(name, sample)                                                     \
-	do {                                                                    \
-		uint64_t ticks = 0;                                             \
-		for (uint64_t phase = 0; phase < 100; phase++)                  \
-			for (uint64_t late = 0; late < 100; late++)             \
-				ticks += sample(phase, late);                   \
-		row(name, ticks, 10000, 0);                                       \
+#define DELAY(name, sample)                                                                        \
+	do {                                                                                       \
+		uint64_t ticks = 0;                                                                \
+		for (uint64_t phase = 0; phase < 100; phase++)                                     \
+			for (uint64_t late = 0; late < 100; late++)                                \
+				ticks += sample(phase, late);                                      \
+		row(name, ticks, 10000, 0);                                                        \
 	} while (0)
 
 static void delays(bool sstc)

@@ -1,23 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A QEMU TCG plugin that counts instructions by privilege mode, finds the longest stretch of consecutive instructions in M-mode
- * after the first guest instruction, and tells in which blocks of code M-mode spent them. Self-contained: Debian packages none of
- * QEMU's headers, so the part of the plugin interface that is used is declared here.
+ * A QEMU TCG plugin that counts instructions by privilege mode, finds the longest stretch of
+ *consecutive instructions in M-mode after the first guest instruction, and tells in which blocks of
+ *code M-mode spent them. Self-contained: Debian packages none of QEMU's headers, so the part of the
+ *plugin interface that is used is declared here.
  *
  *   -plugin mmode.so,out=FILE[,hist=1]
  *
  * Output, one record per line, all numbers decimal but pc:
  *   mode NAME COUNT				instructions in U, S, M, VU, VS
- *   guest M COUNT				M-mode instructions after the first guest instruction
- *   exits COUNT				entries to M-mode after the first guest instruction
- *   longest COUNT AT				the longest stretch, and the total count at its beginning
- *   block longest PC COUNT			where it was spent
- *   block MARK PC COUNT FIRST		with hist: M-mode blocks executed while MARK was the last marker; the total count at the first
+ *   guest M COUNT				M-mode instructions after the first guest
+ *instruction exits COUNT				entries to M-mode after the first guest
+ *instruction
+ *   longest COUNT AT				the longest stretch, and the total count at its
+ *beginning block longest PC COUNT			where it was spent block MARK PC COUNT FIRST
+ *with hist: M-mode blocks executed while MARK was the last marker; the total count at the first
  *					execution of the block
- * A marker is the hint `slti x0, x0, MARK` (0 < MARK < MARKS) in any mode; before the first, MARK is 0.
+ * A marker is the hint `slti x0, x0, MARK` (0 < MARK < MARKS) in any mode; before the first, MARK
+ *is 0.
  *
- * A stretch ends where M-mode is left and at wfi: an idle hart holds up nobody. A block that traps half-way counts whole, which M-mode
- * code (almost) never does. One CPU (-smp 1) only: under icount QEMU 10.0 mixes up the CPU index.
+ * A stretch ends where M-mode is left and at wfi: an idle hart holds up nobody. A block that traps
+ *half-way counts whole, which M-mode code (almost) never does. One CPU (-smp 1) only: under icount
+ *QEMU 10.0 mixes up the CPU index.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,8 +59,10 @@ GByteArray *g_byte_array_new(void);
 GByteArray *g_byte_array_set_size(GByteArray *a, unsigned size);
 void qemu_plugin_register_vcpu_init_cb(qemu_plugin_id_t id, vcpu_cb *cb);
 void qemu_plugin_register_vcpu_tb_trans_cb(qemu_plugin_id_t id, tb_cb *cb);
-void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *tb, exec_cb *cb, int flags, void *arg);
-void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *insn, exec_cb *cb, int flags, void *arg);
+void qemu_plugin_register_vcpu_tb_exec_cb(
+	struct qemu_plugin_tb *tb, exec_cb *cb, int flags, void *arg);
+void qemu_plugin_register_vcpu_insn_exec_cb(
+	struct qemu_plugin_insn *insn, exec_cb *cb, int flags, void *arg);
 void qemu_plugin_register_atexit_cb(qemu_plugin_id_t id, exit_cb *cb, void *arg);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *tb);
 uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *tb);
@@ -66,11 +72,11 @@ GArray *qemu_plugin_get_registers(void);
 int qemu_plugin_read_register(struct qemu_plugin_register *reg, GByteArray *buf);
 EXPORT int qemu_plugin_version = 4;
 
-#define MODE_M	 3
-#define MODES	 8
-#define MARKS	 64
-#define WFI	 0x10500073
-#define SLTI_X0	 0x2013
+#define MODE_M      3
+#define MODES       8
+#define MARKS       64
+#define WFI         0x10500073
+#define SLTI_X0     0x2013
 #define TOUCHED_MAX 4096
 
 struct block {
@@ -78,7 +84,7 @@ struct block {
 	uint32_t insns;
 	bool wfi;
 	uint64_t stretch, stretch_count; /* executions within the stretch of that number */
-	uint64_t first; /* the total count at the first execution */
+	uint64_t first;                  /* the total count at the first execution */
 	uint64_t count[MARKS];
 	struct block *next;
 };
@@ -112,7 +118,8 @@ static void end_stretch(void)
 		longest_start = stretch_start;
 		nlongest = ntouched;
 		for (unsigned i = 0; i < ntouched; i++)
-			longest[i] = (struct visit){touched[i], touched[i]->stretch_count * touched[i]->insns};
+			longest[i] = (struct visit){
+				touched[i], touched[i]->stretch_count * touched[i]->insns};
 	}
 	stretch++;
 	stretch_insns = 0;
@@ -180,7 +187,10 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 	(void)id;
 	if (!b)
 		abort();
-	*b = (struct block){.pc = qemu_plugin_tb_vaddr(tb), .insns = (uint32_t)qemu_plugin_tb_n_insns(tb), .stretch = UINT64_MAX, .first = UINT64_MAX};
+	*b = (struct block){.pc = qemu_plugin_tb_vaddr(tb),
+		.insns = (uint32_t)qemu_plugin_tb_n_insns(tb),
+		.stretch = UINT64_MAX,
+		.first = UINT64_MAX};
 	b->next = blocks;
 	blocks = b;
 	for (size_t i = 0; i < b->insns; i++) {
@@ -191,7 +201,8 @@ static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
 			continue;
 		b->wfi |= op == WFI;
 		if ((op & 0xfffff) == SLTI_X0 && op >> 20 && op >> 20 < MARKS)
-			qemu_plugin_register_vcpu_insn_exec_cb(insn, on_mark, CB_NO_REGS, (void *)(uintptr_t)(op >> 20));
+			qemu_plugin_register_vcpu_insn_exec_cb(
+				insn, on_mark, CB_NO_REGS, (void *)(uintptr_t)(op >> 20));
 	}
 	qemu_plugin_register_vcpu_tb_exec_cb(tb, on_block, CB_R_REGS, b);
 }
@@ -219,7 +230,8 @@ static void report_blocks(void)
 	for (const struct block *b = blocks; b; b = b->next)
 		for (unsigned m = 0; m < MARKS; m++)
 			if (b->count[m])
-				fprintf(out, "block %u %lx %lu %lu\n", m, b->pc, b->count[m] * b->insns, b->first);
+				fprintf(out, "block %u %lx %lu %lu\n", m, b->pc,
+					b->count[m] * b->insns, b->first);
 }
 
 static void on_exit_report(qemu_plugin_id_t id, void *arg)
@@ -239,8 +251,10 @@ static void on_exit_report(qemu_plugin_id_t id, void *arg)
 	fclose(out);
 }
 
-EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int argc, char **argv);
-EXPORT int qemu_plugin_install(qemu_plugin_id_t id, const struct qemu_info *info, int argc, char **argv)
+EXPORT int qemu_plugin_install(
+	qemu_plugin_id_t id, const struct qemu_info *info, int argc, char **argv);
+EXPORT int qemu_plugin_install(
+	qemu_plugin_id_t id, const struct qemu_info *info, int argc, char **argv)
 {
 	(void)info;
 	for (int i = 0; i < argc; i++) {
