@@ -184,9 +184,11 @@ static const struct controller {
 static void visit(const struct tree_path *path, int node, void *ctx)
 {
 	struct machine *m = ctx;
+	int len;
+	const char *list = tree_prop(path->fdt, node, "compatible", &len);
 
 	for (unsigned i = 0; i < ARRAY_SIZE(controllers); i++)
-		if (tree_compatible(path->fdt, node, controllers[i].compatible)) {
+		if (tree_list_has(list, len, controllers[i].compatible)) {
 			own_claim(m, path, node);
 			if (controllers[i].read)
 				controllers[i].read(path, node, m);

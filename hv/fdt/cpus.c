@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The harts, as /cpus describes them. Source of the rules: Linux's bindings riscv/cpus.yaml. */
+#include <string.h>
 #include "fdt/isa_text.h"
 #include "fdt/tree.h"
 
@@ -8,25 +9,65 @@ static uint32_t mmu_levels(const void *fdt, int node)
 	static const char *const types[] = {
 		[2] = "riscv,sv32", [3] = "riscv,sv39", [4] = "riscv,sv48", [5] = "riscv,sv57"};
 
+	int len;
+	const char *type = tree_prop(fdt, node, "mmu-type", &len);
+
 	for (uint32_t levels = 2; levels < ARRAY_SIZE(types); levels++)
-		if (tree_string_is(fdt, node, "mmu-type", types[levels]))
+		if (tree_text_is(type, len, types[levels]))
 			return levels;
 	return 0;
 }
 
-static void read_isa(const void *fdt, int node, struct isa *isa)
-{
-	int base_len, list_len, len;
-	const char *base = tree_prop(fdt, node, "riscv,isa-base", &base_len);
-	const char *list = tree_prop(fdt, node, "riscv,isa-extensions", &list_len);
-	const char *text = tree_prop(fdt, node, "riscv,isa", &len);
+/* What a hart's extensions are read from: base and list, or without them one string. */
+struct isa_text {
+	const char *base, *exts; /* base NULL: `exts` is the string; exts NULL: there is nothing */
+	int base_len, exts_len;
+};
 
-	if (base && list) {
-		isa_parse_base(base, (size_t)base_len, isa);
-		isa_parse_list(list, (size_t)list_len, isa);
-	} else if (text) {
-		isa_parse_string(text, (size_t)len, isa);
+static struct isa_text find_isa(const void *fdt, int node)
+{
+	struct isa_text t;
+
+	t.base = tree_prop(fdt, node, "riscv,isa-base", &t.base_len);
+	t.exts = tree_prop(fdt, node, "riscv,isa-extensions", &t.exts_len);
+	if (!t.base || !t.exts) {
+		t.base = NULL;
+		t.exts = tree_prop(fdt, node, "riscv,isa", &t.exts_len);
 	}
+	return t;
+}
+
+static bool same_isa(const struct isa_text *a, const struct isa_text *b)
+{
+	if (!a->exts || !b->exts || !a->base != !b->base || a->exts_len != b->exts_len ||
+		memcmp(a->exts, b->exts, (size_t)a->exts_len) != 0)
+		return false;
+	return !a->base ||
+	       (a->base_len == b->base_len && memcmp(a->base, b->base, (size_t)a->base_len) == 0);
+}
+
+static void parse_isa(const struct isa_text *t, struct isa *isa)
+{
+	if (t->base) {
+		isa_parse_base(t->base, (size_t)t->base_len, isa);
+		isa_parse_list(t->exts, (size_t)t->exts_len, isa);
+	} else if (t->exts) {
+		isa_parse_string(t->exts, (size_t)t->exts_len, isa);
+	}
+}
+
+/* Parsing is slow, and most machines have harts of one kind: the hart before, whose text is `*last`
+ * (nothing for the first), may have the same set. */
+static void read_isa(const void *fdt, int node, struct isa_text *last, struct machine_hart *h)
+{
+	struct isa_text text = find_isa(fdt, node);
+	struct isa *isa = &h->isa;
+
+	if (same_isa(&text, last))
+		*isa = (struct isa){.exts = h[-1].isa.exts, .xlen = h[-1].isa.xlen};
+	else
+		parse_isa(&text, isa);
+	*last = text;
 	isa->mmu_levels = mmu_levels(fdt, node);
 	if (isa_has(isa, ISA_ZICBOM))
 		isa->cbom_block = tree_u32(fdt, node, "riscv,cbom-block-size", 0);
@@ -57,7 +98,8 @@ static bool hart_known(const struct machine *m, uint64_t hartid)
 	return false;
 }
 
-static void read_hart(const void *fdt, int node, uint32_t addr_cells, struct machine *m)
+static void read_hart(
+	const void *fdt, int node, uint32_t addr_cells, struct isa_text *last, struct machine *m)
 {
 	struct machine_hart *h = &m->harts[m->nharts];
 	unsigned n;
@@ -71,7 +113,7 @@ static void read_hart(const void *fdt, int node, uint32_t addr_cells, struct mac
 	}
 	m->nharts++;
 	h->hartid = tree_number(reg, n);
-	read_isa(fdt, node, &h->isa);
+	read_isa(fdt, node, last, h);
 	h->usable = tree_enabled(fdt, node) && h->isa.mmu_levels && h->isa.xlen &&
 		    isa_has(&h->isa, ISA_I);
 	h->intc_phandle = intc_phandle(fdt, node);
@@ -90,6 +132,7 @@ static void read_timebase(const void *fdt, int node, struct machine *m)
 enum err cpus_read(const void *fdt, struct machine *m)
 {
 	int cpus = tree_child(fdt, 0, "cpus"), node;
+	struct isa_text last = {0};
 	uint32_t addr_cells;
 
 	if (cpus < 0)
@@ -103,7 +146,7 @@ enum err cpus_read(const void *fdt, struct machine *m)
 		if (!tree_string_is(fdt, node, "device_type", "cpu"))
 			continue;
 		read_timebase(fdt, node, m); /* where older trees have it */
-		read_hart(fdt, node, addr_cells, m);
+		read_hart(fdt, node, addr_cells, &last, m);
 	}
 	return m->nharts ? OK : E_FORMAT;
 }

@@ -19,9 +19,12 @@ struct scan {
 
 static bool assignable(const void *fdt, int node, bool *pci)
 {
-	*pci = tree_compatible(fdt, node, "pci-host-ecam-generic");
-	return *pci || tree_compatible(fdt, node, "virtio,mmio") ||
-	       tree_compatible(fdt, node, "google,goldfish-rtc");
+	int len;
+	const char *list = tree_prop(fdt, node, "compatible", &len);
+
+	*pci = tree_list_has(list, len, "pci-host-ecam-generic");
+	return *pci || tree_list_has(list, len, "virtio,mmio") ||
+	       tree_list_has(list, len, "google,goldfish-rtc");
 }
 
 static enum err add_region(struct machine_device *d, struct machine_range r)

@@ -3,8 +3,12 @@
 #include <string.h>
 #include "fdt/isa_text.h"
 
-#define X(id, name, kind) name,
-static const char *const names[ISA_COUNT] = {ISA_EXTENSIONS(X)};
+/* With their lengths, for each word of each hart is compared with all of them. */
+#define X(id, name, kind) {name, sizeof(name) - 1},
+static const struct name {
+	const char *text;
+	size_t len;
+} names[ISA_COUNT] = {ISA_EXTENSIONS(X)};
 #undef X
 
 static char lower(char c)
@@ -17,14 +21,18 @@ static bool is_digit(char c)
 	return c >= '0' && c <= '9';
 }
 
-static bool name_is(const char *name, const char *text, size_t len)
+/* `name` has `len` characters too, and is in lower case. */
+static bool same_letters(const char *name, const char *text, size_t len)
 {
-	if (strlen(name) != len)
-		return false;
 	for (size_t i = 0; i < len; i++)
 		if (name[i] != lower(text[i]))
 			return false;
 	return true;
+}
+
+static bool name_is(const char *name, const char *text, size_t len)
+{
+	return strlen(name) == len && same_letters(name, text, len);
 }
 
 static void add_extension(const char *text, size_t len, struct isa *isa)
@@ -36,7 +44,7 @@ static void add_extension(const char *text, size_t len, struct isa *isa)
 	if (name_is("b", text, len))
 		isa->exts |= BIT(ISA_ZBA) | BIT(ISA_ZBB) | BIT(ISA_ZBS);
 	for (unsigned i = 0; i < ISA_COUNT; i++)
-		if (name_is(names[i], text, len))
+		if (names[i].len == len && same_letters(names[i].text, text, len))
 			isa->exts |= BIT(i);
 }
 
@@ -137,8 +145,8 @@ size_t isa_write_list(const struct isa *isa, char buf[ISA_TEXT_SIZE])
 
 	for (unsigned i = 0; i < ISA_COUNT; i++)
 		if (isa->exts & BIT(i)) {
-			memcpy(buf + n, names[i], strlen(names[i]) + 1);
-			n += strlen(names[i]) + 1;
+			memcpy(buf + n, names[i].text, names[i].len + 1);
+			n += names[i].len + 1;
 		}
 	return n;
 }
@@ -150,12 +158,10 @@ size_t isa_write_string(const struct isa *isa, char buf[ISA_TEXT_SIZE])
 	memcpy(buf, isa->xlen == 32 ? "rv32" : "rv64", n);
 	for (unsigned i = 0; i < ISA_COUNT; i++)
 		if (isa->exts & BIT(i)) {
-			size_t len = strlen(names[i]);
-
-			if (len > 1)
+			if (names[i].len > 1)
 				buf[n++] = '_';
-			memcpy(buf + n, names[i], len);
-			n += len;
+			memcpy(buf + n, names[i].text, names[i].len);
+			n += names[i].len;
 		}
 	buf[n++] = '\0';
 	return n;

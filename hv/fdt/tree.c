@@ -17,44 +17,51 @@ static const struct fdt_property *property(const char *at)
 	return (const void *)at;
 }
 
-/* The item at `at`: its tag, and its size. */
-static uint32_t item(const char *at, size_t *size)
+static uint32_t tag_at(const char *at)
 {
-	uint32_t tag = fdt32_to_cpu(*(const fdt32_t *)(const void *)at);
+	return fdt32_to_cpu(*(const fdt32_t *)(const void *)at);
+}
 
-	*size = FDT_TAGSIZE;
-	if (tag == FDT_BEGIN_NODE)
-		*size = ALIGN_UP(FDT_TAGSIZE + strlen(at + FDT_TAGSIZE) + 1, FDT_TAGSIZE);
-	else if (tag == FDT_PROP)
-		*size = ALIGN_UP(
-			sizeof(struct fdt_property) + fdt32_to_cpu(property(at)->len), FDT_TAGSIZE);
-	return tag;
+/* What the FDT_BEGIN_NODE at `at` takes, with the name that follows it. */
+static size_t node_size(const char *at)
+{
+	return ALIGN_UP(FDT_TAGSIZE + strlen(at + FDT_TAGSIZE) + 1, FDT_TAGSIZE);
+}
+
+static size_t property_size(const struct fdt_property *p)
+{
+	return ALIGN_UP(sizeof(*p) + fdt32_to_cpu(p->len), FDT_TAGSIZE);
+}
+
+static size_t item_size(const char *at, uint32_t tag)
+{
+	if (tag == FDT_PROP)
+		return property_size(property(at));
+	return tag == FDT_BEGIN_NODE ? node_size(at) : FDT_TAGSIZE;
 }
 
 uint32_t tree_tag(const void *fdt, int offset, int *next)
 {
-	size_t size;
-	uint32_t tag = item(structure(fdt) + offset, &size);
+	const char *at = structure(fdt) + offset;
+	uint32_t tag = tag_at(at);
 
-	*next = offset + (int)size;
+	*next = offset + (int)item_size(at, tag);
 	return tag;
 }
 
 int tree_next(const void *fdt, int node, int *depth)
 {
 	const char *begin = structure(fdt), *at = begin + node;
-	size_t size;
+	uint32_t tag;
 
-	for (item(at, &size); *depth >= 0;) {
-		at += size;
-		switch (item(at, &size)) {
-		case FDT_BEGIN_NODE:
+	for (at += node_size(at); *depth >= 0; at += item_size(at, tag)) {
+		tag = tag_at(at);
+		if (tag == FDT_BEGIN_NODE) {
 			++*depth;
 			return (int)(at - begin);
-		case FDT_END_NODE:
-			--*depth;
-			break;
 		}
+		if (tag == FDT_END_NODE)
+			--*depth;
 	}
 	return -1;
 }
@@ -127,26 +134,21 @@ const void *tree_prop_at(const void *fdt, int offset, const char **name, int *le
 	return p->data;
 }
 
-/* The property after the node or property at `at`; NULL after the last. */
-static const struct fdt_property *next_property(const char *at)
+/* The property at `at`, or after what a loader took out there; NULL: all have been seen. */
+static const struct fdt_property *property_from(const char *at)
 {
-	size_t size;
-	uint32_t tag;
-
-	item(at, &size);
-	do {
-		at += size;
-		tag = item(at, &size);
-	} while (tag == FDT_NOP);
-	return tag == FDT_PROP ? property(at) : NULL;
+	while (tag_at(at) == FDT_NOP)
+		at += FDT_TAGSIZE;
+	return tag_at(at) == FDT_PROP ? property(at) : NULL;
 }
 
 const void *tree_prop(const void *fdt, int node, const char *name, int *len)
 {
 	const char *strings = (const char *)fdt + fdt_off_dt_strings(fdt);
-	const struct fdt_property *p = next_property(structure(fdt) + node);
+	const char *at = structure(fdt) + node;
+	const struct fdt_property *p = property_from(at + node_size(at));
 
-	for (; p; p = next_property((const char *)p)) {
+	for (; p; p = property_from((const char *)p + property_size(p))) {
 		const char *s = strings + fdt32_to_cpu(p->nameoff);
 
 		if (*s == *name && strcmp(s, name) == 0)
@@ -202,7 +204,7 @@ bool tree_has(const void *fdt, int node, const char *name)
 	return tree_prop(fdt, node, name, &len) != NULL;
 }
 
-static bool text_is(const char *s, int len, const char *want)
+bool tree_text_is(const char *s, int len, const char *want)
 {
 	return s && (size_t)len == strlen(want) + 1 && memcmp(s, want, (size_t)len) == 0;
 }
@@ -212,7 +214,7 @@ bool tree_string_is(const void *fdt, int node, const char *name, const char *wan
 	int len;
 	const char *s = tree_prop(fdt, node, name, &len);
 
-	return text_is(s, len, want);
+	return tree_text_is(s, len, want);
 }
 
 bool tree_enabled(const void *fdt, int node)
@@ -220,25 +222,31 @@ bool tree_enabled(const void *fdt, int node)
 	int len;
 	const char *s = tree_prop(fdt, node, "status", &len);
 
-	return !s || text_is(s, len, "okay") || text_is(s, len, "ok");
+	return !s || tree_text_is(s, len, "okay") || tree_text_is(s, len, "ok");
+}
+
+bool tree_list_has(const char *list, int len, const char *want)
+{
+	int size = (int)strlen(want) + 1;
+
+	while (len >= size) {
+		int step;
+
+		if (*list == *want && memcmp(list, want, (size_t)size) == 0)
+			return true;
+		step = (int)strnlen(list, (size_t)len) + 1;
+		list += step;
+		len -= step;
+	}
+	return false;
 }
 
 bool tree_compatible(const void *fdt, int node, const char *want)
 {
-	int left;
-	const char *s = tree_prop(fdt, node, "compatible", &left);
-	int size = (int)strlen(want) + 1;
+	int len;
+	const char *list = tree_prop(fdt, node, "compatible", &len);
 
-	while (left >= size) {
-		int step;
-
-		if (*s == *want && memcmp(s, want, (size_t)size) == 0)
-			return true;
-		step = (int)strnlen(s, (size_t)left) + 1;
-		s += step;
-		left -= step;
-	}
-	return false;
+	return tree_list_has(list, len, want);
 }
 
 bool tree_copy_string(const void *fdt, int node, const char *name, char *buf, size_t size)

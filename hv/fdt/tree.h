@@ -79,6 +79,12 @@ bool tree_enabled(const void *fdt, int node); /* no `status`, or "okay" */
 bool tree_has(const void *fdt, int node, const char *name);
 bool tree_string_is(const void *fdt, int node, const char *name, const char *want);
 
+/* True when the value is that string; false for `s` NULL. */
+bool tree_text_is(const char *s, int len, const char *want);
+
+/* True when `want` is one of the NUL-terminated strings, `len` bytes in all. */
+bool tree_list_has(const char *list, int len, const char *want);
+
 /* One of the node's `compatible` strings. */
 bool tree_compatible(const void *fdt, int node, const char *want);
 
