@@ -24,7 +24,7 @@ HV_SRCS := $(sort $(wildcard hv/*/*.c hv/*/*.S))
 HV_OBJS := $(HV_SRCS:hv/%=$(HV)/%.o)
 
 # Third-party sources come from the distribution's packages and are built as they are.
-HV_LIB_OBJS := $(patsubst %,$(HV)/libfdt/%.o,fdt fdt_ro fdt_sw fdt_addresses fdt_strerror) \
+HV_LIB_OBJS := $(patsubst %,$(HV)/libfdt/%.o,fdt fdt_ro fdt_sw) \
 	$(HV)/mbedtls/chacha20.o
 
 $(HV)/%.o: hv/%
