@@ -300,6 +300,48 @@ static void test_isa_sources(void **state)
 	assert_int_equal(m.harts[1].isa.mmu_levels, 3);
 }
 
+/* A hart's set is taken from the hart before only where the text is the same. */
+static void test_harts_of_two_kinds(void **state)
+{
+	static const char same_size[] = "i\0m\0a\0f\0d\0c\0h\0zicbom\0zicsr\0sscc";
+
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.harts[1].isa.exts, m.harts[0].isa.exts);
+	assert_int_equal(m.harts[1].isa.xlen, 64);
+	assert_int_equal(m.harts[1].isa.cbom_block, 64);
+
+	set("/cpus/cpu@1", "riscv,isa-extensions", same_size, sizeof(same_size));
+	assert_int_equal(parse(), OK);
+	assert_false(isa_has(&m.harts[1].isa, ISA_SSTC));
+	assert_true(isa_has(&m.harts[0].isa, ISA_SSTC));
+
+	set("/cpus/cpu@1", "riscv,isa-extensions", same_size, 6); /* the others' beginning */
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.harts[1].isa.exts, BIT(ISA_I) | BIT(ISA_M) | BIT(ISA_A));
+}
+
+static void test_harts_of_two_bases(void **state)
+{
+	static const char both[] = "rv64imac"; /* a string, and as a list an extension unknown */
+
+	set_string("/cpus/cpu@1", "riscv,isa-base", "rv32i");
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.harts[1].isa.exts, m.harts[0].isa.exts);
+	assert_int_equal(m.harts[1].isa.xlen, 32);
+
+	drop("/cpus/cpu@1", "riscv,isa-base");
+	set_string("/cpus/cpu@1", "riscv,isa", both);
+	set_string("/cpus/cpu@0", "riscv,isa-extensions", both);
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.harts[0].isa.exts, 0);
+	assert_true(isa_has(&m.harts[1].isa, ISA_M));
+
+	drop("/cpus/cpu@1", "riscv,isa"); /* and nothing else to read from */
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.harts[1].isa.exts, 0);
+	assert_false(m.harts[1].usable);
+}
+
 static void test_odd_harts(void **state)
 {
 	add("/cpus", "cpu-map");      /* no device_type: not a hart */
@@ -491,6 +533,66 @@ static void test_property_without_name(void **state)
 	assert_int_equal(reparse(fdt_totalsize(packed)), OK);
 }
 
+/* A tree whose structure block is these cells, the last bytes of the file; its one string is "ab",
+ * and "c" without an end. */
+static enum err check_cells(const uint32_t *cells, size_t n)
+{
+	const uint32_t header[] = {
+		FDT_MAGIC, 60 + (uint32_t)n * 4, 60, 56, 40, 17, 16, 0, 4, (uint32_t)n * 4};
+	fdt32_t *raw;
+	enum err rc;
+
+	raw = calloc(1, 60 + n * 4);
+	assert_non_null(raw);
+	for (size_t i = 0; i < ARRAY_SIZE(header); i++)
+		raw[i] = cpu_to_fdt32(header[i]);
+	memcpy(raw + 14, "ab\0c", 4);
+	for (size_t i = 0; i < n; i++)
+		raw[15 + i] = cpu_to_fdt32(cells[i]);
+	rc = tree_check(raw, 60 + n * 4);
+	free(raw);
+	return rc;
+}
+
+#define CHECK_CELLS(...)                                                                           \
+	check_cells((const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
+#define ROOT FDT_BEGIN_NODE, 0
+
+/* Where each kind of item may begin and must end. */
+static void test_items(void **state)
+{
+	const uint32_t abcd = 0x61626364;
+
+	assert_int_equal(CHECK_CELLS(ROOT, FDT_END_NODE, FDT_END), OK);
+	assert_int_equal(CHECK_CELLS(ROOT, FDT_NOP, FDT_END_NODE, FDT_NOP, FDT_END), OK);
+	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP, 4, 0, abcd, FDT_END_NODE, FDT_END), OK);
+	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP, 0, 2, FDT_END_NODE, FDT_END), OK);
+	/* no root, or not at the beginning, or two */
+	assert_int_equal(CHECK_CELLS(FDT_END), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(FDT_END_NODE, FDT_END), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(FDT_PROP, 0, 0, FDT_END), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(FDT_NOP, ROOT, FDT_END_NODE, FDT_END), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(ROOT, FDT_END_NODE, ROOT, FDT_END_NODE, FDT_END), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(ROOT, FDT_END_NODE, FDT_END_NODE, FDT_END), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(ROOT, FDT_END_NODE, FDT_PROP, 0, 0, FDT_END), E_FORMAT);
+	/* the block ends too early */
+	assert_int_equal(CHECK_CELLS(ROOT, FDT_END_NODE), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(ROOT, FDT_END), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(ROOT), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(FDT_BEGIN_NODE), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(FDT_BEGIN_NODE, abcd), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP, 0), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP, 0, 0), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP, 5, 0, abcd), E_FORMAT);
+	assert_int_equal(
+		CHECK_CELLS(ROOT, FDT_PROP, UINT32_MAX, 0, FDT_END_NODE, FDT_END), E_FORMAT);
+	/* a name without an end, or beyond the names; a tag unknown */
+	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP, 0, 3, FDT_END_NODE, FDT_END), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP, 0, 4, FDT_END_NODE, FDT_END), E_FORMAT);
+	assert_int_equal(CHECK_CELLS(ROOT, 5, FDT_END_NODE, FDT_END), E_FORMAT);
+}
+
 /* A loader that takes something out of a tree may leave FDT_NOP tags in its place. */
 static void test_nops(void **state)
 {
@@ -525,6 +627,11 @@ static void test_children(void **state)
 	assert_int_equal(uart, fdt_path_offset(packed, "/soc/serial@10000000"));
 	assert_int_equal(tree_child(packed, soc, "serial@10000000"), uart);
 	assert_int_equal(tree_child(packed, soc, "serial@1000000"), -1);
+	add("/soc", "a@b@c"); /* not a unit address of a@b, which has one */
+	assert_int_equal(parse(), OK);
+	soc = tree_child(packed, 0, "soc");
+	uart = tree_child(packed, soc, "serial");
+	assert_int_equal(tree_child(packed, soc, "a@b"), -1);
 	assert_int_equal(tree_path(packed, "/soc/serial@10000000"), uart);
 	assert_int_equal(tree_path(packed, "//soc//serial/"), uart);
 	assert_int_equal(tree_path(packed, "/"), 0);
@@ -544,6 +651,9 @@ static void test_compatible(void **state)
 	assert_false(tree_compatible(packed, node, "bc"));
 	assert_false(tree_compatible(packed, node, "ef"));
 	assert_false(tree_compatible(packed, node, "e"));
+	assert_true(tree_list_has("d", 2, "d"));
+	assert_false(tree_list_has("d", 1, "d"));
+	assert_false(tree_list_has(NULL, 0, ""));
 }
 
 /* Before `phandle` there was `linux,phandle`; the new one counts where it is well-formed. */
@@ -622,6 +732,8 @@ int main(void)
 		TEST(test_reserved_overflow),
 		TEST(test_unusable_harts),
 		TEST(test_isa_sources),
+		TEST(test_harts_of_two_kinds),
+		TEST(test_harts_of_two_bases),
 		TEST(test_odd_harts),
 		TEST(test_hart_limit),
 		TEST(test_wide_hartids),
@@ -632,6 +744,7 @@ int main(void)
 		TEST(test_structure),
 		TEST(test_last_tag),
 		TEST(test_property_without_name),
+		TEST(test_items),
 		TEST(test_nops),
 		TEST(test_children),
 		TEST(test_compatible),
