@@ -60,7 +60,7 @@ RUN_APPEND := $(or $(APPEND),$(if $(KERNEL),console=ttyS0 earlycon panic=1,$(BOO
 
 .PHONY: run-image
 $(RUN_IMAGE): run-image $(BUILD)/hv.elf $(RUN_KERNEL) $(RUN_INITRD)
-	@scripts/mkimage --hypervisor $(BUILD)/hv.elf --kernel "$(RUN_KERNEL)" $(if $(filter-out 0,$(FLAT)),--flat) \
+	@scripts/mkimage --hypervisor $(BUILD)/hv.elf --kernel "$(RUN_KERNEL)" $(if $(filter-out 0,$(FLAT)),--flat) $(if $(BASE),--base $(BASE)) \
 		$(if $(RUN_INITRD),--initrd "$(RUN_INITRD)") --append "$(RUN_APPEND)" \
 		$(if $(ROOT_MEM),--mem $(ROOT_MEM)) $(if $(VCPUS),--cpus $(VCPUS)) -o $@
 else
@@ -113,7 +113,7 @@ help:
 	@echo "make run          build and boot it under QEMU; log in as root"
 	@echo "make debug        the same, but QEMU waits for gdb"
 	@echo "    MACHINE=$(MACHINE) CPU=$(CPU) SMP=$(SMP) MEM=$(MEM)   the machine"
-	@echo "    KERNEL=file INITRD=file APPEND='...'   another kernel as Root VM (FLAT=1: a flat binary)"
+	@echo "    KERNEL=file INITRD=file APPEND='...'   another kernel as Root VM (FLAT=1: a flat binary; BASE=address it must run at)"
 	@echo "    ROOT_MEM=512M VCPUS=2                  the Root VM's RAM and VCPUs"
 	@echo "    DISK=file                              a raw image as virtio disk"
 	@echo "    NET=0                                  no network;  QEMU_EXTRA='...' more options"

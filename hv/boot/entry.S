@@ -20,6 +20,13 @@ _start:
 	la t0, trap_entry
 	csrw CSR_MTVEC, t0
 	csrw CSR_MSCRATCH, zero
+	/* A hart that says it has no S-mode takes no part in the lottery; misa may also be zero. */
+	csrr t0, CSR_MISA
+	beqz t0, 1f
+	srli t0, t0, 18
+	andi t0, t0, 1
+	beqz t0, park
+1:
 	mv s0, a0
 	mv s1, a1
 	la t0, boot_lottery

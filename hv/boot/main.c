@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The boot, in order: the list of what happens between the ROM and the Root VM's first instruction.
  */
+#include <libfdt.h>
 #include <string.h>
 #include "boot/boot.h"
 #include "boot/cmdline.h"
@@ -78,6 +79,22 @@ static void seed_from_zkr(void)
 		if (v >> 30 == 2) /* ES16 */
 			rng_seed(&v, 2);
 	}
+}
+
+/* Who reads the seed later could tell what was made of it: it goes from all three places it is in.
+ */
+static void wipe_seed(uint64_t fdt)
+{
+	const void *trees[] = {(const void *)(uintptr_t)fdt, host_fdt};
+
+	for (unsigned i = 0; i < ARRAY_SIZE(trees); i++) {
+		int len, chosen = fdt_path_offset(trees[i], "/chosen");
+		void *seed = fdt_getprop_w((void *)(uintptr_t)trees[i], chosen, "rng-seed", &len);
+
+		if (seed)
+			memset(seed, 0, (size_t)len);
+	}
+	memset(machine.rng_seed, 0, sizeof(machine.rng_seed));
 }
 
 static void init_rng(void)
@@ -171,6 +188,7 @@ noreturn void boot_main(uint64_t hartid, uint64_t fdt)
 	plic_init(&machine.plic, &machine);
 	irq_init();
 	init_rng();
+	wipe_seed(fdt);
 	init_hart(this_pcpu());
 	start_other_harts();
 	zero_init(features_for_guests().cboz_block);

@@ -230,9 +230,8 @@ void root_create(void)
 		halt("not enough memory for the Root VM's devices");
 	build_tree(root_vm, &isa, p, &at);
 	memory_reclaim_payload();
-	klog("Root VM: %u VCPU%s, %lu MiB at 0x%lx, %u devices", root_vm->nvcpus,
-		root_vm->nvcpus == 1 ? "" : "s", root_vm->ram_size >> 20, root_vm->ram_base.v,
-		machine.ndevices);
+	klog("Root VM: %u VCPU%s, %lu MiB at 0x%lx", root_vm->nvcpus,
+		root_vm->nvcpus == 1 ? "" : "s", root_vm->ram_size >> 20, root_vm->ram_base.v);
 	vcpu_reset(root_vm->vcpus[0], at.entry.v, at.fdt.v);
 	root_vm->vcpus[0]->hsm = HSM_STARTED;
 	sched_start(&root_vm->vcpus[0]->sched, time_now());

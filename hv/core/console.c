@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The console: see console.h. All output leaves through next_byte, which decides what follows what:
+ * The console: see console.h. Output leaves through next_byte, which decides what follows what, or,
+ * when there is nothing to decide, straight from the guest:
  *
  *   1. `lead`, the line break that a message owes the guest's unfinished line, or its own;
  *   2. waiting messages, whole ones;
@@ -108,6 +109,11 @@ static int next_byte(void)
 	return byte;
 }
 
+static void note_start(uint8_t byte)
+{
+	console.at_start = byte == '\n' || (byte == '\r' && console.at_start);
+}
+
 /* Sends what the UART takes now, up to a bound (and the FIFO that reaches it); returns how much. */
 static unsigned drain(void)
 {
@@ -120,8 +126,10 @@ static unsigned drain(void)
 		if (room == 0)
 			break;
 		for (; room > 0 && (byte = next_byte()) >= 0; room--, sent++) {
-			console.at_start = byte == '\n' || (byte == '\r' && console.at_start);
-			uart_put((uint8_t)byte);
+			uint8_t b = (uint8_t)byte;
+
+			note_start(b);
+			uart_write(&b, 1);
 		}
 	}
 	return sent;
@@ -163,12 +171,35 @@ void console_init(void)
 		spin_unlock(&console.lock);
 }
 
+/* Guest output with nothing before it goes straight to the UART, as most of it does; returns how
+ * much that took. */
+static size_t write_direct(const uint8_t *bytes, size_t n)
+{
+	size_t done = 0;
+	unsigned room;
+
+	if (has_output())
+		return 0;
+	while (done < n && (room = uart_tx_room()) > 0) {
+		size_t part = MIN(room, n - done);
+
+		uart_write(bytes + done, (unsigned)part);
+		for (; part > 0; part--, done++) {
+			ttyline_put(&console.line, bytes[done]);
+			note_start(bytes[done]);
+		}
+	}
+	console.redraw = console.line.end;
+	return done;
+}
+
 size_t console_write(const uint8_t *bytes, size_t n)
 {
-	size_t taken = 0;
+	size_t taken;
 
 	if (!console_lock())
 		return n;
+	taken = write_direct(bytes, MIN(n, CONSOLE_WRITE_MAX));
 	while (taken < n && taken < CONSOLE_WRITE_MAX && ring_room(&console.out))
 		ring_push(&console.out, bytes[taken++]);
 	console.refused |= taken < n && !ring_room(&console.out);

@@ -13,8 +13,7 @@
  * side by side.
  *
  * What it leaves to others: who may have a frame (core/quota.h) and what a frame holds. Frames are
- * not zeroed here: frame_zero() is called by whoever hands one to a VM, in steps where the block is
- * large.
+ * not zeroed here: vm_page_alloc (core/vm.h) does that.
  */
 #pragma once
 

@@ -5,11 +5,10 @@
  * Lock order, outermost first; a lock may be taken only while none at or below its own line is
  * held:
  *
- *   1. vm->lock        one VM's life cycle, its VCPUs' HSM states, its G-stage tables, FWFT of its
- * VCPUs
+ *   1. vm->lock        one VM's G-stage tables
  *   2. vuart->lock     one VM's virtual UART (raises its line into the vPLIC with it held)
  *   3. vplic->lock     one VM's virtual PLIC
- *   4. pcpu->rq.lock   one PCPU's run queue and the scheduling state of every VCPU homed there;
+ *   4. sched.rq[].lock one PCPU's run queue and the scheduling state of every VCPU homed there;
  *                      of two run queues, the one with the lower PCPU number first
  *   5. quota_lock      the charge counters of the whole tree
  *   6. frames.lock     the frame allocator

@@ -63,7 +63,6 @@ enum err vm_create_root(const uint64_t limit[RES_COUNT], struct vm **out)
 	 * charge. */
 	zero_pages(vm, PAGE_SIZE << order);
 	vm->id = frame_number(a);
-	vm->order = order;
 	vm->trusted = true;
 	frame_of(a)->payer = vm->id;
 	quota_init(&vm->quota, NULL, limit, UINT8_MAX, UINT8_MAX);

@@ -22,16 +22,13 @@ struct vuart;
 
 struct vm {
 	struct spinlock lock;
-	struct vm *parent; /* NULL for the Root VM */
 	struct quota quota;
-	uint32_t id;    /* frame number of this structure: the payer of its frames; never shown to a
-			   guest */
-	uint32_t order; /* of this structure's block */
+	uint32_t id; /* frame number of this structure: the payer of its frames; never shown to a
+			guest */
 	/* set before the VM runs, constant after: */
 	bool trusted;
 	gpa_t ram_base;
 	uint64_t ram_size;
-	uint64_t rng_seed[4];
 	uint32_t nvcpus;
 	struct vcpu *vcpus[VM_MAX_VCPUS];
 	struct vplic *plic;

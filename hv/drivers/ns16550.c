@@ -67,10 +67,11 @@ static unsigned ns16550_tx_room(void)
 	return uart.room;
 }
 
-static void ns16550_put(uint8_t byte)
+static void ns16550_write(const uint8_t *bytes, unsigned n)
 {
-	uart.room--;
-	reg_write(RBR_THR, byte);
+	uart.room -= n;
+	for (unsigned i = 0; i < n; i++)
+		reg_write(RBR_THR, bytes[i]);
 }
 
 static int ns16550_get(void)
@@ -84,4 +85,4 @@ static void ns16550_tx_interrupt(bool on)
 }
 
 const struct uart_ops ns16550_ops = {
-	ns16550_init, ns16550_tx_room, ns16550_put, ns16550_get, ns16550_tx_interrupt};
+	ns16550_init, ns16550_tx_room, ns16550_write, ns16550_get, ns16550_tx_interrupt};

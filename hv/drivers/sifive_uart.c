@@ -33,9 +33,11 @@ static unsigned sifive_uart_tx_room(void)
 	return mmio_read32(hpa_add(base, TXDATA)) & TXDATA_FULL ? 0 : 1;
 }
 
-static void sifive_uart_put(uint8_t byte)
+/* One at the most: that is all the room it tells. */
+static void sifive_uart_write(const uint8_t *bytes, unsigned n)
 {
-	mmio_write32(hpa_add(base, TXDATA), byte);
+	for (unsigned i = 0; i < n; i++)
+		mmio_write32(hpa_add(base, TXDATA), bytes[i]);
 }
 
 static int sifive_uart_get(void)
@@ -50,5 +52,5 @@ static void sifive_uart_tx_interrupt(bool on)
 	mmio_write32(hpa_add(base, IE), on ? IE_RX | IE_TX : IE_RX);
 }
 
-const struct uart_ops sifive_uart_ops = {sifive_uart_init, sifive_uart_tx_room, sifive_uart_put,
+const struct uart_ops sifive_uart_ops = {sifive_uart_init, sifive_uart_tx_room, sifive_uart_write,
 	sifive_uart_get, sifive_uart_tx_interrupt};

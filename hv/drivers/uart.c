@@ -17,7 +17,7 @@ static void null_init(const struct machine_uart *u)
 {
 }
 
-static void null_put(uint8_t byte)
+static void null_write(const uint8_t *bytes, unsigned n)
 {
 }
 
@@ -32,10 +32,10 @@ static void null_tx_interrupt(bool on)
 
 /* Before uart_init: nothing is taken yet. */
 static const struct uart_ops closed_ops = {
-	null_init, closed_tx_room, null_put, null_get, null_tx_interrupt};
+	null_init, closed_tx_room, null_write, null_get, null_tx_interrupt};
 /* A machine without a UART: everything is taken, so that nobody waits. */
 static const struct uart_ops null_ops = {
-	null_init, null_tx_room, null_put, null_get, null_tx_interrupt};
+	null_init, null_tx_room, null_write, null_get, null_tx_interrupt};
 
 static const struct uart_ops *uart = &closed_ops;
 
@@ -53,9 +53,9 @@ unsigned uart_tx_room(void)
 	return uart->tx_room();
 }
 
-void uart_put(uint8_t byte)
+void uart_write(const uint8_t *bytes, unsigned n)
 {
-	uart->put(byte);
+	uart->write(bytes, n);
 }
 
 int uart_get(void)

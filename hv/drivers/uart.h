@@ -12,7 +12,7 @@ void uart_init(const struct machine_uart *u);
 /* How many bytes can be written right now without waiting: 0 when the transmitter is full, and
  * before uart_init, so that early messages wait in the console's ring. */
 unsigned uart_tx_room(void);
-void uart_put(uint8_t byte); /* only when uart_tx_room() > 0 */
+void uart_write(const uint8_t *bytes, unsigned n); /* n <= uart_tx_room() */
 
 /* The next received byte, or -1. Reading it clears the receive interrupt's cause. */
 int uart_get(void);

@@ -8,7 +8,7 @@
 struct uart_ops {
 	void (*init)(const struct machine_uart *u);
 	unsigned (*tx_room)(void);
-	void (*put)(uint8_t byte);
+	void (*write)(const uint8_t *bytes, unsigned n);
 	int (*get)(void);
 	void (*tx_interrupt)(bool on);
 };

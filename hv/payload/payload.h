@@ -43,7 +43,7 @@ struct loaded {
  * `ram`; the payload lies outside of it. ram_base is 2 MiB aligned, the end of RAM page aligned.
  * The kernel goes to the start (Image: ram_base + text_offset; ELF: lowest segment at ram_base,
  * kept relative; flat: ram_base), the tree to the top, the initrd below it. Bytes not written are
- * left as they are (RAM comes zeroed); an ELF's bss is zeroed. Errors: E_FORMAT not a kernel of the
+ * left as they are; an ELF's bss is zeroed. Errors: E_FORMAT not a kernel of the
  * stated kind; E_RANGE a segment or the entry lies outside the file, or the kernel outside RAM;
  * E_NOMEM tree and initrd do not fit beside the kernel (or, ELF, too many segments). They come
  * before anything is written.

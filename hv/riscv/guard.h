@@ -48,7 +48,8 @@ static inline uint64_t guard_end(void)
 
 /* Read the loaded guest's memory with its own translation and its S-mode rights (hlv.d, hlvx.hu;
  * Privileged ISA 18.3.1). E_FAULT when the guest could not have read it itself; `*cause` is the
- * exception then, which a caller may inject unless it is a guest-page fault. Slow path only. */
+ * exception then, which a caller may inject unless it is a guest-page fault. Off the slow path the
+ * caller keeps mepc and mstatus himself. */
 enum err must_check guest_load_u64(uint64_t va, uint64_t *out, uint64_t *cause);
 enum err must_check guest_fetch(
 	uint64_t va, uint32_t *insn, uint64_t *cause); /* 16-bit ones in the low half */

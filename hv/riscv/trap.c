@@ -166,7 +166,7 @@ static void leave(struct pcpu *p, struct vcpu *v, enum sched_state to, uint64_t 
 	sched_put(p->id, &v->sched, to, until, now);
 	if (stop) {
 		v->action = ACTION_NONE;
-		__atomic_store_n(&v->hsm, HSM_STOPPED, __ATOMIC_RELEASE);
+		sbi_hart_stopped(v);
 	}
 }
 

@@ -175,6 +175,15 @@ static void save_csrs(struct vcpu_csrs *c, const struct pcpu *p)
 		c->sstateen0 = csr_read(CSR_SSTATEEN0);
 }
 
+/* The VCPU that ran before may have left a reservation, with which an SC of this one could succeed
+ * that must not. */
+static void drop_reservation(struct pcpu *p)
+{
+	uint64_t failed;
+
+	__asm__ volatile("sc.d %0, zero, (%1)" : "=r"(failed) : "r"(p->scratch) : "memory");
+}
+
 void vcpu_load(struct vcpu *v)
 {
 	struct pcpu *p = this_pcpu();
@@ -187,6 +196,7 @@ void vcpu_load(struct vcpu *v)
 	load_csrs(&v->csr, p);
 	csr_write(CSR_HSTATUS, HSTATUS_VSXL_64 | HSTATUS_SPVP | (p->vtw ? HSTATUS_VTW : 0));
 	vmid_activate(v, p, moved);
+	drop_reservation(p);
 	load_fp_vector(v, p);
 	sbi_sta_update(v);
 	vcpu_sync(v);

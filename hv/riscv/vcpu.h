@@ -109,7 +109,7 @@ void vcpu_save(struct vcpu *v);
 void vcpu_sync(struct vcpu *v);
 
 /* Sets PEND_ bits and makes sure that they are seen soon: pokes the PCPU where it runs, or wakes
- * it. Any lock above pcpu->rq may be held. */
+ * it. Any lock above sched.rq[] may be held. */
 void vcpu_post(struct vcpu *v, uint32_t bits);
 
 /* An interrupt is pending and enabled in vsie, or pending work will make it so: WFI must not wait.

@@ -2,7 +2,9 @@
 /* HSM (SBI 3.0, chapter 9) and SUSP (chapter 13): the life of a VM's harts. What is not inlined
  * keeps its frame out of the frequent hart_get_status. */
 #include "sbi/sbi.h"
+#include "core/log.h"
 #include "riscv/csr.h"
+#include "riscv/panic.h"
 #include "riscv/time.h"
 
 #define SUSPEND_RETENTIVE     0x00000000u
@@ -93,6 +95,26 @@ void vcpu_resume(struct vcpu *v)
 	v->x[11] = v->resume_arg;
 	v->pc = v->resume_pc;
 	v->mstatus |= MSTATUS_MPV | MSTATUS_MPP_S;
+}
+
+static bool all_stopped(const struct vm *vm)
+{
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
+		if (hsm_get(vm->vcpus[i]) != HSM_STOPPED)
+			return false;
+	return true;
+}
+
+/* Of two that stop at the same time at least the later one sees both stopped: the stores are
+ * ordered. */
+void sbi_hart_stopped(struct vcpu *v)
+{
+	__atomic_store_n(&v->hsm, HSM_STOPPED, __ATOMIC_SEQ_CST);
+	__atomic_thread_fence(__ATOMIC_SEQ_CST);
+	if (all_stopped(v->vm)) {
+		klog("all harts of the Root VM have stopped; restarting");
+		machine_reboot();
+	}
 }
 
 /* "Entry requires all but the calling hart be in the HSM STOPPED state." */

@@ -73,6 +73,10 @@ bool sbi_put_byte(struct vcpu *v, uint8_t byte); /* false: no room */
 /* A guest may start a hart at `a`: RAM it can execute. */
 bool sbi_can_execute(const struct vcpu *v, uint64_t a);
 
+/* `v`, which asked for it, has stopped and is loaded nowhere. A VM whose harts have all stopped has
+ * exited. */
+void sbi_hart_stopped(struct vcpu *v);
+
 /* Steal time so far is written to where STA wants it, when the VCPU is loaded. */
 void sbi_sta_update(struct vcpu *v);
 

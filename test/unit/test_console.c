@@ -19,13 +19,19 @@ unsigned uart_tx_room(void)
 	return room > 16 ? 16 : (unsigned)room;
 }
 
-void uart_put(uint8_t byte)
+static void uart_put(uint8_t byte)
 {
 	assert_true(room > 0);
 	room--;
 	assert_true(sent < sizeof(wire) - 1);
 	wire[sent++] = (char)byte;
 	wire[sent] = 0;
+}
+
+void uart_write(const uint8_t *bytes, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		uart_put(bytes[i]);
 }
 
 int uart_get(void)
