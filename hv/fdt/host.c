@@ -28,6 +28,15 @@ static void read_chosen(const void *fdt, struct machine *m)
 	}
 }
 
+void fdt_wipe_seed(void *fdt)
+{
+	int node = tree_child(fdt, 0, "chosen"), len;
+	const char *seed = node < 0 ? NULL : tree_prop(fdt, node, "rng-seed", &len);
+
+	if (seed)
+		memset((char *)fdt + (seed - (const char *)fdt), 0, (size_t)len);
+}
+
 static uint32_t max_phandle(const void *fdt)
 {
 	uint32_t max = 0;

@@ -111,3 +111,6 @@ struct machine {
  * reserved memory ends above the 56 bits of a physical address.
  */
 enum err must_check fdt_read_machine(const void *fdt, size_t max, struct machine *m);
+
+/* Overwrites /chosen's rng-seed with zeros, in a tree that fdt_read_machine() has accepted. */
+void fdt_wipe_seed(void *fdt);

@@ -593,6 +593,33 @@ static void test_items(void **state)
 	assert_int_equal(CHECK_CELLS(ROOT, 5, FDT_END_NODE, FDT_END), E_FORMAT);
 }
 
+static void test_wipe_seed(void **state)
+{
+	static const unsigned char zeros[32];
+	unsigned char *before;
+	size_t n;
+
+	assert_int_equal(parse(), OK);
+	n = fdt_totalsize(packed);
+	before = malloc(n);
+	memcpy(before, packed, n);
+	fdt_wipe_seed(packed);
+	assert_int_equal(reparse(n), OK);
+	assert_int_equal(m.rng_seed_len, 32);
+	assert_memory_equal(m.rng_seed, zeros, 32);
+	for (size_t i = 0, changed = 0; i < n; i++) {
+		changed += before[i] != ((unsigned char *)packed)[i];
+		assert_true(changed <= 32);
+	}
+	free(before);
+	drop("/chosen", "rng-seed"); /* without one, or /chosen: nothing to do */
+	assert_int_equal(parse(), OK);
+	fdt_wipe_seed(packed);
+	drop_node("/chosen");
+	assert_int_equal(parse(), OK);
+	fdt_wipe_seed(packed);
+}
+
 /* A loader that takes something out of a tree may leave FDT_NOP tags in its place. */
 static void test_nops(void **state)
 {
@@ -745,6 +772,7 @@ int main(void)
 		TEST(test_last_tag),
 		TEST(test_property_without_name),
 		TEST(test_items),
+		TEST(test_wipe_seed),
 		TEST(test_nops),
 		TEST(test_children),
 		TEST(test_compatible),
