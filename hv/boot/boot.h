@@ -6,7 +6,7 @@
 #include "fdt/machine.h"
 
 extern struct machine machine;
-extern const void *host_fdt; /* a copy of its own: the original lies in RAM that becomes free */
+extern void *host_fdt; /* a copy of its own: the original lies in RAM that becomes free */
 extern struct vm *root_vm;
 
 /* Creates the Root VM and its VCPUs, loads the payload and its device tree, and makes VCPU 0 ready.

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The boot, in order: the list of what happens between the ROM and the Root VM's first instruction.
  */
-#include <libfdt.h>
 #include <string.h>
 #include "boot/boot.h"
 #include "boot/cmdline.h"
@@ -28,7 +27,7 @@
 #define SLICES_PER_SECOND 200 /* a time slice is 5 ms */
 
 struct machine machine;
-const void *host_fdt;
+void *host_fdt;
 hpa_t time_mmio;
 uint64_t time_hz;
 
@@ -85,15 +84,8 @@ static void seed_from_zkr(void)
  */
 static void wipe_seed(uint64_t fdt)
 {
-	const void *trees[] = {(const void *)(uintptr_t)fdt, host_fdt};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(trees); i++) {
-		int len, chosen = fdt_path_offset(trees[i], "/chosen");
-		void *seed = fdt_getprop_w((void *)(uintptr_t)trees[i], chosen, "rng-seed", &len);
-
-		if (seed)
-			memset(seed, 0, (size_t)len);
-	}
+	fdt_wipe_seed((void *)(uintptr_t)fdt);
+	fdt_wipe_seed(host_fdt);
 	memset(machine.rng_seed, 0, sizeof(machine.rng_seed));
 }
 

@@ -104,7 +104,7 @@ static void keep_host_fdt(uint64_t fdt)
 
 	memcpy((void *)(uintptr_t)at, (const void *)(uintptr_t)fdt,
 		fdt_totalsize((const void *)(uintptr_t)fdt));
-	host_fdt = (const void *)(uintptr_t)at;
+	host_fdt = (void *)(uintptr_t)at;
 	use(at, at + size, FRAME_HV);
 }
 

@@ -174,9 +174,11 @@ uint32_t vmid_activate(struct vcpu *v, struct pcpu *p, bool moved)
 	}
 	csr_write(CSR_HGATP, HGATP_SV39X4 | v->vm->gstage_root.v >> PAGE_SHIFT |
 				     (uint64_t)v->vmid << HGATP_VMID_SHIFT);
+	/* What the guest fenced elsewhere has to hold here too, its FENCE.I included. */
 	if (moved) {
 		hfence_gvma_vmid(v->vmid);
 		hfence_vvma_all();
+		fence_i();
 	}
 	return v->vmid;
 }

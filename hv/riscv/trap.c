@@ -83,20 +83,26 @@ static uint32_t trapped_insn(const struct vcpu *v)
 	return insn;
 }
 
-/* WFI of a guest's kernel traps only while somebody else wants the PCPU (hstatus.VTW). Everything
- * else here is an instruction that does not exist for a guest: WFI in its user mode, one of the H
- * extension, a counter it may not read. */
+#define INSN_WFI     0x10500073
+#define INSN_WRS_NTO 0x00d00073
+
+/* WFI and WRS.NTO trap only while somebody else wants the PCPU (hstatus.VTW). A WRS.NTO waits for a
+ * store that nobody would tell us of: it lets others run and goes on. Everything else here is an
+ * instruction that does not exist for a guest: WFI in its user mode, one of the H extension, a
+ * counter it may not read. */
 static void virtual_instruction(struct vcpu *v)
 {
-	const uint32_t wfi = 0x10500073;
 	uint64_t tval = csr_read(CSR_MTVAL);
+	uint32_t insn = trapped_insn(v);
 
-	if ((v->mstatus & MSTATUS_MPP_S) && trapped_insn(v) == wfi) {
-		v->pc += 4;
+	if (insn == INSN_WRS_NTO)
+		v->action = ACTION_YIELD;
+	else if (insn == INSN_WFI && (v->mstatus & MSTATUS_MPP_S))
 		v->action = ACTION_WAIT;
-	} else {
+	else
 		vcpu_inject(v, CAUSE_ILLEGAL_INSN, tval);
-	}
+	if (v->action != ACTION_NONE)
+		v->pc += 4;
 }
 
 static void handle_interrupt(struct vcpu *v, uint64_t irq)

@@ -12,24 +12,19 @@ bool sbi_put_byte(struct vcpu *v, uint8_t byte)
 	return console_write(&byte, 1) == 1;
 }
 
-/* All of the range must be RAM the guest may access: checked before anything moves. */
-static bool range_ok(const struct vcpu *v, uint64_t n, uint64_t lo, uint64_t hi, uint64_t rights)
+/* All of the range must be the guest's RAM, however little of it is moved at once. */
+static bool range_ok(const struct vcpu *v, uint64_t n, uint64_t lo, uint64_t hi)
 {
-	if (hi != 0 || lo + n < lo)
-		return false;
-	for (uint64_t at = ALIGN_DOWN(lo, PAGE_SIZE); n && at < lo + n; at += PAGE_SIZE)
-		if (!guest_ptr(v->vm, gpa(at), 1, rights))
-			return false;
-	return true;
+	return hi == 0 && (n == 0 || range_within(lo, n, v->vm->ram_base.v, v->vm->ram_size));
 }
 
 static struct sbi_ret write(struct vcpu *v, uint64_t n, uint64_t lo, uint64_t hi)
 {
 	uint64_t done = 0;
 
-	n = MIN(n, DBCN_MAX);
-	if (!range_ok(v, n, lo, hi, GSTAGE_R))
+	if (!range_ok(v, n, lo, hi))
 		return sbi_error(SBI_ERR_INVALID_PARAM);
+	n = MIN(n, DBCN_MAX);
 	while (done < n) {
 		uint64_t part = MIN(n - done, PAGE_SIZE - ((lo + done) & (PAGE_SIZE - 1)));
 		const void *from = guest_ptr(v->vm, gpa(lo + done), part, GSTAGE_R);
@@ -46,9 +41,9 @@ static struct sbi_ret read(struct vcpu *v, uint64_t n, uint64_t lo, uint64_t hi)
 {
 	uint64_t done = 0;
 
-	n = MIN(n, DBCN_MAX);
-	if (!range_ok(v, n, lo, hi, GSTAGE_W))
+	if (!range_ok(v, n, lo, hi))
 		return sbi_error(SBI_ERR_INVALID_PARAM);
+	n = MIN(n, DBCN_MAX);
 	v->vm->dbcn_reads = true;
 	while (done < n) {
 		uint64_t part = MIN(n - done, PAGE_SIZE - ((lo + done) & (PAGE_SIZE - 1)));
