@@ -23,40 +23,59 @@ QEMU = os.environ.get("QEMU", "qemu-system-riscv64")
 # Nothing in a guest depends on speed: this only ends what hangs.
 HANGS_AFTER = 180
 
-# name: PCPUs, VCPUs, what is added to -cpu rv64
+ICOUNT = ("-icount", "shift=0,sleep=off")  # time is instructions: repeats exactly
+
+# name: PCPUs, VCPUs, what is added to -cpu rv64, and to the emulator's command line
 CONFIGS = {
-    "1": (1, 1, ""),
-    "2": (2, 2, ""),
-    "4": (4, 4, ""),
-    "nosstc1": (1, 1, "sstc=off"),
-    "nosstc4": (4, 4, "sstc=off"),
-    "v2": (2, 2, "v=on"),
-    "4on1": (1, 4, ""),
-    "3on2": (2, 3, ""),
-    "8on2": (2, 8, ""),
-    "4on1nosstc": (1, 4, "sstc=off"),
-    "8on2nosstc": (2, 8, "sstc=off"),
-    "4on1v": (1, 4, "v=on"),
-    "3on2v": (2, 3, "v=on,vlen=256"),
+    "1": (1, 1, "", ()),
+    "2": (2, 2, "", ()),
+    "4": (4, 4, "", ()),
+    "nosstc1": (1, 1, "sstc=off", ()),
+    "nosstc4": (4, 4, "sstc=off", ()),
+    "v2": (2, 2, "v=on", ()),
+    "4on1": (1, 4, "", ()),
+    "3on2": (2, 3, "", ()),
+    "8on2": (2, 8, "", ()),
+    "4on1nosstc": (1, 4, "sstc=off", ()),
+    "8on2nosstc": (2, 8, "sstc=off", ()),
+    "4on1v": (1, 4, "v=on", ()),
+    "3on2v": (2, 3, "v=on,vlen=256", ()),
     "max1": (
         1,
         1,
-        "v=on,zbc=on,svinval=on,svnapot=on,svpbmt=on,zacas=on,zfh=on,zcb=on,zicond=on,zfa=on,svade=on",
+        "v=on,svinval=on,svnapot=on,svpbmt=on,zacas=on,zfh=on,zcb=on,zicond=on,zfa=on,svade=on,zbc=on",
+        (),
     ),
-    "nosvadu1": (1, 1, "svadu=off"),
+    "nosvadu1": (1, 1, "svadu=off", ()),
+    "4on1fair": (1, 4, "", ICOUNT),
 }
-
-ALL = ["1", "2", "4", "nosstc1", "nosstc4", "v2", "4on1", "8on2"]
 
 # guest: the configurations where it says something new
 GUESTS = {
     "sbi_base": ["1", "4", "nosstc1", "v2", "4on1"],
     "sbi_time": ["1", "4", "nosstc1", "nosstc4", "4on1", "8on2nosstc"],
     "sbi_ipi": ["1", "2", "4", "4on1", "8on2nosstc"],
+    "sbi_rfence": ["1", "2", "4", "4on1", "3on2"],
     "sbi_hsm": ["1", "4", "nosstc4", "4on1", "8on2"],
+    "sbi_power": ["1", "4", "nosstc1", "4on1"],
+    "sbi_dbcn": ["1", "4"],
+    "sbi_sta": ["1", "4on1"],
+    "sbi_fwft": ["1", "4", "4on1", "nosvadu1"],
     "hostile": ["1", "4", "4on1", "nosstc1", "max1", "nosvadu1"],
     "fuzz": ["1", "4", "v2", "nosstc4", "3on2v", "max1"],
-    "sbi_rfence": ["1", "2", "4", "4on1", "3on2"],
+    "vdev": ["1", "4", "4on1", "nosstc1", "max1"],
+    "fp": ["1", "v2", "4on1", "4on1v", "3on2v", "8on2"],
+    "lrsc": ["4", "4on1", "8on2"],
+    "sched": ["1", "4", "3on2", "8on2", "8on2nosstc", "4on1nosstc", "4on1fair"],
+    "isa": ["1", "v2", "4on1", "nosstc1", "max1", "nosvadu1"],
+}
+
+# How sbi_power ends the machine when its command line says so: what the console says last
+ENDINGS = {
+    "reboot": "the Root VM reboots; restarting",
+    "warm": "the Root VM reboots; restarting",
+    "crash": "reports a system failure",
+    "legacy-shutdown": "powering off",
 }
 
 
@@ -69,9 +88,9 @@ def pack(name, vcpus, append, folder):
     return image
 
 
-def boot(image, pcpus, cpu):
+def boot(image, pcpus, cpu, extra):
     command = [QEMU, "-M", "virt", "-cpu", f"rv64,{cpu}" if cpu else "rv64", "-m", "512M", "-smp", str(pcpus)]
-    command += ["-bios", "none", "-kernel", image, "-nographic", "-no-reboot"]
+    command += ["-bios", "none", "-kernel", image, "-nographic", "-no-reboot", *extra]
     try:
         done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, timeout=HANGS_AFTER, check=False)
     except subprocess.TimeoutExpired as e:
@@ -101,12 +120,23 @@ def guests_built():
         raise Broken(f"{HV} is missing: make hv")
 
 
+def boot_guest(name, config, append, folder):
+    pcpus, vcpus, cpu, extra = CONFIGS[config]
+    text, code = boot(pack(name, vcpus, append, folder), pcpus, cpu, extra)
+    print(text)
+    return text, code
+
+
+def arguments(config):
+    """The guest's command line: what it cannot see by itself."""
+    pcpus, vcpus, _, extra = CONFIGS[config]
+    return " ".join(["shared"] * (vcpus > pcpus) + ["fair"] * (extra == ICOUNT and pcpus == 1))
+
+
 @pytest.fixture
 def run(request, guests_built, tmp_path):
-    name, config, append = request.param
-    pcpus, vcpus, cpu = CONFIGS[config]
-    text, code = boot(pack(name, vcpus, append, tmp_path), pcpus, cpu)
-    print(text)
+    name, config = request.param
+    text, code = boot_guest(name, config, arguments(config), tmp_path)
     found, summary = results(text)
     if found["broken"]:
         raise Broken(found["broken"][0])
@@ -114,7 +144,7 @@ def run(request, guests_built, tmp_path):
 
 
 def cases():
-    return [pytest.param((n, c, ""), id=f"{n}-{c}") for n, configs in GUESTS.items() for c in configs]
+    return [pytest.param((n, c), id=f"{n}-{c}") for n, configs in GUESTS.items() for c in configs]
 
 
 def tail(text):
@@ -132,6 +162,14 @@ def test_guest(run):
     assert int(summary[1]) == len(found["ok"]), f"{summary[0]}, but {len(found['ok'])} ok lines"
     if not found["ok"]:
         pytest.skip("; ".join(found["skip"]) or "nothing to check")
+
+
+@pytest.mark.parametrize("way", ENDINGS)
+def test_end(way, guests_built, tmp_path):
+    text, code = boot_guest("sbi_power", "2", way, tmp_path)
+    assert code == 0, "hangs; its last words:\n" + tail(text)
+    assert ENDINGS[way] in text
+    assert "guest:" not in text, "the call returned"
 
 
 def test_every_guest_is_listed():
