@@ -9,7 +9,10 @@
 #include "core/vm.h"
 #include "mmu/gstage.h"
 
-#define RAM_BASE UINT64_C(0x80000000)
+/* The table of frames begins before RAM, so that no frame number is like another by chance. */
+#define RAM_BASE   UINT64_C(0x80000000)
+#define HOLE	   8
+#define TABLE_BASE (RAM_BASE - (HOLE << PAGE_SHIFT))
 
 #define require(cond)                                                                    \
 	do {                                                                             \
@@ -29,9 +32,10 @@ static inline enum err create(uint64_t ram, uint64_t limit)
 
 	host_ram_init(RAM_BASE, ram);
 	free(frame_table);
-	frame_table = calloc(ram >> PAGE_SHIFT, sizeof(*frame_table));
+	frame_table = calloc((ram >> PAGE_SHIFT) + HOLE, sizeof(*frame_table));
 	require(frame_table);
-	frames_init(frame_table, hpa(RAM_BASE), ram);
+	frames_init(frame_table, hpa(TABLE_BASE), ram + (HOLE << PAGE_SHIFT));
+	frames_declare(hpa(TABLE_BASE), HOLE << PAGE_SHIFT, FRAME_HOLE);
 	frames_declare(hpa(RAM_BASE), ram, FRAME_FREE);
 	vm = NULL;
 	return vm_create_root(limits, &vm);
@@ -41,7 +45,7 @@ static inline enum err create(uint64_t ram, uint64_t limit)
 static inline void new_vm(uint64_t ram, uint64_t limit)
 {
 	require(create(ram, limit) == OK);
-	vm_pages = BIT(vm->order);
+	vm_pages = BIT(frame_of(ptr_hpa(vm))->order);
 }
 
 static inline enum err map(uint64_t at, uint64_t to, uint64_t size, uint64_t flags)

@@ -428,6 +428,12 @@ static void wrong_reclaims_are_bugs(void **state)
 	declare(32, 32, FRAME_RESERVED);
 	expect_bug(frames_reclaim(page(31), 2 * PAGE_SIZE));
 	empty_table(BASE, 64);
+	declare(0, 64, FRAME_RESERVED);
+	expect_bug(frames_reclaim(page(32), 32 * PAGE_SIZE)); /* a part of one block */
+	free_table(BASE, 64);
+	take(6, FRAME_RAM, 1);
+	expect_bug(frames_reclaim(page(63), PAGE_SIZE));
+	empty_table(BASE, 64);
 	declare(0, 64, FRAME_HV);
 	expect_bug(frames_reclaim(page(63), 2 * PAGE_SIZE));
 	expect_bug(frames_reclaim(hpa(BASE + 1), PAGE_SIZE));
@@ -621,14 +627,15 @@ static void wrong_runs_are_bugs(void **state)
 
 /*
  * What can be wrong with the records, one thing at a time. The table: page 0 order 0 charged, page 1 free, page 2-3 free order 1,
- * 4-7 free order 2, 8-11 charged order 2, 12-15 hypervisor, 16-17 free, 18-19 reserved, 20-23 free.
+ * 4-7 free order 2, 8-11 charged order 2, 12-15 hypervisor, 16-17 free, 18-19 reserved, 20-23 free, 24-25 hypervisor.
  */
 static void sound_table(void)
 {
 	hpa_t a;
 
-	empty_table(BASE, 24);
+	empty_table(BASE, 26);
 	declare(12, 4, FRAME_HV);
+	declare(24, 2, FRAME_HV);
 	declare(18, 2, FRAME_RESERVED);
 	declare(8, 4, FRAME_FREE);
 	a = take(2, FRAME_RAM, 6);
@@ -639,7 +646,7 @@ static void sound_table(void)
 	a = take(0, FRAME_META, 6);
 	assert_int_equal(a.v, page(0).v);
 	declare(1, 7, FRAME_FREE);
-	assert_string_equal(shape(), "M0 f0 f1 f2 R2 h2 f1 r1 f2 ");
+	assert_string_equal(shape(), "M0 f0 f1 f2 R2 h2 f1 r1 f2 h1 ");
 	audit();
 }
 
@@ -676,6 +683,18 @@ static void damage_alignment(void)
 static void damage_past_the_end(void)
 {
 	table[20].order = 4;
+}
+
+static void damage_alignment_alone(void) /* all sums stay */
+{
+	table[12].order = 0;
+	table[13] = (struct frame){.kind = FRAME_HV, .order = 1};
+	table[15] = (struct frame){.kind = FRAME_HV};
+}
+
+static void damage_past_the_end_alone(void)
+{
+	table[24].order = 2;
 }
 
 static void damage_gap(void)
@@ -744,7 +763,7 @@ static void damage_cycle_of_two(void)
 
 static void damage_next_outside(void)
 {
-	table[frames.head[0]].next = 24;
+	table[frames.head[0]].next = 26;
 }
 
 static void damage_next_far_outside(void)
@@ -762,7 +781,8 @@ static void damage_buddies(void)
 static void audit_finds_all_damage(void **state)
 {
 	static void (*const damage[])(void) = {damage_tail_as_head, damage_kind, damage_kind_255, damage_order, damage_order_255,
-		damage_alignment, damage_past_the_end, damage_gap, damage_payer, damage_meta_payer, damage_free_count,
+		damage_alignment, damage_past_the_end, damage_alignment_alone,
+		damage_past_the_end_alone, damage_gap, damage_payer, damage_meta_payer, damage_free_count,
 		damage_free_count_less, damage_not_listed, damage_listed_but_charged, damage_free_but_not_listed,
 		damage_wrong_list, damage_prev, damage_cycle, damage_cycle_of_two, damage_next_outside,
 		damage_next_far_outside, damage_buddies};

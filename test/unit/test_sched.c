@@ -431,6 +431,53 @@ static void slices_are_long(void **state)
 	assert_in_range(cpus[0].exits, 99, 101);
 }
 
+/* Who waits and is behind gets the PCPU when the slice is over, not at any exit before. */
+static void a_kick_does_not_end_a_slice(void **state)
+{
+	machine(1);
+	struct task *a = hog(0, 3);
+
+	run(10 * SLICE);
+	hog(0, 3);
+	for (unsigned i = 0; i < SLICE; i++) {
+		kick(0);
+		assert_ptr_equal(cpus[0].cur, a);
+		run(1);
+	}
+	run(1);
+	assert_ptr_not_equal(cpus[0].cur, a);
+}
+
+/* One that waits but has had more does not end a slice either. */
+static void the_least_served_goes_on(void **state)
+{
+	machine(1);
+	struct task *a = hog(0, 3), *b = hog(0, 3);
+
+	assert_ptr_equal(sched_pick(0, present), &a->e);
+	sched_put(0, &a->e, SCHED_READY, SCHED_NEVER, present + 50 * SLICE);
+	assert_ptr_equal(sched_pick(0, present + 50 * SLICE), &b->e);
+	for (uint64_t i = 51; i < 100; i++)
+		assert_false(sched_tick(0, present + i * SLICE));
+	assert_true(sched_tick(0, present + 101 * SLICE + 1));
+}
+
+/* Only a lower one waits, so there is no slice; then an equal one comes. */
+static void an_equal_behind_a_lower_one(void **state)
+{
+	machine(1);
+	struct task *a = hog(0, 3);
+
+	hog(0, 2);
+	run(10);
+	assert_int_equal(sched_deadline(0), SCHED_NEVER);
+	struct task *b = hog(0, 3);
+
+	run(100 * SLICE);
+	assert_in_range(a->ran, 48 * SLICE, 52 * SLICE);
+	assert_in_range(b->ran, 48 * SLICE, 52 * SLICE);
+}
+
 static void exits_stay_few_on_many(void **state)
 {
 	machine(4);
@@ -501,6 +548,25 @@ static void the_lowest_is_preempted(void **state)
 	assert_int_equal(b->e.state, SCHED_READY);
 	assert_int_equal(c->e.state, SCHED_RUNNING);
 	assert_int_equal(high->e.state, SCHED_RUNNING);
+}
+
+/* What sched.h says of the place, seen before anybody can move on. */
+static void where_a_woken_one_goes(void **state)
+{
+	machine(4);
+	assert_int_equal(hog(2, 3)->e.home, 2); /* home, when it is idle */
+	assert_true(cpus[2].kicked);
+	assert_int_equal(hog(2, 3)->e.home, 0); /* another idle one */
+	assert_true(cpus[0].kicked && !cpus[1].kicked && !cpus[3].kicked);
+	hog(3, 2);
+	hog(1, 4);
+	run(3);
+	for (uint32_t i = 0; i < 4; i++)
+		cpus[i].kicked = false;
+	assert_int_equal(hog(1, 4)->e.home, 3); /* where the lowest priority runs */
+	assert_true(cpus[3].kicked);
+	run(3);
+	assert_int_equal(hog(1, 3)->e.home, 1); /* nobody lower runs: home */
 }
 
 static void idle_pcpus_are_taken_first(void **state)
@@ -629,6 +695,23 @@ static void sleepers_save_nothing_while_the_hog_waits(void **state)
 	check_after_sleep(sleeper, runner);
 }
 
+/* All of them sleep when the first wakes: virtual time stands where it stopped. */
+static void sleepers_save_nothing_while_all_sleep(void **state)
+{
+	machine(1);
+	struct task *runner = hog(0, 3), *sleeper = task(0, 3, FOREVER, FOREVER);
+
+	assert_ptr_equal(sched_pick(0, present), &runner->e);
+	present += 1000 * SLICE;
+	runner->left = 0;
+	begin_wait(runner);
+	sched_put(0, &runner->e, SCHED_BLOCKED, SCHED_NEVER, present);
+	sched_start(&sleeper->e, present);
+	run(SLICE);
+	wake_as_hog(runner);
+	check_after_sleep(sleeper, runner);
+}
+
 static void sleepers_save_nothing_while_the_hog_is_preempted(void **state)
 {
 	machine(1);
@@ -728,6 +811,19 @@ static void a_time_that_has_come_does_not_block(void **state)
 	assert_true(sched_contended(0));
 }
 
+static void timers_of_one_time_expire_together(void **state)
+{
+	machine(1);
+	struct task *a = sleeper_at(0, 3, 100), *b = sleeper_at(0, 3, 100), *c = sleeper_at(0, 3, 101);
+
+	assert_int_equal(sched_deadline(0), present + 100);
+	sched_expire(0, present + 100);
+	assert_int_equal(a->e.state, SCHED_READY);
+	assert_int_equal(b->e.state, SCHED_READY);
+	assert_int_equal(c->e.state, SCHED_BLOCKED);
+	assert_int_equal(sched_deadline(0), present + 101);
+}
+
 static void a_wake_cancels_the_timer(void **state)
 {
 	machine(1);
@@ -802,6 +898,24 @@ static void time_is_accounted(void **state)
 	assert_true(a->ran + b->ran == 100 * SLICE);
 }
 
+/* Also of those that others fetch: each hog runs or waits at any time, so that the sum is time itself. */
+static void time_is_accounted_across_pcpus(void **state)
+{
+	machine(3);
+	uint64_t begin = present;
+
+	for (uint32_t i = 0; i < 7; i++)
+		hog(0, 3);
+	run(300 * SLICE);
+	for (uint32_t i = 0; i < 7; i++) {
+		const struct sched_entity *e = &tasks[i].e;
+		uint64_t sum = e->run_ticks + e->wait_ticks;
+
+		sum += e->state == SCHED_READY ? present - e->ready_since : present - sched.rq[e->home].since;
+		assert_int_equal(sum, present - begin);
+	}
+}
+
 /* A PCPU reads the clock before it has the lock, so another's reading may be the later one. */
 static void clocks_read_in_the_wrong_order(void **state)
 {
@@ -818,13 +932,14 @@ static void clocks_read_in_the_wrong_order(void **state)
 static void wrong_calls_are_bugs(void **state)
 {
 	static struct sched_entity e;
+	static struct task *t;
 
 	expect_bug(sched_init(0, SLICE, kick));
 	expect_bug(sched_init(SCHED_MAX_PCPUS + 1, SLICE, kick));
 	machine(2);
 	expect_bug(sched_entity_init(&e, 2, 3));
 	expect_bug(sched_entity_init(&e, 0, SCHED_MAX_PRIORITY + 1));
-	struct task *t = hog(0, 3);
+	t = hog(0, 3);
 
 	expect_bug(sched_start(&t->e, present));
 	machine(2);
@@ -844,6 +959,9 @@ static void wrong_calls_are_bugs(void **state)
 	expect_bug((void)!sched_pick(0, present));
 	machine(2);
 	expect_bug((void)!sched_tick(0, present));
+	machine(2);
+	t = sleeper_at(0, 3, FOREVER);
+	expect_bug(sched_start(&t->e, present));
 }
 
 static void random_task(void)
@@ -927,11 +1045,15 @@ int main(void)
 		cmocka_unit_test(equals_share_from_one_home),
 		cmocka_unit_test(late_comers_share_from_then_on),
 		cmocka_unit_test(slices_are_long),
+		cmocka_unit_test(an_equal_behind_a_lower_one),
+		cmocka_unit_test(the_least_served_goes_on),
+		cmocka_unit_test(a_kick_does_not_end_a_slice),
 		cmocka_unit_test(exits_stay_few_on_many),
 		cmocka_unit_test(higher_runs_alone),
 		cmocka_unit_test(preemption_is_immediate),
 		cmocka_unit_test(several_preempt_at_once),
 		cmocka_unit_test(the_lowest_is_preempted),
+		cmocka_unit_test(where_a_woken_one_goes),
 		cmocka_unit_test(idle_pcpus_are_taken_first),
 		cmocka_unit_test(wakes_at_once_spread_over_idle_pcpus),
 		cmocka_unit_test(timers_wake_in_time),
@@ -939,17 +1061,20 @@ int main(void)
 		cmocka_unit_test(an_expired_timer_preempts_elsewhere),
 		cmocka_unit_test(sleepers_save_nothing_beside_a_silent_hog),
 		cmocka_unit_test(sleepers_save_nothing_while_the_hog_waits),
+		cmocka_unit_test(sleepers_save_nothing_while_all_sleep),
 		cmocka_unit_test(sleepers_save_nothing_while_the_hog_is_preempted),
 		cmocka_unit_test(new_ones_get_no_advance),
 		cmocka_unit_test(a_crowd_of_sleepers_saves_nothing),
 		cmocka_unit_test(light_tasks_are_served_soon),
 		cmocka_unit_test(a_wake_while_running_is_kept),
 		cmocka_unit_test(a_time_that_has_come_does_not_block),
+		cmocka_unit_test(timers_of_one_time_expire_together),
 		cmocka_unit_test(a_wake_cancels_the_timer),
 		cmocka_unit_test(off_stays_off),
 		cmocka_unit_test(wfi_gives_way_to_a_lower_one),
 		cmocka_unit_test(a_stalled_higher_one_gives_way),
 		cmocka_unit_test(time_is_accounted),
+		cmocka_unit_test(time_is_accounted_across_pcpus),
 		cmocka_unit_test(clocks_read_in_the_wrong_order),
 		cmocka_unit_test(wrong_calls_are_bugs),
 		cmocka_unit_test(random_walk),

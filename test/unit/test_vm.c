@@ -51,21 +51,20 @@ static void the_root_vm_pays_for_itself(void **state)
 {
 	const uint64_t limits[RES_COUNT] = {100, 7, 8};
 
-	assert_int_equal(create(RAM, 100), OK);
-	frames_init(frame_table, hpa(RAM_BASE), RAM);
-	memset(frame_table, 0, (RAM >> PAGE_SHIFT) * sizeof(*frame_table));
-	frames_declare(hpa(RAM_BASE), RAM, FRAME_FREE);
+	new_vm(RAM, 100); /* for the memory alone */
+	frame_free(vm->gstage_root);
+	frame_free(ptr_hpa(vm));
 	make_dirty();
 	assert_int_equal(vm_create_root(limits, &vm), OK);
-	assert_charged(BIT(vm->order), 4, 0);
-	assert_true((PAGE_SIZE << vm->order) >= sizeof(struct vm));
+	assert_true((vm_pages << PAGE_SHIFT) >= sizeof(struct vm));
+	assert_charged(vm_pages, 4, 0);
 	assert_int_equal(vm->id, frame_number(ptr_hpa(vm)));
 	assert_int_equal(frame_of(ptr_hpa(vm))->payer, vm->id);
 	assert_int_equal(frame_of(vm->gstage_root)->payer, vm->id);
 	assert_true(vm->trusted);
-	assert_null(vm->parent);
 	assert_null(vm->quota.parent);
 	assert_memory_equal(vm->quota.limit, limits, sizeof(limits));
+	assert_true(vm->quota.max_priority == UINT8_MAX && vm->quota.max_depth == UINT8_MAX);
 	assert_true(vm->nvcpus == 0 && vm->ram_size == 0 && vm->plic == NULL && vm->uart == NULL);
 	assert_false(spin_is_locked(&vm->lock));
 	assert_true(is_zero(hpa_ptr(vm->gstage_root), KIB(16)));
@@ -197,7 +196,7 @@ static void wrong_calls_are_bugs(void **state)
 	expect_bug(vm_page_free(vm, hpa_add(a, PAGE_SIZE))); /* a tail */
 	vm_page_free(vm, a);
 	expect_bug(vm_page_free(vm, hpa(RAM_BASE + RAM)));
-	expect_bug(vm_page_free(vm, hpa(RAM_BASE - PAGE_SIZE)));
+	expect_bug(vm_page_free(vm, hpa(TABLE_BASE - PAGE_SIZE)));
 	assert_int_equal(vm_page_alloc(vm, 0, FRAME_RAM, &a), OK);
 	expect_bug(vm_page_free(vm, hpa_add(a, 1)));
 }
