@@ -128,9 +128,17 @@ static void check_requirements(void)
 		halt("no PLIC (machines with AIA alone are not supported yet)");
 }
 
+/* "rv64" and the single-letter extensions. */
 static const char *isa_letters(const struct isa *isa)
 {
-	return isa_has(isa, ISA_V) ? "rv64gcvh" : "rv64gch";
+	static const uint8_t letters[] = {ISA_I, ISA_M, ISA_A, ISA_F, ISA_D, ISA_C, ISA_V, ISA_H};
+	static char text[5 + sizeof(letters)] = "rv64";
+	unsigned n = 4;
+
+	for (unsigned i = 0; i < sizeof(letters); i++)
+		if (isa_has(isa, letters[i]))
+			text[n++] = "imafdcvh"[i];
+	return text;
 }
 
 static void banner(void)

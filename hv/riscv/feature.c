@@ -46,7 +46,8 @@ static void probe_float_vector(struct isa *isa)
 	uint64_t v;
 
 	csr_set(CSR_MSTATUS, MSTATUS_FS | MSTATUS_VS);
-	drop_unless(isa, csr_read(CSR_MSTATUS) & MSTATUS_FS, FLOAT_EXTS);
+	/* Registers are saved as doubles: F without D is not offered. */
+	drop_unless(isa, (csr_read(CSR_MSTATUS) & MSTATUS_FS) && isa_has(isa, ISA_D), FLOAT_EXTS);
 	drop_unless(isa, csr_probe_read(CSR_VLENB, &v), VECTOR_EXTS);
 	isa->vlenb = isa->exts & VECTOR_EXTS ? (uint32_t)v : 0;
 }

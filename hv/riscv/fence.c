@@ -129,6 +129,7 @@ void fence_wait(struct vcpu *self, struct vcpu *v, uint64_t ticket)
 			__atomic_fetch_and(&self->pending, ~PEND_FENCE, __ATOMIC_ACQ_REL);
 			fence_drain(self);
 		}
+		pcpu_obey(__atomic_load_n(&this_pcpu()->requests, __ATOMIC_RELAXED));
 		cpu_relax();
 	}
 }

@@ -18,19 +18,26 @@ uint8_t panic_stack[PANIC_STACK] aligned(16);
 extern char text_start[], text_end[];
 
 static uint32_t panicking;
-
-static noreturn void stop_here(void)
-{
-	csr_write(CSR_MIE, 0);
-	for (;;)
-		__asm__ volatile("wfi");
-}
+static const struct pcpu *ender; /* who ends the machine; set once */
 
 static void become_reporter(void)
 {
 	if (__atomic_exchange_n(&panicking, 1, __ATOMIC_ACQ_REL))
-		stop_here();
+		pcpu_stop();
 	console_panic_begin();
+}
+
+/* The first PCPU that wants the machine to end sees to it. */
+static void become_ender(void)
+{
+	const struct pcpu *nobody = NULL;
+
+	if (!__atomic_compare_exchange_n(
+		    &ender, &nobody, this_pcpu(), false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE) &&
+		nobody != this_pcpu())
+		pcpu_stop();
+	pcpus_stop_others();
+	console_flush();
 }
 
 static void report_address(const char *what, uint64_t pc)
@@ -63,16 +70,16 @@ static void backtrace(uint64_t fp)
 
 noreturn void machine_poweroff(void)
 {
-	console_flush();
+	become_ender();
 	finisher_poweroff(&machine);
-	stop_here();
+	pcpu_stop();
 }
 
 noreturn void machine_reboot(void)
 {
-	console_flush();
+	become_ender();
 	finisher_reboot(&machine);
-	stop_here();
+	pcpu_stop();
 }
 
 noreturn void bug(const char *file, int line, const char *what)
@@ -112,5 +119,5 @@ noreturn void halt(const char *fmt, ...)
 	va_end(ap);
 	klog("cannot run here: %s", text);
 	console_flush();
-	stop_here();
+	pcpu_stop();
 }

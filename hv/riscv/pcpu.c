@@ -4,11 +4,14 @@
 #include "core/bug.h"
 #include "core/frame.h"
 #include "drivers/aclint.h"
+#include "riscv/csr.h"
 #include "riscv/vcpu.h"
 
 struct pcpu *pcpus[SCHED_MAX_PCPUS];
 uint32_t npcpus;
 struct pcpu_area boot_area;
+
+#define STOP_TURNS 1000000 /* looks at a PCPU that does not stop before it is given up */
 
 extern uint32_t secondary_go;
 
@@ -91,4 +94,31 @@ void pcpu_set_timer(struct pcpu *p)
 		p->timer_set = when;
 		aclint_set_timer(p->hart->mtimecmp, when);
 	}
+}
+
+noreturn void pcpu_stop(void)
+{
+	csr_write(CSR_MIE, 0);
+	__atomic_store_n(&this_pcpu()->stopped, true, __ATOMIC_RELEASE);
+	for (;;)
+		__asm__ volatile("wfi");
+}
+
+static void request_stop(struct pcpu *p)
+{
+	__atomic_fetch_or(&p->requests, REQ_STOP, __ATOMIC_RELEASE);
+	pcpu_poke(p);
+}
+
+void pcpus_stop_others(void)
+{
+	for (uint32_t i = 0; i < npcpus; i++)
+		if (pcpus[i] != this_pcpu() && pcpus[i]->online)
+			request_stop(pcpus[i]);
+	for (uint32_t i = 0; i < npcpus; i++)
+		for (unsigned n = 0;
+			n < STOP_TURNS && pcpus[i] != this_pcpu() && pcpus[i]->online &&
+			!__atomic_load_n(&pcpus[i]->stopped, __ATOMIC_ACQUIRE);
+			n++)
+			cpu_relax();
 }

@@ -14,6 +14,7 @@ struct vcpu;
 
 /* Requests to a PCPU, set by anybody, with an MSI sent after. */
 #define REQ_RESCHED 1u
+#define REQ_STOP    2u /* the machine ends: leave the guest and stay in M-mode */
 
 struct pcpu {
 	/* Known to trap.S and entry.S: */
@@ -27,6 +28,7 @@ struct pcpu {
 
 	uint32_t id;       /* 0 .. npcpus-1 */
 	uint32_t requests; /* atomic: REQ_… */
+	bool stopped;      /* atomic: it has obeyed REQ_STOP */
 	bool online;       /* written once by its own hart */
 	bool vtw;          /* hstatus.VTW as set now */
 	uint64_t
@@ -73,3 +75,18 @@ void pcpu_poke(const struct pcpu *p);
 
 /* Sets mtimecmp to the earlier of the scheduler's deadline and the running VCPU's timer. */
 void pcpu_set_timer(struct pcpu *p);
+
+/* Ends this PCPU's work for good. */
+noreturn void pcpu_stop(void);
+
+/* Takes the other PCPUs out of their guests, which then neither run nor touch a device while the
+ * machine goes down, and waits until they have stopped; a bounded time, as one may be stuck. */
+void pcpus_stop_others(void);
+
+/* Stops if it was told to. Called wherever a PCPU looks at its requests or waits for another one.
+ */
+static inline void pcpu_obey(uint32_t requests)
+{
+	if (unlikely(requests & REQ_STOP))
+		pcpu_stop();
+}

@@ -189,7 +189,7 @@ static void idle_once(struct pcpu *p)
 	if (mip & BIT(IRQ_MSI))
 		aclint_clear_msi(p->hart->msip);
 	__asm__ volatile("fence ow, rw" ::: "memory");
-	__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL);
+	pcpu_obey(__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL));
 	if (mip & BIT(IRQ_MEI))
 		irq_external();
 	sched_expire(p->id, time_now());
@@ -235,7 +235,7 @@ static struct vcpu *reschedule(struct pcpu *p, struct vcpu *v)
 	uint64_t until, now = time_now();
 	enum sched_state to;
 
-	__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL);
+	pcpu_obey(__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL));
 	if (must_leave(p, v, now, &to, &until)) {
 		leave(p, v, to, until, now);
 		struct vcpu *next = pick(p);

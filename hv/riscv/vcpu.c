@@ -31,7 +31,7 @@ void vector_load(const void *regs, uint64_t vlenb, uint64_t vl, uint64_t vtype);
 
 static bool has_fp(const struct pcpu *p)
 {
-	return isa_has(&p->isa, ISA_F);
+	return isa_has(&p->isa, ISA_D);
 }
 
 static bool has_vector(const struct pcpu *p)
