@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Any sequence of maps, unmaps and accesses keeps the G-stage what a model with one entry per page says, and every page accounted for.
- * The first bytes choose how many pages the VM may use and how much RAM there is, so that both run out.
+ * Any sequence of maps, unmaps and accesses keeps the G-stage what a model with one entry per page
+ * says, and every page accounted for. The first bytes choose how many pages the VM may use and how
+ * much RAM there is, so that both run out.
  */
 #include "unit.h"
 #include "gstage_model.h"
@@ -38,7 +39,8 @@ static void range_of(const struct step *s, uint64_t *at, uint64_t *n, uint64_t *
 	}
 }
 
-/* What is not mapped as RAM is refused, whatever the address. (What is mapped here is no RAM that could be read.) */
+/* What is not mapped as RAM is refused, whatever the address. (What is mapped here is no RAM that
+ * could be read.) */
 static void access_memory(const struct step *s)
 {
 	uint64_t at = model_base + ((uint64_t)s->at << (s->flags % 48)) + s->to;
@@ -62,8 +64,9 @@ static void play(const struct step *s)
 	switch (s->what & 3) {
 	case 0:
 	case 1:
-		(void)!try_map(at, n, to, GSTAGE_R | (s->flags & (GSTAGE_RWX | GSTAGE_DEVICE)) |
-						  (s->flags & 1 ? GSTAGE_DEVICE : 0));
+		(void)!try_map(at, n, to,
+			GSTAGE_R | (s->flags & (GSTAGE_RWX | GSTAGE_DEVICE)) |
+				(s->flags & 1 ? GSTAGE_DEVICE : 0));
 		break;
 	case 2:
 		(void)!try_unmap(at, n);

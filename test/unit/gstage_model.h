@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A VM in fake RAM, and a model of its G-stage: for each page of a part of its address space what it maps to. Shared by the unit tests and
- * the fuzz target. Every check aborts with a message: it must work outside a cmocka test as well.
+ * A VM in fake RAM, and a model of its G-stage: for each page of a part of its address space what
+ * it maps to. Shared by the unit tests and the fuzz target. Every check aborts with a message: it
+ * must work outside a cmocka test as well.
  */
 #pragma once
 
@@ -11,15 +12,15 @@
 
 /* The table of frames begins before RAM, so that no frame number is like another by chance. */
 #define RAM_BASE   UINT64_C(0x80000000)
-#define HOLE	   8
+#define HOLE       8
 #define TABLE_BASE (RAM_BASE - (HOLE << PAGE_SHIFT))
 
-#define require(cond)                                                                    \
-	do {                                                                             \
-		if (!(cond)) {                                                           \
-			fprintf(stderr, "%s:%d: broken: %s\n", __FILE__, __LINE__, #cond); \
-			abort();                                                         \
-		}                                                                        \
+#define require(cond)                                                                              \
+	do {                                                                                       \
+		if (!(cond)) {                                                                     \
+			fprintf(stderr, "%s:%d: broken: %s\n", __FILE__, __LINE__, #cond);         \
+			abort();                                                                   \
+		}                                                                                  \
 	} while (0)
 
 static struct vm *vm;
@@ -76,7 +77,8 @@ struct tables {
 typedef void leaf_fn(uint64_t at, uint64_t to, uint64_t size, uint64_t flags);
 
 /* Sv39x4, Privileged ISA 18.5.1 and 12.4.1: the bits of an entry. */
-static inline void read_table(hpa_t table, unsigned level, uint64_t base, struct tables *t, leaf_fn *leaf)
+static inline void read_table(
+	hpa_t table, unsigned level, uint64_t base, struct tables *t, leaf_fn *leaf)
 {
 	const uint64_t *pte = hpa_ptr(table);
 	uint64_t step = PAGE_SIZE << (9 * level), n = level == 2 ? 2048 : 512;
@@ -96,7 +98,7 @@ static inline void read_table(hpa_t table, unsigned level, uint64_t base, struct
 			continue;
 		}
 		require((pte[i] & 0xd1) == 0xd1 && !(pte[i] & 0x220)); /* V U A D; not G */
-		require((pte[i] & 6) != 4);			       /* W without R is reserved */
+		require((pte[i] & 6) != 4);                            /* W without R is reserved */
 		require(to % step == 0);
 		t->mapped += step >> PAGE_SHIFT;
 		if (leaf)
@@ -104,7 +106,8 @@ static inline void read_table(hpa_t table, unsigned level, uint64_t base, struct
 	}
 }
 
-/* Every table is charged to the VM, and nothing else is but its structure: used = frames charged = structure + tables. */
+/* Every table is charged to the VM, and nothing else is but its structure: used = frames charged =
+ * structure + tables. */
 static inline struct tables check_tables(leaf_fn *leaf)
 {
 	struct tables t = {0};
@@ -119,7 +122,8 @@ static inline struct tables check_tables(leaf_fn *leaf)
 	return t;
 }
 
-/* --- the model: pages from model_base on; an entry is the HPA and the flags, 0 for not mapped --- */
+/* --- the model: pages from model_base on; an entry is the HPA and the flags, 0 for not mapped ---
+ */
 
 #define MODEL_MAX (1 << 20) /* pages: 4 GiB */
 
@@ -192,7 +196,8 @@ static inline void check_all_leaves(void)
 	require(check_tables(check_leaf).mapped == model_mapped);
 }
 
-/* Maps and compares: what must happen is known but for tables that cannot be had; then nothing may be mapped. */
+/* Maps and compares: what must happen is known but for tables that cannot be had; then nothing may
+ * be mapped. */
 static inline enum err try_map(uint64_t i, uint64_t n, uint64_t to, uint64_t flags)
 {
 	require(i + n <= model_size);
@@ -209,7 +214,8 @@ static inline enum err try_map(uint64_t i, uint64_t n, uint64_t to, uint64_t fla
 	return err;
 }
 
-/* When a leaf cannot be split for want of a page, everything before it is unmapped and nothing from it on. */
+/* When a leaf cannot be split for want of a page, everything before it is unmapped and nothing from
+ * it on. */
 static inline enum err try_unmap(uint64_t i, uint64_t n)
 {
 	struct gstage_leaf leaf;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The frame table and its allocator, against a plain reference model. If this fails, two owners share a frame, frames get lost,
- * or the audit would not notice.
+ * The frame table and its allocator, against a plain reference model. If this fails, two owners
+ * share a frame, frames get lost, or the audit would not notice.
  *
  * Includes the source, to damage what it keeps and see the audit find it.
  */
@@ -54,7 +54,8 @@ static struct frame_stats audit(void)
 	return s;
 }
 
-/* The blocks as text: kind and order of each head. Two tables with the same blocks have the same text. */
+/* The blocks as text: kind and order of each head. Two tables with the same blocks have the same
+ * text. */
 static const char *shape(void)
 {
 	static char text[1 << 16];
@@ -379,7 +380,8 @@ static void wrong_splits_are_bugs(void **state)
 	expect_bug(frame_split(page(64), 0));
 }
 
-/* Each part of what the hypervisor declared, given back, in a place where it has free neighbours or not. */
+/* Each part of what the hypervisor declared, given back, in a place where it has free neighbours or
+ * not. */
 static void reclaiming_any_part(void **state)
 {
 	for (uint64_t shift = 0; shift < 3; shift++) {
@@ -441,7 +443,8 @@ static void wrong_reclaims_are_bugs(void **state)
 	expect_bug(frames_reclaim(hpa(BASE - PAGE_SIZE), PAGE_SIZE));
 }
 
-/* The order of the block at page `i` of a run of pages [first, first + n): as large as its address and the run allow, up to 2 MiB. */
+/* The order of the block at page `i` of a run of pages [first, first + n): as large as its address
+ * and the run allow, up to 2 MiB. */
 static unsigned run_order(uint64_t i, uint64_t first, uint64_t n)
 {
 	unsigned order = ORDER_2M;
@@ -503,8 +506,10 @@ static void runs_are_aligned_wherever_ram_begins_and_ends(void **state)
 {
 	for (uint64_t first = 0; first < 512; first += 73) {
 		for (uint64_t more = 0; more < 512; more += 51) {
-			uint64_t base = BASE + first * PAGE_SIZE, pages = 1024 + more, end = base + pages * PAGE_SIZE;
-			uint64_t at = ALIGN_DOWN(end - MIB(2), MIB(2)), both = ALIGN_DOWN(end - MIB(4), MIB(2));
+			uint64_t base = BASE + first * PAGE_SIZE, pages = 1024 + more,
+				 end = base + pages * PAGE_SIZE;
+			uint64_t at = ALIGN_DOWN(end - MIB(2), MIB(2)),
+				 both = ALIGN_DOWN(end - MIB(4), MIB(2));
 
 			free_table(base, pages);
 			if (both >= base)
@@ -610,7 +615,8 @@ static void a_run_that_is_not_free(void **state)
 		declare(0, i, FRAME_FREE);
 		declare(i, 1, FRAME_RESERVED);
 		declare(i + 1, 2047 - i, FRAME_FREE);
-		assert_int_equal(frame_alloc_run(hpa(BASE + MIB(2)), MIB(4), 4, &a), i >= 512 && i < 1536 ? E_NOMEM : OK);
+		assert_int_equal(frame_alloc_run(hpa(BASE + MIB(2)), MIB(4), 4, &a),
+			i >= 512 && i < 1536 ? E_NOMEM : OK);
 		audit();
 	}
 }
@@ -626,8 +632,9 @@ static void wrong_runs_are_bugs(void **state)
 }
 
 /*
- * What can be wrong with the records, one thing at a time. The table: page 0 order 0 charged, page 1 free, page 2-3 free order 1,
- * 4-7 free order 2, 8-11 charged order 2, 12-15 hypervisor, 16-17 free, 18-19 reserved, 20-23 free, 24-25 hypervisor.
+ * What can be wrong with the records, one thing at a time. The table: page 0 order 0 charged, page
+ * 1 free, page 2-3 free order 1, 4-7 free order 2, 8-11 charged order 2, 12-15 hypervisor, 16-17
+ * free, 18-19 reserved, 20-23 free, 24-25 hypervisor.
  */
 static void sound_table(void)
 {
@@ -734,7 +741,8 @@ static void damage_listed_but_charged(void)
 
 static void damage_free_but_not_listed(void)
 {
-	table[12] = (struct frame){.next = FRAME_NONE, .prev = FRAME_NONE, .kind = FRAME_FREE, .order = 2};
+	table[12] = (struct frame){
+		.next = FRAME_NONE, .prev = FRAME_NONE, .kind = FRAME_FREE, .order = 2};
 }
 
 static void damage_wrong_list(void)
@@ -780,11 +788,12 @@ static void damage_buddies(void)
 
 static void audit_finds_all_damage(void **state)
 {
-	static void (*const damage[])(void) = {damage_tail_as_head, damage_kind, damage_kind_255, damage_order, damage_order_255,
-		damage_alignment, damage_past_the_end, damage_alignment_alone,
-		damage_past_the_end_alone, damage_gap, damage_payer, damage_meta_payer, damage_free_count,
-		damage_free_count_less, damage_not_listed, damage_listed_but_charged, damage_free_but_not_listed,
-		damage_wrong_list, damage_prev, damage_cycle, damage_cycle_of_two, damage_next_outside,
+	static void (*const damage[])(void) = {damage_tail_as_head, damage_kind, damage_kind_255,
+		damage_order, damage_order_255, damage_alignment, damage_past_the_end,
+		damage_alignment_alone, damage_past_the_end_alone, damage_gap, damage_payer,
+		damage_meta_payer, damage_free_count, damage_free_count_less, damage_not_listed,
+		damage_listed_but_charged, damage_free_but_not_listed, damage_wrong_list,
+		damage_prev, damage_cycle, damage_cycle_of_two, damage_next_outside,
 		damage_next_far_outside, damage_buddies};
 	struct frame_stats s;
 
@@ -798,8 +807,8 @@ static void audit_finds_all_damage(void **state)
 }
 
 /*
- * The model: for each page the number of the block that holds it (0: free), and the blocks. It knows nothing of
- * buddies: a request must be met whenever an aligned range of free pages exists.
+ * The model: for each page the number of the block that holds it (0: free), and the blocks. It
+ * knows nothing of buddies: a request must be met whenever an aligned range of free pages exists.
  */
 #define MODEL_PAGES  3000
 #define MODEL_BLOCKS 3000
@@ -832,7 +841,8 @@ static bool model_free_range(uint64_t first, uint64_t n)
 	return true;
 }
 
-/* The highest start of n free pages whose address is a multiple of `align` pages; MODEL_PAGES when there is none. */
+/* The highest start of n free pages whose address is a multiple of `align` pages; MODEL_PAGES when
+ * there is none. */
 static uint64_t model_find(uint64_t n, uint64_t align)
 {
 	for (uint64_t i = MODEL_PAGES; i-- > 0;)
@@ -980,7 +990,8 @@ static void walk_step(unsigned phase)
 static void walk_check(void)
 {
 	struct frame_stats s = audit();
-	uint64_t kinds[FRAME_KINDS] = {[FRAME_RESERVED] = 37, [FRAME_HOLE] = 63, [FRAME_FREE] = model.free};
+	uint64_t kinds[FRAME_KINDS] = {
+		[FRAME_RESERVED] = 37, [FRAME_HOLE] = 63, [FRAME_FREE] = model.free};
 
 	for (unsigned i = 0; i < MODEL_BLOCKS; i++)
 		if (model.blocks[i].used)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Sv39x4 tables against a model with one entry per page. If this fails, a guest reaches memory that is not its own, loses some that is,
- * or pays for tables that do not exist.
+ * Sv39x4 tables against a model with one entry per page. If this fails, a guest reaches memory that
+ * is not its own, loses some that is, or pays for tables that do not exist.
  *
  * Includes the source, so that another PCPU can change a table between two reads of gstage_lookup.
  */
@@ -17,10 +17,10 @@ static uint64_t load_entry(const uint64_t *pte);
 
 #include "gstage_model.h"
 
-#define RAM	MIB(8)
+#define RAM      MIB(8)
 #define NO_LIMIT (UINT64_MAX >> 1)
-#define TOP	BIT(41)
-#define FAR	UINT64_C(0x4000000000) /* HPAs that are no RAM: nothing looks behind a leaf */
+#define TOP      BIT(41)
+#define FAR      UINT64_C(0x4000000000) /* HPAs that are no RAM: nothing looks behind a leaf */
 
 static void (*between_reads)(unsigned n);
 static unsigned reads;
@@ -87,7 +87,8 @@ static void one_leaf_of_each_size(void **state)
 	}
 }
 
-/* The largest leaf that the alignment of both addresses and the range leave possible, worked out page by page. */
+/* The largest leaf that the alignment of both addresses and the range leave possible, worked out
+ * page by page. */
 static uint64_t largest(uint64_t page, uint64_t at, uint64_t to, uint64_t size)
 {
 	for (uint64_t leaf = GIB(1); leaf > PAGE_SIZE; leaf >>= 9) {
@@ -108,8 +109,8 @@ static void leaves_are_as_large_as_can_be(void **state)
 		{GIB(1) - PAGE_SIZE, FAR - PAGE_SIZE, GIB(1) + 2 * PAGE_SIZE},
 		{GIB(1) - MIB(2), FAR - MIB(2), GIB(2) + MIB(4)},
 		{GIB(1) + MIB(2), FAR + MIB(2), GIB(1)},
-		{GIB(1), FAR + MIB(2), GIB(1)},		   /* GPA and HPA differ: 2 MiB at best */
-		{GIB(1), FAR + PAGE_SIZE, MIB(6)},	   /* and here 4 KiB */
+		{GIB(1), FAR + MIB(2), GIB(1)},    /* GPA and HPA differ: 2 MiB at best */
+		{GIB(1), FAR + PAGE_SIZE, MIB(6)}, /* and here 4 KiB */
 		{GIB(1) + MIB(1), FAR + MIB(1), MIB(4)},
 		{GIB(1) + 7 * PAGE_SIZE, FAR + 7 * PAGE_SIZE, MIB(2) + 5 * PAGE_SIZE},
 		{GIB(1) + MIB(2), FAR, MIB(2)},
@@ -139,14 +140,18 @@ static void nothing_is_mapped_over_something(void **state)
 	static const uint64_t sizes[] = {PAGE_SIZE, MIB(2), GIB(1)};
 
 	for (unsigned old = 0; old < 3; old++) {
-		for (unsigned new = 0; new < 3; new++) {
+		for (unsigned new = 0; new < 3; new ++) {
 			start(NULL);
 			assert_int_equal(map(GIB(4), FAR, sizes[old], GSTAGE_R), OK);
-			uint64_t last = ALIGN_DOWN(GIB(4) + sizes[old] - 1, MAX(sizes[new], PAGE_SIZE));
+			uint64_t last =
+				ALIGN_DOWN(GIB(4) + sizes[old] - 1, MAX(sizes[new], PAGE_SIZE));
 
-			assert_int_equal(map(GIB(4), FAR + GIB(2), sizes[new], GSTAGE_RWX), E_EXISTS);
+			assert_int_equal(
+				map(GIB(4), FAR + GIB(2), sizes[new], GSTAGE_RWX), E_EXISTS);
 			assert_int_equal(map(last, FAR + GIB(2), sizes[new], GSTAGE_RWX), E_EXISTS);
-			assert_int_equal(map(GIB(4) - PAGE_SIZE, FAR, sizes[new] + PAGE_SIZE, GSTAGE_R), E_EXISTS);
+			assert_int_equal(
+				map(GIB(4) - PAGE_SIZE, FAR, sizes[new] + PAGE_SIZE, GSTAGE_R),
+				E_EXISTS);
 			assert_int_equal(check_tables(NULL).mapped, sizes[old] >> PAGE_SHIFT);
 			assert_maps(GIB(4), FAR, sizes[old], GSTAGE_R);
 			assert_maps_nothing(GIB(4) - PAGE_SIZE);
@@ -194,7 +199,8 @@ static void unmapping_splits_at_the_edges(void **state)
 	assert_maps(GIB(3), FAR, MIB(2), GSTAGE_R | GSTAGE_X);
 	assert_maps(GIB(3) + MIB(2), FAR + MIB(2), PAGE_SIZE, GSTAGE_R | GSTAGE_X);
 	assert_maps_nothing(GIB(3) + MIB(2) + PAGE_SIZE);
-	assert_maps(GIB(3) + MIB(2) + 2 * PAGE_SIZE, FAR + MIB(2) + 2 * PAGE_SIZE, PAGE_SIZE, GSTAGE_R | GSTAGE_X);
+	assert_maps(GIB(3) + MIB(2) + 2 * PAGE_SIZE, FAR + MIB(2) + 2 * PAGE_SIZE, PAGE_SIZE,
+		GSTAGE_R | GSTAGE_X);
 	assert_maps(GIB(4) - 1, FAR + GIB(1) - 1, MIB(2), GSTAGE_R | GSTAGE_X);
 	/* From the middle of one 2 MiB leaf to the middle of another: those between go whole. */
 	assert_int_equal(unmap(GIB(3) + MIB(5), MIB(6)), OK);
@@ -210,8 +216,9 @@ static void unmapping_splits_at_the_edges(void **state)
 
 static void splits_keep_rights_and_the_device_flag(void **state)
 {
-	static const uint64_t flags[] = {GSTAGE_R, GSTAGE_R | GSTAGE_W, GSTAGE_R | GSTAGE_X, GSTAGE_RWX, GSTAGE_R | GSTAGE_DEVICE,
-		GSTAGE_R | GSTAGE_W | GSTAGE_DEVICE, GSTAGE_RWX | GSTAGE_DEVICE};
+	static const uint64_t flags[] = {GSTAGE_R, GSTAGE_R | GSTAGE_W, GSTAGE_R | GSTAGE_X,
+		GSTAGE_RWX, GSTAGE_R | GSTAGE_DEVICE, GSTAGE_R | GSTAGE_W | GSTAGE_DEVICE,
+		GSTAGE_RWX | GSTAGE_DEVICE};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(flags); i++) {
 		start(NULL);
@@ -276,8 +283,9 @@ static void alignment(void **state)
 
 static void flags_that_no_leaf_may_have_are_bugs(void **state)
 {
-	static const uint64_t bad[] = {0, GSTAGE_W, GSTAGE_X, GSTAGE_W | GSTAGE_X, GSTAGE_DEVICE, GSTAGE_R | BIT(0), GSTAGE_R | BIT(4),
-		GSTAGE_R | BIT(5), GSTAGE_R | BIT(6), GSTAGE_R | BIT(9), GSTAGE_R | BIT(10), GSTAGE_R | BIT(63)};
+	static const uint64_t bad[] = {0, GSTAGE_W, GSTAGE_X, GSTAGE_W | GSTAGE_X, GSTAGE_DEVICE,
+		GSTAGE_R | BIT(0), GSTAGE_R | BIT(4), GSTAGE_R | BIT(5), GSTAGE_R | BIT(6),
+		GSTAGE_R | BIT(9), GSTAGE_R | BIT(10), GSTAGE_R | BIT(63)};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		start(NULL);
@@ -285,8 +293,8 @@ static void flags_that_no_leaf_may_have_are_bugs(void **state)
 	}
 }
 
-/* The map needs four tables. With fewer pages than that it fails at each of them in turn; then nothing is mapped, what was
- * taken is accounted for, and with a higher limit the same succeeds. */
+/* The map needs four tables. With fewer pages than that it fails at each of them in turn; then
+ * nothing is mapped, what was taken is accounted for, and with a higher limit the same succeeds. */
 static void a_map_refused_by_the_quota(void **state)
 {
 	const uint64_t at = GIB(1) - MIB(3), size = GIB(2) + MIB(6) + PAGE_SIZE;
@@ -350,23 +358,28 @@ static uint64_t ram_page(unsigned i)
 	return RAM_BASE + RAM - ((uint64_t)i + 1) * PAGE_SIZE;
 }
 
-/* Guest pages 0..3 at 1 GiB are host pages far apart and backwards; 4 is read-only, 5 a device, 6 execute and read. 7 is nothing. */
+/* Guest pages 0..3 at 1 GiB are host pages far apart and backwards; 4 is read-only, 5 a device, 6
+ * execute and read. 7 is nothing. */
 static void guest_pages(void)
 {
-	static const uint64_t rights[] = {GSTAGE_RWX, GSTAGE_RWX, GSTAGE_R | GSTAGE_W, GSTAGE_R | GSTAGE_W, GSTAGE_R,
-		GSTAGE_R | GSTAGE_W | GSTAGE_DEVICE, GSTAGE_R | GSTAGE_X};
+	static const uint64_t rights[] = {GSTAGE_RWX, GSTAGE_RWX, GSTAGE_R | GSTAGE_W,
+		GSTAGE_R | GSTAGE_W, GSTAGE_R, GSTAGE_R | GSTAGE_W | GSTAGE_DEVICE,
+		GSTAGE_R | GSTAGE_X};
 
 	start(NULL);
 	for (unsigned i = 0; i < ARRAY_SIZE(rights); i++) {
-		assert_int_equal(map(GIB(1) + i * PAGE_SIZE, ram_page(3 * i), PAGE_SIZE, rights[i]), OK);
+		assert_int_equal(
+			map(GIB(1) + i * PAGE_SIZE, ram_page(3 * i), PAGE_SIZE, rights[i]), OK);
 		for (unsigned k = 0; k < PAGE_SIZE; k++)
-			((uint8_t *)hpa_ptr(hpa(ram_page(3 * i))))[k] = (uint8_t)(i * 31 + k * 7 + k / 256);
+			((uint8_t *)hpa_ptr(hpa(ram_page(3 * i))))[k] =
+				(uint8_t)(i * 31 + k * 7 + k / 256);
 	}
 }
 
 static uint8_t guest_byte(uint64_t off)
 {
-	return *(uint8_t *)hpa_ptr(hpa(ram_page(3 * (unsigned)(off / PAGE_SIZE)) + off % PAGE_SIZE));
+	return *(uint8_t *)hpa_ptr(
+		hpa(ram_page(3 * (unsigned)(off / PAGE_SIZE)) + off % PAGE_SIZE));
 }
 
 static void reading_across_pages(void **state)
@@ -411,7 +424,8 @@ static void copies_end_at_what_is_not_accessible(void **state)
 	guest_pages();
 	/* Page 4 may be read, 5 is a device, before which the bytes are there. */
 	memset(buf, 0xee, sizeof(buf));
-	assert_int_equal(guest_read(vm, gpa(GIB(1) + 4 * PAGE_SIZE + 100), buf, PAGE_SIZE), E_FAULT);
+	assert_int_equal(
+		guest_read(vm, gpa(GIB(1) + 4 * PAGE_SIZE + 100), buf, PAGE_SIZE), E_FAULT);
 	for (unsigned i = 0; i < PAGE_SIZE - 100; i++)
 		assert_int_equal(buf[i], guest_byte(4 * PAGE_SIZE + 100 + i));
 	assert_int_equal(buf[PAGE_SIZE - 100], 0xee);
@@ -470,10 +484,12 @@ static void pointers_into_one_page(void **state)
 	/* Within a large leaf, at any offset. */
 	start(NULL);
 	assert_int_equal(map(GIB(1), RAM_BASE + MIB(6), MIB(2), GSTAGE_R), OK);
-	assert_ptr_equal(guest_ptr(vm, gpa(GIB(1) + 0x123456), 8, GSTAGE_R), hpa_ptr(hpa(RAM_BASE + MIB(6) + 0x123456)));
+	assert_ptr_equal(guest_ptr(vm, gpa(GIB(1) + 0x123456), 8, GSTAGE_R),
+		hpa_ptr(hpa(RAM_BASE + MIB(6) + 0x123456)));
 }
 
-/* While one PCPU looks a page up, another splits the leaf that maps it, before any of the reads: it stays mapped, to the same. */
+/* While one PCPU looks a page up, another splits the leaf that maps it, before any of the reads: it
+ * stays mapped, to the same. */
 static unsigned split_before;
 
 static void split_now(unsigned n)
@@ -514,7 +530,8 @@ static void unmap_now(unsigned n)
 	assert_int_equal(map(GIB(1) + MIB(2), FAR + GIB(7), PAGE_SIZE, GSTAGE_R), OK);
 }
 
-/* Another one takes the page away and puts a different one there: the old answer, the new one or none, never a mixture. */
+/* Another one takes the page away and puts a different one there: the old answer, the new one or
+ * none, never a mixture. */
 static void lookup_while_a_page_is_replaced(void **state)
 {
 	for (split_before = 0; split_before < 6; split_before++) {
@@ -554,7 +571,8 @@ static uint64_t some_flags(void)
 static void some_range(uint64_t *at, uint64_t *n, uint64_t *to)
 {
 	unsigned grain = rnd(3) ? (unsigned)(rnd(3) * 9) : 0;
-	uint64_t units = MAX(model_size >> grain, 1), first = rnd(units) << grain, most = rnd(4) ? 3 : 40;
+	uint64_t units = MAX(model_size >> grain, 1), first = rnd(units) << grain,
+		 most = rnd(4) ? 3 : 40;
 	uint64_t pages = (1 + rnd(most)) << grain;
 
 	*at = MIN(first, model_size - 1);

@@ -1,14 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Hart masks against the sentence of the specification, hart by hart. If this fails, an IPI or a remote fence goes to the wrong
- * harts, or a guest's mask reaches beyond its VCPUs.
+ * Hart masks against the sentence of the specification, hart by hart. If this fails, an IPI or a
+ * remote fence goes to the wrong harts, or a guest's mask reaches beyond its VCPUs.
  */
 #include "unit.h"
 #include "core/hartmask.h"
 
 #define ALL UINT64_MAX
 
-/* SBI 3.0, 3.1: bit n names hart base + n; -1 names all; each named must exist. A base that does not exist is an error too. */
+/* SBI 3.0, 3.1: bit n names hart base + n; -1 names all; each named must exist. A base that does
+ * not exist is an error too. */
 static enum err reference(uint64_t mask, uint64_t base, uint32_t nvcpus, uint64_t *set)
 {
 	*set = 0;
@@ -92,10 +93,12 @@ static void the_last_hart(void **state)
 	assert_int_equal(hartmask_decode(3, 0, 1, &set), E_INVAL);
 }
 
-/* Bases near the largest number are not -1, and sums with them must not wrap to harts that exist. */
+/* Bases near the largest number are not -1, and sums with them must not wrap to harts that exist.
+ */
 static void bases_far_out(void **state)
 {
-	static const uint64_t bases[] = {64, 128, UINT32_MAX, BIT(32), BIT(63), ALL - 1, ALL - 63, ALL - 64};
+	static const uint64_t bases[] = {
+		64, 128, UINT32_MAX, BIT(32), BIT(63), ALL - 1, ALL - 63, ALL - 64};
 	static const uint64_t masks[] = {0, 1, 2, 3, 4, 1 << 6, BIT(62), BIT(63), ALL};
 
 	for (unsigned b = 0; b < ARRAY_SIZE(bases); b++)

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The scheduler's heap against a plain set of nodes. If this fails, VCPUs run out of order, wake late, or are lost.
+ * The scheduler's heap against a plain set of nodes. If this fails, VCPUs run out of order, wake
+ * late, or are lost.
  */
 #include "unit.h"
 #include "core/heap.h"

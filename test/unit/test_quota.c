@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Charging up the tree, against a reference that adds everything up anew. If this fails, a VM takes what its ancestors
- * were not asked for, or something charged is never given back.
+ * Charging up the tree, against a reference that adds everything up anew. If this fails, a VM takes
+ * what its ancestors were not asked for, or something charged is never given back.
  *
  * Includes the source: a call that ends in bug() leaves its lock taken.
  */
@@ -62,7 +62,8 @@ static void a_charge_goes_to_all_ancestors(void **state)
 	assert_used(12, 12, 5);
 	assert_int_equal(charge(0, 1), OK);
 	assert_used(13, 12, 5);
-	assert_true(q[0].own[RES_PAGES] == 1 && q[1].own[RES_PAGES] == 7 && q[2].own[RES_PAGES] == 5);
+	assert_true(
+		q[0].own[RES_PAGES] == 1 && q[1].own[RES_PAGES] == 7 && q[2].own[RES_PAGES] == 5);
 	assert_int_equal(charge(2, 0), OK);
 	assert_used(13, 12, 5);
 	quota_release(&q[2], RES_PAGES, 5);
@@ -121,7 +122,8 @@ static void refused_by_any_ancestor(void **state)
 	chain(4, 4, 4);
 	assert_int_equal(charge(2, 5), E_QUOTA_OWN); /* the own one is told first */
 	assert_int_equal(charge(1, 3), OK);
-	assert_int_equal(charge(2, 2), E_QUOTA_ABOVE); /* room of its own, but a sibling's use above */
+	assert_int_equal(
+		charge(2, 2), E_QUOTA_ABOVE); /* room of its own, but a sibling's use above */
 	assert_used(3, 3, 0);
 	assert_int_equal(charge(2, 1), OK);
 }
@@ -201,7 +203,8 @@ static uint32_t rnd(uint32_t n)
 	return (uint32_t)(seed >> 33) % n;
 }
 
-/* The model keeps what each has charged itself, and limits; everything else is summed up when asked. */
+/* The model keeps what each has charged itself, and limits; everything else is summed up when
+ * asked. */
 static uint64_t model_own[TREE][RES_COUNT], model_limit[TREE][RES_COUNT];
 static unsigned model_parent[TREE];
 

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The generator of secrets. If this fails, two VMs get the same secret, or one that sees the state later computes what was
- * handed out before.
+ * The generator of secrets. If this fails, two VMs get the same secret, or one that sees the state
+ * later computes what was handed out before.
  *
- * Includes the source, to see the key. The cipher itself is checked against RFC 8439's vectors through it.
+ * Includes the source, to see the key. The cipher itself is checked against RFC 8439's vectors
+ * through it.
  */
 #include "unit.h"
 #include "core/rng.c"
 
-/* A ChaCha20 block of its own, written from RFC 8439, 2.3: what the generator's output is compared with. */
+/* A ChaCha20 block of its own, written from RFC 8439, 2.3: what the generator's output is compared
+ * with. */
 static uint32_t rotate(uint32_t x, unsigned n)
 {
 	return x << n | x >> (32 - n);
@@ -34,7 +36,8 @@ static void block(const uint8_t key[32], uint8_t nonce, uint32_t counter, uint8_
 		unsigned turn = round & 1;
 
 		for (unsigned i = 0; i < 4; i++)
-			quarter(&x[i], &x[4 + (i + turn) % 4], &x[8 + (i + 2 * turn) % 4], &x[12 + (i + 3 * turn) % 4]);
+			quarter(&x[i], &x[4 + (i + turn) % 4], &x[8 + (i + 2 * turn) % 4],
+				&x[12 + (i + 3 * turn) % 4]);
 	}
 	for (unsigned i = 0; i < 16; i++)
 		x[i] += in[i];
@@ -67,8 +70,10 @@ static void set_key(uint8_t first)
 /* RFC 8439, A.1, test vectors 1 and 2: key, nonce and counter zero, then counter 1. */
 static void vectors_of_the_rfc(void **state)
 {
-	static const uint8_t first[] = {0x76, 0xb8, 0xe0, 0xad, 0xa0, 0xf1, 0x3d, 0x90, 0x40, 0x5d, 0x6a, 0xe5, 0x53, 0x86, 0xbd, 0x28};
-	static const uint8_t second[] = {0x9f, 0x07, 0xe7, 0xbe, 0x55, 0x51, 0x38, 0x7a, 0x98, 0xba, 0x97, 0x7c, 0x73, 0x2d, 0x08, 0x0d};
+	static const uint8_t first[] = {0x76, 0xb8, 0xe0, 0xad, 0xa0, 0xf1, 0x3d, 0x90, 0x40, 0x5d,
+		0x6a, 0xe5, 0x53, 0x86, 0xbd, 0x28};
+	static const uint8_t second[] = {0x9f, 0x07, 0xe7, 0xbe, 0x55, 0x51, 0x38, 0x7a, 0x98, 0xba,
+		0x97, 0x7c, 0x73, 0x2d, 0x08, 0x0d};
 	uint8_t out[128];
 
 	rng_bytes(out, sizeof(out));
@@ -108,7 +113,8 @@ static void the_buffer_is_overwritten(void **state)
 	assert_memory_equal(a, b, sizeof(a));
 }
 
-/* The key in memory after a request says nothing about what was handed out: no request, of any size, gives it from there. */
+/* The key in memory after a request says nothing about what was handed out: no request, of any
+ * size, gives it from there. */
 static void earlier_output_cannot_be_had_again(void **state)
 {
 	uint8_t before[KEY_SIZE], secret[64], again[4096];
@@ -217,7 +223,8 @@ static void parts_of_seeds_do_not_cancel(void **state)
 	assert_memory_not_equal(a, b, 32);
 }
 
-/* A second seed is mixed in: a known one does not take away what an unknown one gave, nor does one cancel another. */
+/* A second seed is mixed in: a known one does not take away what an unknown one gave, nor does one
+ * cancel another. */
 static void seeds_add_up(void **state)
 {
 	uint8_t once[32], twice[32], other[32];

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The scheduler on a simulated machine: a clock that counts ticks, PCPUs that do what riscv/trap.c does, and tasks
- * that compute, wait and wake. If this fails, VCPUs starve, wait beside idle PCPUs, miss a wake-up or run late.
+ * The scheduler on a simulated machine: a clock that counts ticks, PCPUs that do what riscv/trap.c
+ * does, and tasks that compute, wait and wake. If this fails, VCPUs starve, wait beside idle PCPUs,
+ * miss a wake-up or run late.
  *
- * A PCPU enters the scheduler only when it is kicked, its deadline comes or its task waits with VTW set, as on the machine: a task
- * alone on its PCPU is never interrupted.
+ * A PCPU enters the scheduler only when it is kicked, its deadline comes or its task waits with VTW
+ * set, as on the machine: a task alone on its PCPU is never interrupted.
  */
 #include "unit.h"
 #include "core/lock.h"
 #include "core/sched.h"
 
-/* Where the scheduler takes or gives back a lock, another PCPU may come in between: see interleave(). */
+/* Where the scheduler takes or gives back a lock, another PCPU may come in between: see
+ * interleave(). */
 static void step_lock(struct spinlock *l);
 static void step_unlock(struct spinlock *l);
 
@@ -20,20 +22,20 @@ static void step_unlock(struct spinlock *l);
 #undef spin_lock
 #undef spin_unlock
 
-#define SLICE	  20
+#define SLICE     20
 #define MAX_CPUS  8
 #define MAX_TASKS 64
-#define FOREVER	  UINT64_MAX
+#define FOREVER   UINT64_MAX
 
 struct task {
 	struct sched_entity e;
-	uint64_t burst;	  /* ticks of work between two waits; FOREVER for a hog */
-	uint64_t sleep;	  /* ticks of each wait; FOREVER: until an interrupt */
-	uint64_t left;	  /* of this burst; 0: in WFI */
+	uint64_t burst;   /* ticks of work between two waits; FOREVER for a hog */
+	uint64_t sleep;   /* ticks of each wait; FOREVER: until an interrupt */
+	uint64_t left;    /* of this burst; 0: in WFI */
 	uint64_t wake_at; /* its own timer */
-	bool irq;	  /* an interrupt is pending for it */
-	uint64_t ran;	  /* ticks of work done */
-	uint64_t late;	  /* ticks READY without a break */
+	bool irq;         /* an interrupt is pending for it */
+	uint64_t ran;     /* ticks of work done */
+	uint64_t late;    /* ticks READY without a break */
 };
 
 struct cpu {
@@ -190,8 +192,9 @@ static void enter(uint32_t i)
 }
 
 /*
- * With chaos = n, one of n places where the scheduler holds no lock is where another PCPU does all that it has to do, or an
- * interrupt comes, and time goes on meanwhile: what real PCPUs do to each other, in an order that can be repeated.
+ * With chaos = n, one of n places where the scheduler holds no lock is where another PCPU does all
+ * that it has to do, or an interrupt comes, and time goes on meanwhile: what real PCPUs do to each
+ * other, in an order that can be repeated.
  */
 static void interleave(void)
 {
@@ -267,18 +270,20 @@ static void check_task(const struct task *t)
 	assert_true(e->run_ticks <= present && e->wait_ticks <= present);
 }
 
-/* Nobody is interrupted for nothing: a deadline needs a sleeper with a timer, or somebody waiting. */
+/* Nobody is interrupted for nothing: a deadline needs a sleeper with a timer, or somebody waiting.
+ */
 static void check_deadline(uint32_t i)
 {
 	bool reason = false;
 
 	for (uint32_t k = 0; k < ntasks; k++)
-		reason |= tasks[k].e.home == i && (tasks[k].e.timer.queued || tasks[k].e.ready.queued);
+		reason |= tasks[k].e.home == i &&
+			  (tasks[k].e.timer.queued || tasks[k].e.ready.queued);
 	assert_true(reason || sched_deadline(i) == SCHED_NEVER);
 }
 
-#define UNUSED_MAX 3		 /* ticks for kicks to arrive */
-#define STALL_MAX  (4 * SLICE)	 /* a task in a native WFI is found out later */
+#define UNUSED_MAX 3           /* ticks for kicks to arrive */
+#define STALL_MAX  (4 * SLICE) /* a task in a native WFI is found out later */
 
 static void check_no_waste(void)
 {
@@ -294,7 +299,8 @@ static void check_no_waste(void)
 		else
 			c->unused = 0;
 		if (c->unused > (c->cur ? STALL_MAX : UNUSED_MAX))
-			fail_msg("PCPU %u %s while somebody waits", i, c->cur ? "stalls in WFI" : "is idle");
+			fail_msg("PCPU %u %s while somebody waits", i,
+				c->cur ? "stalls in WFI" : "is idle");
 	}
 }
 
@@ -311,7 +317,8 @@ static void check_priorities(void)
 
 		t->late = t->e.state == SCHED_READY && t->e.priority > lowest ? t->late + 1 : 0;
 		if (t->late > UNUSED_MAX)
-			fail_msg("task %u of priority %u waits, one of %u runs", k, t->e.priority, lowest);
+			fail_msg("task %u of priority %u waits, one of %u runs", k, t->e.priority,
+				lowest);
 	}
 }
 
@@ -370,7 +377,8 @@ static void alone_is_never_interrupted(void **state)
 	assert_false(sched_contended(0));
 }
 
-/* Hogs of one priority: at every moment each has had as much as any other, but for the slices under way. */
+/* Hogs of one priority: at every moment each has had as much as any other, but for the slices under
+ * way. */
 static void share(uint32_t n, uint32_t on, uint64_t slices_apart)
 {
 	machine(on);
@@ -379,7 +387,8 @@ static void share(uint32_t n, uint32_t on, uint64_t slices_apart)
 	for (unsigned i = 0; i < 200; i++) {
 		run(SLICE);
 		if (spread(0, n) > slices_apart * SLICE)
-			fail_msg("%u on %u: %lu ticks apart after %u slices", n, on, spread(0, n), i);
+			fail_msg("%u on %u: %lu ticks apart after %u slices", n, on, spread(0, n),
+				i);
 	}
 }
 
@@ -648,7 +657,8 @@ static void an_expired_timer_preempts_elsewhere(void **state)
 	assert_ptr_equal(cpus[1].cur, sleeper);
 }
 
-/* The rule of sched.h: who sleeps does not save up time. Three ways to sleep, each against a hog that ran long. */
+/* The rule of sched.h: who sleeps does not save up time. Three ways to sleep, each against a hog
+ * that ran long. */
 static void check_after_sleep(struct task *sleeper, struct task *runner)
 {
 	uint64_t before = runner->ran, slept = sleeper->ran;
@@ -715,7 +725,8 @@ static void sleepers_save_nothing_while_all_sleep(void **state)
 static void sleepers_save_nothing_while_the_hog_is_preempted(void **state)
 {
 	machine(1);
-	struct task *sleeper = task(0, 3, 1, FOREVER), *runner = hog(0, 3), *high = task(0, 5, 5, FOREVER);
+	struct task *sleeper = task(0, 3, 1, FOREVER), *runner = hog(0, 3),
+		    *high = task(0, 5, 5, FOREVER);
 
 	sched_start(&sleeper->e, present);
 	run(1000 * SLICE);
@@ -788,7 +799,8 @@ static void a_wake_while_running_is_kept(void **state)
 	assert_int_equal(t->e.state, SCHED_READY);
 	sched_wake(&t->e, present + 3);
 	assert_ptr_equal(sched_pick(0, present + 4), &t->e);
-	sched_put(0, &t->e, SCHED_BLOCKED, SCHED_NEVER, present + 5); /* the second wake saw READY: not latched */
+	sched_put(0, &t->e, SCHED_BLOCKED, SCHED_NEVER,
+		present + 5); /* the second wake saw READY: not latched */
 	assert_int_equal(t->e.state, SCHED_BLOCKED);
 }
 
@@ -814,7 +826,8 @@ static void a_time_that_has_come_does_not_block(void **state)
 static void timers_of_one_time_expire_together(void **state)
 {
 	machine(1);
-	struct task *a = sleeper_at(0, 3, 100), *b = sleeper_at(0, 3, 100), *c = sleeper_at(0, 3, 101);
+	struct task *a = sleeper_at(0, 3, 100), *b = sleeper_at(0, 3, 100),
+		    *c = sleeper_at(0, 3, 101);
 
 	assert_int_equal(sched_deadline(0), present + 100);
 	sched_expire(0, present + 100);
@@ -850,7 +863,8 @@ static void off_stays_off(void **state)
 	assert_null(sched_pick(0, present));
 	sched_start(&t->e, present);
 	assert_ptr_equal(sched_pick(0, present), &t->e);
-	sched_put(0, &t->e, SCHED_BLOCKED, SCHED_NEVER, present); /* the old wake is not remembered */
+	sched_put(
+		0, &t->e, SCHED_BLOCKED, SCHED_NEVER, present); /* the old wake is not remembered */
 	assert_int_equal(t->e.state, SCHED_BLOCKED);
 }
 
@@ -898,7 +912,8 @@ static void time_is_accounted(void **state)
 	assert_true(a->ran + b->ran == 100 * SLICE);
 }
 
-/* Also of those that others fetch: each hog runs or waits at any time, so that the sum is time itself. */
+/* Also of those that others fetch: each hog runs or waits at any time, so that the sum is time
+ * itself. */
 static void time_is_accounted_across_pcpus(void **state)
 {
 	machine(3);
@@ -911,7 +926,8 @@ static void time_is_accounted_across_pcpus(void **state)
 		const struct sched_entity *e = &tasks[i].e;
 		uint64_t sum = e->run_ticks + e->wait_ticks;
 
-		sum += e->state == SCHED_READY ? present - e->ready_since : present - sched.rq[e->home].since;
+		sum += e->state == SCHED_READY ? present - e->ready_since
+					       : present - sched.rq[e->home].since;
 		assert_int_equal(sum, present - begin);
 	}
 }
@@ -927,6 +943,23 @@ static void clocks_read_in_the_wrong_order(void **state)
 	assert_int_equal(t->e.wait_ticks, 0);
 	assert_false(sched_tick(0, present + 1));
 	assert_int_equal(t->e.run_ticks, 1);
+}
+
+/* The same when the later reading is of the one that runs: the newcomer starts beside it, not an
+ * age ahead or behind. */
+static void a_newcomer_with_an_older_clock(void **state)
+{
+	machine(1);
+	struct task *a = hog(0, 3), *b = task(0, 3, FOREVER, FOREVER);
+
+	assert_ptr_equal(sched_pick(0, present + 5), &a->e);
+	sched_start(&b->e, present);
+	present += 5;
+	cpus[0].cur = a;
+	go_on(0);
+	run(100 * SLICE);
+	assert_in_range(a->ran, 48 * SLICE, 52 * SLICE);
+	assert_in_range(b->ran, 48 * SLICE, 52 * SLICE);
 }
 
 static void wrong_calls_are_bugs(void **state)
@@ -1076,6 +1109,7 @@ int main(void)
 		cmocka_unit_test(time_is_accounted),
 		cmocka_unit_test(time_is_accounted_across_pcpus),
 		cmocka_unit_test(clocks_read_in_the_wrong_order),
+		cmocka_unit_test(a_newcomer_with_an_older_clock),
 		cmocka_unit_test(wrong_calls_are_bugs),
 		cmocka_unit_test(random_walk),
 		cmocka_unit_test(random_walk_of_pcpus_in_each_others_way),

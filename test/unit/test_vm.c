@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * What a VM takes is charged before it is taken and given back whole. If this fails, pages have no payer, or a failure
- * leaves a trace.
+ * What a VM takes is charged before it is taken and given back whole. If this fails, pages have no
+ * payer, or a failure leaves a trace.
  */
 #include "unit.h"
 #include "gstage_model.h"
 
-#define RAM	 MIB(8)
+#define RAM      MIB(8)
 #define NO_LIMIT (UINT64_MAX >> 1)
 
 static int start(void **state)
@@ -160,8 +160,8 @@ static void structures_get_what_they_need(void **state)
 	static const struct {
 		size_t bytes;
 		unsigned order;
-	} cases[] = {{0, 0}, {1, 0}, {4095, 0}, {4096, 0}, {4097, 1}, {8192, 1}, {8193, 2}, {12288, 2}, {16385, 3}, {1 << 20, 8}, {(1 << 20) + 1, 9},
-		{1 << 21, 9}};
+	} cases[] = {{0, 0}, {1, 0}, {4095, 0}, {4096, 0}, {4097, 1}, {8192, 1}, {8193, 2},
+		{12288, 2}, {16385, 3}, {1 << 20, 8}, {(1 << 20) + 1, 9}, {1 << 21, 9}};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(cases); i++) {
 		void *p = NULL;
@@ -187,7 +187,8 @@ static void wrong_calls_are_bugs(void **state)
 	static hpa_t a;
 	void *p;
 
-	expect_bug((void)!vm_page_alloc(vm, ORDER_2M + 1, FRAME_RAM, &a)); /* too long to zero in one go */
+	expect_bug((void)!vm_page_alloc(
+		vm, ORDER_2M + 1, FRAME_RAM, &a)); /* too long to zero in one go */
 	expect_bug((void)!vm_struct_alloc(vm, (1 << 21) + 1, &p));
 	assert_charged(vm_pages, 4, 0);
 	assert_int_equal(frame_alloc(0, FRAME_RAM, vm->id + 1, &a), OK); /* another's */
