@@ -40,7 +40,8 @@ enum err must_check gstage_map(
 	struct vm_locked vm, gpa_t at, hpa_t to, uint64_t size, uint64_t flags);
 
 /* Unmaps page-aligned [at, at + size), splitting leaves at its edges; what is not mapped is passed
- * over. Tables stay. Errors: E_ALIGN, E_RANGE; E_QUOTA_…, E_NOMEM for a table to split into. */
+ * over. Tables stay. Errors: E_ALIGN, E_RANGE; E_QUOTA_…, E_NOMEM for a table to split into: what
+ * lies below the leaf that could not be split is unmapped then. */
 enum err must_check gstage_unmap(struct vm_locked vm, gpa_t at, uint64_t size);
 
 /* Finds what `at` maps to. Needs no lock: entries are read atomically, tables are never freed while

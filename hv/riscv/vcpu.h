@@ -87,7 +87,8 @@ struct vcpu {
 
 	gpa_t sta; /* steal-time structure, STA_OFF for none */
 	uint32_t sta_sequence;
-	uint64_t sta_ticks_told;
+	uint64_t sta_since,
+		sta_told;     /* of sched.wait_ticks: when STA was set, and reported since */
 	uint32_t fwft_locked; /* bits of features whose setting is locked */
 };
 

@@ -23,17 +23,19 @@ static uint64_t to_ns(uint64_t ticks)
 
 void sbi_sta_update(struct vcpu *v)
 {
-	if (v->sta.v == STA_OFF || v->sta_ticks_told == v->sched.wait_ticks)
+	uint64_t stolen = v->sched.wait_ticks - v->sta_since;
+
+	if (v->sta.v == STA_OFF || v->sta_told == stolen)
 		return;
 	struct sta_shmem *m = guest_ptr(v->vm, v->sta, SHMEM_SIZE, GSTAGE_W);
 
 	/* Its memory was unmapped since: no report, which is the guest's own doing. */
 	if (!m)
 		return;
-	v->sta_ticks_told = v->sched.wait_ticks;
+	v->sta_told = stolen;
 	__atomic_store_n(&m->sequence, v->sta_sequence + 1, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
-	__atomic_store_n(&m->steal, to_ns(v->sta_ticks_told), __ATOMIC_RELAXED);
+	__atomic_store_n(&m->steal, to_ns(stolen), __ATOMIC_RELAXED);
 	v->sta_sequence += 2;
 	__atomic_store_n(&m->sequence, v->sta_sequence, __ATOMIC_RELEASE);
 }
@@ -55,7 +57,8 @@ static struct sbi_ret set_shmem(struct vcpu *v, uint64_t lo, uint64_t hi, uint64
 	memset(m, 0, SHMEM_SIZE);
 	v->sta = gpa(lo);
 	v->sta_sequence = 0;
-	v->sta_ticks_told = 0;
+	v->sta_since = v->sched.wait_ticks;
+	v->sta_told = 0;
 	return sbi_value(0);
 }
 
