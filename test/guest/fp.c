@@ -1,50 +1,55 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * If this fails: FP or vector registers change under a guest's feet when a VCPU exits or shares its PCPU, or show what another
- * VCPU had in them.
+ * If this fails: FP or vector registers change under a guest's feet when a VCPU exits or shares its
+ * PCPU, or show what another VCPU had in them.
  *
- * Each hart fills them with its own pattern and checks them over and over, while timers, calls and the other harts come between.
+ * Each hart fills them with its own pattern and checks them over and over, while timers, calls and
+ * the other harts come between.
  */
 #include "guest.h"
 
 #define ROUNDS 400
-#define NFP 32
+#define NFP    32
 
 static bool vector;
 static uint64_t vlenb;
 static volatile uint64_t wrong_fp, wrong_v, wrong_csr, not_zero, rounds_done;
 
 #define FP(text) ".option push\n.option arch, +d\n" text "\n.option pop\n"
-#define V(text) ".option push\n.option arch, +v\n" text "\n.option pop\n"
+#define V(text)  ".option push\n.option arch, +v\n" text "\n.option pop\n"
 
-#define EACH(op) \
-	op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) op(14) op(15) op(16) op(17) \
-	op(18) op(19) op(20) op(21) op(22) op(23) op(24) op(25) op(26) op(27) op(28) op(29) op(30) op(31)
+#define EACH(op)                                                                                   \
+	op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13)    \
+		op(14) op(15) op(16) op(17) op(18) op(19) op(20) op(21) op(22) op(23) op(24)       \
+			op(25) op(26) op(27) op(28) op(29) op(30) op(31)
 
 #define FSD(n) "fsd f" #n ", 8*" #n "(%0)\n"
 #define FLD(n) "fld f" #n ", 8*" #n "(%0)\n"
 
 static void fp_store(uint64_t *to)
 {
-	__asm__ volatile(FP(EACH(FSD)) ::"r"(to) : "memory");
+	__asm__ volatile(FP(EACH(FSD))::"r"(to) : "memory");
 }
 
 static void fp_load(const uint64_t *from)
 {
-	__asm__ volatile(FP(EACH(FLD)) ::"r"(from) : "memory");
+	__asm__ volatile(FP(EACH(FLD))::"r"(from) : "memory");
 }
 
 /* Whole registers, eight at a time; vl and vtype are not touched. */
 static void v_store(uint8_t *to)
 {
-	__asm__ volatile(V("vs8r.v v0, (%0)\nvs8r.v v8, (%1)\nvs8r.v v16, (%2)\nvs8r.v v24, (%3)") ::"r"(to), "r"(to + 8 * vlenb),
-		"r"(to + 16 * vlenb), "r"(to + 24 * vlenb)
+	__asm__ volatile(
+		V("vs8r.v v0, (%0)\nvs8r.v v8, (%1)\nvs8r.v v16, (%2)\nvs8r.v v24, (%3)")::"r"(to),
+		"r"(to + 8 * vlenb), "r"(to + 16 * vlenb), "r"(to + 24 * vlenb)
 		: "memory");
 }
 
 static void v_load(const uint8_t *from)
 {
-	__asm__ volatile(V("vl8re8.v v0, (%0)\nvl8re8.v v8, (%1)\nvl8re8.v v16, (%2)\nvl8re8.v v24, (%3)") ::"r"(from),
+	__asm__ volatile(
+		V("vl8re8.v v0, (%0)\nvl8re8.v v8, (%1)\nvl8re8.v v16, (%2)\nvl8re8.v v24, (%3)")::
+			"r"(from),
 		"r"(from + 8 * vlenb), "r"(from + 16 * vlenb), "r"(from + 24 * vlenb)
 		: "memory");
 }
@@ -96,7 +101,10 @@ static void set_vector_csrs(struct area *a, uint64_t n)
 {
 	uint64_t avl = 1 + n % (vlenb / 2);
 
-	__asm__ volatile(V("vsetvli %0, %1, e8, m1, ta, ma\ncsrw vcsr, %2\ncsrr %1, vl\ncsrr %0, vtype") : "=&r"(a->vtype), "+r"(avl) : "r"(n & 7));
+	__asm__ volatile(
+		V("vsetvli %0, %1, e8, m1, ta, ma\ncsrw vcsr, %2\ncsrr %1, vl\ncsrr %0, vtype")
+		: "=&r"(a->vtype), "+r"(avl)
+		: "r"(n & 7));
 	a->vl = avl;
 	a->vcsr = n & 7;
 }
@@ -105,7 +113,8 @@ static void check_vector_csrs(const struct area *a)
 {
 	uint64_t vl, vtype, vcsr;
 
-	__asm__ volatile(V("csrr %0, vl\ncsrr %1, vtype\ncsrr %2, vcsr") : "=r"(vl), "=r"(vtype), "=r"(vcsr));
+	__asm__ volatile(V("csrr %0, vl\ncsrr %1, vtype\ncsrr %2, vcsr")
+			 : "=r"(vl), "=r"(vtype), "=r"(vcsr));
 	if (vl != a->vl || vtype != a->vtype || vcsr != a->vcsr)
 		wrong_csr++;
 }
@@ -194,14 +203,18 @@ static void run_all(void)
 static void test_off(void)
 {
 	csr_clear(sstatus, SSTATUS_FS | SSTATUS_VS);
-	check_eq("FS off: FP is illegal", outcome(try_insn(0x02050053, 0, 0, NULL)), TRAP(ILLEGAL)); /* fadd.d */
-	check_eq("FS off: fcsr is illegal", outcome(try_insn(0x00302573, 0, 0, NULL)), TRAP(ILLEGAL));
-	check_eq("VS off: vector is illegal", outcome(try_insn(0x02000057, 0, 0, NULL)), TRAP(ILLEGAL)); /* vadd.vv */
+	check_eq("FS off: FP is illegal", outcome(try_insn(0x02050053, 0, 0, NULL)),
+		TRAP(ILLEGAL)); /* fadd.d */
+	check_eq("FS off: fcsr is illegal", outcome(try_insn(0x00302573, 0, 0, NULL)),
+		TRAP(ILLEGAL));
+	check_eq("VS off: vector is illegal", outcome(try_insn(0x02000057, 0, 0, NULL)),
+		TRAP(ILLEGAL)); /* vadd.vv */
 	csr_set(sstatus, SSTATUS_FS);
 	check_eq("FS on: FP works", outcome(try_insn(0x02050053, 0, 0, NULL)), NO_TRAP);
 	if (!vector) {
 		csr_set(sstatus, SSTATUS_VS);
-		check_eq("no V: vector is illegal", outcome(try_insn(0x02000057, 0, 0, NULL)), TRAP(ILLEGAL));
+		check_eq("no V: vector is illegal", outcome(try_insn(0x02000057, 0, 0, NULL)),
+			TRAP(ILLEGAL));
 	}
 	csr_clear(sstatus, SSTATUS_FS | SSTATUS_VS);
 }

@@ -1,18 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * If this fails: some instruction or register value stops the hypervisor, or takes a guest's hart from it. Random instructions
- * run in S- and U-mode with random registers, and every S-mode register is given extreme values; whatever the hardware or the
- * hypervisor answers is right, as long as the guest gets control back.
+ * If this fails: some instruction or register value stops the hypervisor, or takes a guest's hart
+ * from it. Random instructions run in S- and U-mode with random registers, and every S-mode
+ * register is given extreme values; whatever the hardware or the hypervisor answers is right, as
+ * long as the guest gets control back.
  */
 #include "guest.h"
 
 #define INSNS 40000 /* all harts together */
-#define WORDS 8	    /* instructions in one run */
+#define WORDS 8     /* instructions in one run */
 
 static const uint32_t ebreak = 0x00100073;
 
-/* SYSTEM instructions that would take the test's own ground away: registers that trap.c lives on, and what waits or
- * returns elsewhere. Everything else is allowed. */
+/* SYSTEM instructions that would take the test's own ground away: registers that trap.c lives on,
+ * and what waits or returns elsewhere. Everything else is allowed. */
 static bool is_forbidden(uint32_t insn)
 {
 	uint32_t csr = insn >> 20;
@@ -21,13 +22,16 @@ static bool is_forbidden(uint32_t insn)
 		return false;
 	if ((insn >> 12 & 7) == 0)
 		return insn == 0x10500073 || insn == 0x00000073; /* wfi, ecall: fuzzed apart */
-	return csr == 0x105 || csr == 0x140 || csr == 0x180 || csr == 0x100 || csr == 0x104; /* stvec sscratch satp sstatus sie */
+	return csr == 0x105 || csr == 0x140 || csr == 0x180 || csr == 0x100 ||
+	       csr == 0x104; /* stvec sscratch satp sstatus sie */
 }
 
-/* Half of them with an opcode that reaches further than plain noise: loads, stores, AMO, SYSTEM, FP, vector. */
+/* Half of them with an opcode that reaches further than plain noise: loads, stores, AMO, SYSTEM,
+ * FP, vector. */
 static uint32_t random_insn(uint64_t *seed)
 {
-	static const uint8_t opcodes[] = {0x03, 0x23, 0x2f, 0x73, 0x73, 0x07, 0x27, 0x53, 0x57, 0x0f, 0x13, 0x33};
+	static const uint8_t opcodes[] = {
+		0x03, 0x23, 0x2f, 0x73, 0x73, 0x07, 0x27, 0x53, 0x57, 0x0f, 0x13, 0x33};
 	uint32_t insn;
 
 	do {
@@ -35,7 +39,8 @@ static uint32_t random_insn(uint64_t *seed)
 
 		insn = (uint32_t)r;
 		if (r >> 63)
-			insn = (insn & ~0x7fu) | opcodes[r >> 40 & 0xffff & 7 ? (r >> 40) % ARRAY_SIZE(opcodes) : 3];
+			insn = (insn & ~0x7fu) |
+			       opcodes[r >> 40 & 0xffff & 7 ? (r >> 40) % ARRAY_SIZE(opcodes) : 3];
 	} while (is_forbidden(insn));
 	return insn;
 }
@@ -63,7 +68,8 @@ static uint64_t random_value(uint64_t *seed, uint64_t window)
 	}
 }
 
-/* The window lies in the middle of 4 MiB of zeros, which are illegal instructions: jumps end there. */
+/* The window lies in the middle of 4 MiB of zeros, which are illegal instructions: jumps end there.
+ */
 struct ground {
 	uint32_t *code;
 	uint64_t window;
@@ -80,7 +86,8 @@ static void run_one(struct hart *h, const struct ground *g, uint64_t *seed, bool
 	for (unsigned i = 1; i < 32; i++)
 		h->x[i] = random_value(seed, g->window);
 	csr_set(sstatus, SSTATUS_FS | SSTATUS_VS);
-	/* A loop among the random instructions ends by the timer; an interrupt does not leave run_code, its handler does. */
+	/* A loop among the random instructions ends by the timer; an interrupt does not leave
+	 * run_code, its handler does. */
 	sbi_set_timer(now() + m.hz / 20);
 	run_code(h, (uintptr_t)g->code, user);
 }
@@ -119,16 +126,18 @@ static void fuzz(struct hart *h)
 /* Random calls, without those that end or stop. */
 static void fuzz_sbi(struct hart *h)
 {
-	static const uint64_t eids[] = {EID_BASE, EID_TIME, EID_IPI, EID_RFENCE, EID_HSM, EID_DBCN, EID_SUSP, EID_STA, EID_FWFT,
-		EID_DIOSIX, 3, 4, 5, 6, 7, 0x504d55, 9};
+	static const uint64_t eids[] = {EID_BASE, EID_TIME, EID_IPI, EID_RFENCE, EID_HSM, EID_DBCN,
+		EID_SUSP, EID_STA, EID_FWFT, EID_DIOSIX, 3, 4, 5, 6, 7, 0x504d55, 9};
 	uint64_t seed = h->id + 77, window = grounds[h->id].window;
 
 	for (unsigned i = 0; i < 3000; i++) {
-		uint64_t eid = eids[random_next(&seed) % ARRAY_SIZE(eids)], fid = random_next(&seed) % 8, a[5];
+		uint64_t eid = eids[random_next(&seed) % ARRAY_SIZE(eids)],
+			 fid = random_next(&seed) % 8, a[5];
 
 		for (unsigned k = 0; k < 5; k++)
 			a[k] = random_value(&seed, window);
-		/* hart_stop, and waiting for an interrupt that nobody sends; console text stays readable. */
+		/* hart_stop, and waiting for an interrupt that nobody sends; console text stays
+		 * readable. */
 		if ((eid == EID_HSM && (fid == 1 || fid == 3)) || eid == EID_SUSP)
 			continue;
 		if (eid == EID_DBCN && (fid == 2 || a[1] - m.ram_base < m.ram_size))
@@ -152,10 +161,12 @@ static void on_all(void (*fn)(struct hart *h))
 		hart_wait(i);
 }
 
-/* Each S- and U-mode register with zeros, ones and in between; what is read must not trap other than as illegal. */
+/* Each S- and U-mode register with zeros, ones and in between; what is read must not trap other
+ * than as illegal. */
 static void test_csrs(void)
 {
-	static const uint64_t values[] = {0, ~0ul, 0x5555555555555555, 0xaaaaaaaaaaaaaaaa, 1ul << 63, 0xffffffff};
+	static const uint64_t values[] = {
+		0, ~0ul, 0x5555555555555555, 0xaaaaaaaaaaaaaaaa, 1ul << 63, 0xffffffff};
 	uint64_t there = 0, odd = 0;
 
 	csr_set(sstatus, SSTATUS_FS | SSTATUS_VS);
@@ -179,7 +190,7 @@ static void test_csrs(void)
 			t = try_insn(csr << 20 | 0x51073, v, 0, NULL);
 			odd += t.taken && t.cause != ILLEGAL;
 			sbi(EID_BASE, 0, 0, 0, 0, 0, 0); /* a fast exit with it */
-			try_load(0x80000000, 4);	 /* a slow one */
+			try_load(0x80000000, 4);         /* a slow one */
 		}
 		try_insn(csr << 20 | 0x51073, old, 0, NULL);
 	}
@@ -187,7 +198,8 @@ static void test_csrs(void)
 	check_eq("registers trap as illegal or not at all", odd, 0);
 }
 
-/* satp: modes that exist or not, with roots that lead nowhere are for another hart; here BARE and reserved modes. */
+/* satp: modes that exist or not, with roots that lead nowhere are for another hart; here BARE and
+ * reserved modes. */
 static void test_satp(void)
 {
 	for (uint64_t mode = 0; mode < 16; mode++) {

@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * If this fails: a guest reaches memory, a device or a register that is not its own, or stops the machine by trying. Every access
- * to what it does not own must be answered as hardware does: an access fault, or an illegal instruction, in the guest.
+ * If this fails: a guest reaches memory, a device or a register that is not its own, or stops the
+ * machine by trying. Every access to what it does not own must be answered as hardware does: an
+ * access fault, or an illegal instruction, in the guest.
  */
 #include "guest.h"
 
 #define MAX_OWN 64
 #define RAM_GIB 16ul /* of the address space that may be RAM on the machine */
-#define VA (200ul << 30)
+#define VA      (200ul << 30)
 
 /* What the device tree gives the guest, besides RAM. */
 static struct {
@@ -23,8 +24,8 @@ static void add_own(uint64_t base, uint64_t size)
 	own[nown++].end = (base + size + PAGE - 1) & ~(PAGE - 1);
 }
 
-static void visit_own(void *ctx, unsigned depth, const char *node, const char *parent, const char *prop, const uint8_t *data,
-	uint32_t len)
+static void visit_own(void *ctx, unsigned depth, const char *node, const char *parent,
+	const char *prop, const uint8_t *data, uint32_t len)
 {
 	(void)ctx;
 	(void)depth;
@@ -58,8 +59,10 @@ static bool all_fault(uint64_t a)
 	bool good = faults(try_exec(a & ~1ul), INSN_ACCESS, a & ~1ul);
 
 	for (unsigned size = 1; size <= 8; size *= 2) {
-		good &= faults(try_load(a & -(uint64_t)size, size), LOAD_ACCESS, a & -(uint64_t)size);
-		good &= faults(try_store(a & -(uint64_t)size, size, ~0ul), STORE_ACCESS, a & -(uint64_t)size);
+		good &= faults(
+			try_load(a & -(uint64_t)size, size), LOAD_ACCESS, a & -(uint64_t)size);
+		good &= faults(try_store(a & -(uint64_t)size, size, ~0ul), STORE_ACCESS,
+			a & -(uint64_t)size);
 	}
 	good &= faults(try_amo(a & ~3ul), STORE_ACCESS, a & ~3ul);
 	good &= faults(try_lr(a & ~3ul), LOAD_ACCESS, a & ~3ul);
@@ -81,11 +84,14 @@ static void check_all_fault(const char *name, uint64_t a)
 static void test_places(void)
 {
 	const uint64_t end = m.ram_base + m.ram_size;
-	const uint64_t places[] = {0, 0x1000, 0x1ff8, 0x100000, 0x101000 + PAGE, 0x2000000, 0x2004000, 0x200bff8, 0x2010000,
-		0x3010000, 0x4000000, m.plic - 2 * PAGE, m.plic + 0x600000, m.uart + PAGE, 0x10100000, 0x18000000, 0x20000000, 0x24000000, 0x28000000,
-		0x80000000, 0x80001000, 0x80020000, 0x80200000, 0x80400000, m.ram_base - 8, m.ram_base - PAGE, end, end + PAGE, end + MIB(2),
-		0x100000000, 0x400000000, 1ul << 38, 1ul << 39, 1ul << 40, (1ul << 41) - 8, 1ul << 41, 1ul << 41 | m.ram_base, 1ul << 42,
-		1ul << 50 | m.ram_base, (1ul << 56) - 8, 1ul << 56, 1ul << 56 | m.ram_base, 1ul << 63, 1ul << 63 | m.ram_base, -8ul};
+	const uint64_t places[] = {0, 0x1000, 0x1ff8, 0x100000, 0x101000 + PAGE, 0x2000000,
+		0x2004000, 0x200bff8, 0x2010000, 0x3010000, 0x4000000, m.plic - 2 * PAGE,
+		m.plic + 0x600000, m.uart + PAGE, 0x10100000, 0x18000000, 0x20000000, 0x24000000,
+		0x28000000, 0x80000000, 0x80001000, 0x80020000, 0x80200000, 0x80400000,
+		m.ram_base - 8, m.ram_base - PAGE, end, end + PAGE, end + MIB(2), 0x100000000,
+		0x400000000, 1ul << 38, 1ul << 39, 1ul << 40, (1ul << 41) - 8, 1ul << 41,
+		1ul << 41 | m.ram_base, 1ul << 42, 1ul << 50 | m.ram_base, (1ul << 56) - 8,
+		1ul << 56, 1ul << 56 | m.ram_base, 1ul << 63, 1ul << 63 | m.ram_base, -8ul};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(places); i++)
 		check_all_fault("no access to", places[i]);
@@ -103,7 +109,8 @@ static void scan(const char *name, uint64_t from, uint64_t to, uint64_t step)
 			a = skip_to - step;
 			continue;
 		}
-		if (faults(try_load(a, 8), LOAD_ACCESS, a) && faults(try_store(a, 4, 0), STORE_ACCESS, a))
+		if (faults(try_load(a, 8), LOAD_ACCESS, a) &&
+			faults(try_store(a, 4, 0), STORE_ACCESS, a))
 			continue;
 		if (!bad++)
 			first_bad = a;
@@ -129,19 +136,24 @@ static void test_straddling(void)
 	for (unsigned size = 2; size <= 8; size *= 2) {
 		struct trap t = try_load(end - 1, size), s = try_store(end - 1, size, 0);
 
-		check("load across the end of RAM faults", t.taken && (t.cause == LOAD_ACCESS || t.cause == LOAD_MISALIGNED));
-		check("store across the end of RAM faults", s.taken && (s.cause == STORE_ACCESS || s.cause == STORE_MISALIGNED));
+		check("load across the end of RAM faults",
+			t.taken && (t.cause == LOAD_ACCESS || t.cause == LOAD_MISALIGNED));
+		check("store across the end of RAM faults",
+			s.taken && (s.cause == STORE_ACCESS || s.cause == STORE_MISALIGNED));
 		t = try_load(m.ram_base - 1, size);
 		s = try_store(m.ram_base - 1, size, 0);
-		check("load across the start of RAM faults", t.taken && (t.cause == LOAD_ACCESS || t.cause == LOAD_MISALIGNED));
-		check("store across the start of RAM faults", s.taken && (s.cause == STORE_ACCESS || s.cause == STORE_MISALIGNED));
+		check("load across the start of RAM faults",
+			t.taken && (t.cause == LOAD_ACCESS || t.cause == LOAD_MISALIGNED));
+		check("store across the start of RAM faults",
+			s.taken && (s.cause == STORE_ACCESS || s.cause == STORE_MISALIGNED));
 	}
 	/* A 4-byte instruction whose second half is beyond. */
 	*(volatile uint16_t *)(end - 2) = 0x0013;
 	fence_i();
 	struct trap t = try_exec(end - 2);
 
-	check("fetch across the end of RAM faults", t.taken && t.cause == INSN_ACCESS && t.tval >= end - 2 && t.tval <= end);
+	check("fetch across the end of RAM faults",
+		t.taken && t.cause == INSN_ACCESS && t.tval >= end - 2 && t.tval <= end);
 }
 
 /* --- through page tables --- */
@@ -162,14 +174,16 @@ static void paging_off(void)
 
 static bool page_faults_as_access(uint64_t va)
 {
-	return faults(try_load(va, 8), LOAD_ACCESS, va) && faults(try_store(va, 8, 0), STORE_ACCESS, va) &&
+	return faults(try_load(va, 8), LOAD_ACCESS, va) &&
+	       faults(try_store(va, 8, 0), STORE_ACCESS, va) &&
 	       faults(try_exec(va), INSN_ACCESS, va) && faults(try_amo(va), STORE_ACCESS, va);
 }
 
 static void test_leaves(void)
 {
-	const uint64_t targets[] = {0, 0x100000, 0x2000000, 0x80000000, 0x80020000, m.ram_base - PAGE, m.ram_base + m.ram_size, 1ul << 41,
-		1ul << 41 | m.ram_base, 1ul << 55, (1ul << 56) - PAGE};
+	const uint64_t targets[] = {0, 0x100000, 0x2000000, 0x80000000, 0x80020000,
+		m.ram_base - PAGE, m.ram_base + m.ram_size, 1ul << 41, 1ul << 41 | m.ram_base,
+		1ul << 55, (1ul << 56) - PAGE};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(targets); i++) {
 		if (own_end(targets[i]))
@@ -186,14 +200,16 @@ static void test_leaves(void)
 /* The walk itself touches what is not the guest's: an access fault of the original kind. */
 static void test_tables(void)
 {
-	const uint64_t targets[] = {0, 0x100000, 0x2000000, 0x80000000, 0x80020000, m.uart & ~(PAGE - 1), m.plic, m.plic + 0x200000,
-		m.ram_base - PAGE, m.ram_base + m.ram_size, 1ul << 41, 1ul << 55};
+	const uint64_t targets[] = {0, 0x100000, 0x2000000, 0x80000000, 0x80020000,
+		m.uart & ~(PAGE - 1), m.plic, m.plic + 0x200000, m.ram_base - PAGE,
+		m.ram_base + m.ram_size, 1ul << 41, 1ul << 55};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(targets); i++) {
 		*pt_entry(root, VA + (1ul << 30), 1) = pte_for(targets[i], PTE_V);
 		*pt_entry(root, VA + (2ul << 30), 2) = pte_for(targets[i], PTE_V);
 		paging_on(satp_for(root, 1));
-		bool last = page_faults_as_access(VA + (1ul << 30) + 0x40), middle = page_faults_as_access(VA + (2ul << 30) + 0x40);
+		bool last = page_faults_as_access(VA + (1ul << 30) + 0x40),
+		     middle = page_faults_as_access(VA + (2ul << 30) + 0x40);
 
 		paging_off();
 		check_eq_at("a last-level table at", targets[i], last, true);
@@ -201,8 +217,8 @@ static void test_tables(void)
 	}
 }
 
-/* With a root outside RAM the next fetch faults, and so does the handler's, for ever: a hart lost by its own doing, and
- * nobody else's loss. */
+/* With a root outside RAM the next fetch faults, and so does the handler's, for ever: a hart lost
+ * by its own doing, and nobody else's loss. */
 static uint64_t bad_root;
 
 static void set_bad_root(struct hart *h)
@@ -263,26 +279,25 @@ static void check_illegal(const char *name, uint32_t insn)
 static void test_h_instructions(void)
 {
 	static const uint32_t insns[] = {
-		0x22000073, /* hfence.vvma zero, zero */
-		0x62000073, /* hfence.gvma zero, zero */
-		0x22b50073, 0x62b50073,
-		0x60054573, /* hlv.b a0, (a0) */
-		0x60154573, /* hlv.bu */
-		0x64054573, /* hlv.h */
-		0x64354573, /* hlvx.hu */
-		0x68054573, /* hlv.w */
-		0x68354573, /* hlvx.wu */
-		0x6c054573, /* hlv.d */
-		0x62a54073, /* hsv.b a0, (a0) */
-		0x66a54073, /* hsv.h */
-		0x6aa54073, /* hsv.w */
-		0x6ea54073, /* hsv.d */
-		0x26000073, /* hinval.vvma */
-		0x66000073, /* hinval.gvma */
-		0x30200073, /* mret */
-		0x70200073, /* mnret */
-		0x7b200073, /* dret */
-		0x00200073, /* uret */
+		0x22000073,                         /* hfence.vvma zero, zero */
+		0x62000073,                         /* hfence.gvma zero, zero */
+		0x22b50073, 0x62b50073, 0x60054573, /* hlv.b a0, (a0) */
+		0x60154573,                         /* hlv.bu */
+		0x64054573,                         /* hlv.h */
+		0x64354573,                         /* hlvx.hu */
+		0x68054573,                         /* hlv.w */
+		0x68354573,                         /* hlvx.wu */
+		0x6c054573,                         /* hlv.d */
+		0x62a54073,                         /* hsv.b a0, (a0) */
+		0x66a54073,                         /* hsv.h */
+		0x6aa54073,                         /* hsv.w */
+		0x6ea54073,                         /* hsv.d */
+		0x26000073,                         /* hinval.vvma */
+		0x66000073,                         /* hinval.gvma */
+		0x30200073,                         /* mret */
+		0x70200073,                         /* mnret */
+		0x7b200073,                         /* dret */
+		0x00200073,                         /* uret */
 	};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(insns); i++)
@@ -297,8 +312,10 @@ static void test_privileged_csrs(void)
 	for (uint32_t csr = 0; csr < 0x1000; csr++) {
 		if ((csr >> 8 & 3) < 2)
 			continue;
-		bool r = outcome(try_insn(csr << 20 | 0x2573, 0, 0, NULL)) != TRAP(ILLEGAL);    /* csrr a0 */
-		bool w = outcome(try_insn(csr << 20 | 0x51073, ~0ul, 0, NULL)) != TRAP(ILLEGAL); /* csrw a0 */
+		bool r = outcome(try_insn(csr << 20 | 0x2573, 0, 0, NULL)) !=
+			 TRAP(ILLEGAL); /* csrr a0 */
+		bool w = outcome(try_insn(csr << 20 | 0x51073, ~0ul, 0, NULL)) !=
+			 TRAP(ILLEGAL); /* csrw a0 */
 
 		if ((r || w) && !first)
 			first = csr;
@@ -372,15 +389,18 @@ static void test_cache_blocks(void)
 	static const struct {
 		const char *ext;
 		uint32_t insn;
-	} ops[] = {{"zicboz", 0x0045200f}, {"zicbom", 0x0015200f}, {"zicbom", 0x0025200f}, {"zicbom", 0x0005200f}};
+	} ops[] = {{"zicboz", 0x0045200f}, {"zicbom", 0x0015200f}, {"zicbom", 0x0025200f},
+		{"zicbom", 0x0005200f}};
 	const uint64_t places[] = {0x80000000, 0x1000, m.ram_base + m.ram_size, 1ul << 41};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(ops); i++)
 		for (unsigned k = 0; k < ARRAY_SIZE(places) && isa_listed(ops[i].ext); k++) {
 			/* rs1 is a0 in all */
-			struct trap t = try_insn((ops[i].insn & ~(31u << 15)) | 10u << 15, places[k], 0, NULL);
+			struct trap t = try_insn(
+				(ops[i].insn & ~(31u << 15)) | 10u << 15, places[k], 0, NULL);
 
-			check_eq_at("cbo on another's memory", ops[i].insn >> 20, outcome(t), TRAP(STORE_ACCESS));
+			check_eq_at("cbo on another's memory", ops[i].insn >> 20, outcome(t),
+				TRAP(STORE_ACCESS));
 		}
 }
 

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * If this fails: the device tree lists an extension that does not work for a guest (a kernel or program crashes when it uses it), or
- * one that works is switched off behind the guest's back.
+ * If this fails: the device tree lists an extension that does not work for a guest (a kernel or
+ * program crashes when it uses it), or one that works is switched off behind the guest's back.
  */
 #include "guest.h"
 
@@ -9,58 +9,53 @@
 
 static uint64_t block[512] __attribute__((aligned(4096)));
 
-/* One instruction of each; a0 is the address of `block` or 5, a1 is 3. 16-bit ones have a c.nop behind them. */
+/* One instruction of each; a0 is the address of `block` or 5, a1 is 3. 16-bit ones have a c.nop
+ * behind them. */
 static const struct {
 	const char *ext;
 	bool address;
 	uint32_t insn;
 } insns[] = {
-	{"m", false, 0x02b50533},	    /* mul a0, a0, a1 */
-	{"zmmul", false, 0x02b50533},
-	{"a", true, 0x00b5252f},	    /* amoadd.w a0, a1, (a0) */
-	{"zaamo", true, 0x00b5252f},
-	{"zalrsc", true, 0x1005252f},	    /* lr.w a0, (a0) */
-	{"c", false, 0x00010001},
-	{"zca", false, 0x00010001},
-	{"f", false, 0x00000053},	    /* fadd.s f0, f0, f0 */
-	{"d", false, 0x02000053},	    /* fadd.d */
-	{"zcd", true, 0x00012108},	    /* c.fld fa0, (a0) */
-	{"zfh", false, 0x04000053},	    /* fadd.h */
-	{"zfhmin", false, 0xe4000553},	    /* fmv.x.h a0, f0 */
-	{"zfa", false, 0xf0180053},	    /* fli.s f0, 1.0 */
-	{"zicsr", false, 0x10002573},	    /* csrr a0, sstatus */
-	{"zifencei", false, 0x0000100f},
-	{"zicbom", true, 0x0005200f},	    /* cbo.inval (a0) */
-	{"zicbom", true, 0x0015200f},	    /* cbo.clean */
-	{"zicbom", true, 0x0025200f},	    /* cbo.flush */
-	{"zicboz", true, 0x0045200f},	    /* cbo.zero */
-	{"zicbop", true, 0x00156013},	    /* prefetch.r (a0) */
-	{"zicbop", true, 0x00056013},	    /* prefetch.i */
-	{"zicbop", true, 0x00356013},	    /* prefetch.w */
-	{"zihintntl", false, 0x00200033},   /* ntl.p1 */
-	{"zihintpause", false, 0x0100000f}, /* pause */
-	{"zicond", false, 0x0eb55533},	    /* czero.eqz a0, a0, a1 */
-	{"zacas", true, 0x28b5362f},	    /* amocas.d a2, a1, (a0) */
-	{"zawrs", false, 0x01d00073},	    /* wrs.sto */
-	{"zcb", true, 0x00018108},	    /* c.lbu a0, (a0) */
-	{"zba", false, 0x20b52533},	    /* sh1add a0, a0, a1 */
-	{"zbb", false, 0x60051513},	    /* clz a0, a0 */
-	{"zbc", false, 0x0ab51533},	    /* clmul a0, a0, a1 */
-	{"zbs", false, 0x28b51533},	    /* bset a0, a0, a1 */
-	{"v", false, 0x0c05f557},	    /* vsetvli a0, a1, e8, m1, ta, ma */
-	{"v", false, 0x02000057},	    /* vadd.vv v0, v0, v0 */
-	{"zve32x", false, 0x02000057},
-	{"zve32f", false, 0x02000057},
-	{"zve64x", false, 0x02000057},
-	{"zve64f", false, 0x02000057},
-	{"zve64d", false, 0x02000057},
-	{"sstc", false, 0x14d02573},	    /* csrr a0, stimecmp */
-	{"svinval", false, 0x16000073},	    /* sinval.vma */
-	{"svinval", false, 0x18000073},	    /* sfence.w.inval */
-	{"svinval", false, 0x18100073},	    /* sfence.inval.ir */
+	{"m", false, 0x02b50533},                                  /* mul a0, a0, a1 */
+	{"zmmul", false, 0x02b50533}, {"a", true, 0x00b5252f},     /* amoadd.w a0, a1, (a0) */
+	{"zaamo", true, 0x00b5252f}, {"zalrsc", true, 0x1005252f}, /* lr.w a0, (a0) */
+	{"c", false, 0x00010001}, {"zca", false, 0x00010001},
+	{"f", false, 0x00000053},                                      /* fadd.s f0, f0, f0 */
+	{"d", false, 0x02000053},                                      /* fadd.d */
+	{"zcd", true, 0x00012108},                                     /* c.fld fa0, (a0) */
+	{"zfh", false, 0x04000053},                                    /* fadd.h */
+	{"zfhmin", false, 0xe4000553},                                 /* fmv.x.h a0, f0 */
+	{"zfa", false, 0xf0180053},                                    /* fli.s f0, 1.0 */
+	{"zicsr", false, 0x10002573},                                  /* csrr a0, sstatus */
+	{"zifencei", false, 0x0000100f}, {"zicbom", true, 0x0005200f}, /* cbo.inval (a0) */
+	{"zicbom", true, 0x0015200f},                                  /* cbo.clean */
+	{"zicbom", true, 0x0025200f},                                  /* cbo.flush */
+	{"zicboz", true, 0x0045200f},                                  /* cbo.zero */
+	{"zicbop", true, 0x00156013},                                  /* prefetch.r (a0) */
+	{"zicbop", true, 0x00056013},                                  /* prefetch.i */
+	{"zicbop", true, 0x00356013},                                  /* prefetch.w */
+	{"zihintntl", false, 0x00200033},                              /* ntl.p1 */
+	{"zihintpause", false, 0x0100000f},                            /* pause */
+	{"zicond", false, 0x0eb55533},                                 /* czero.eqz a0, a0, a1 */
+	{"zacas", true, 0x28b5362f},                                   /* amocas.d a2, a1, (a0) */
+	{"zawrs", false, 0x01d00073},                                  /* wrs.sto */
+	{"zcb", true, 0x00018108},                                     /* c.lbu a0, (a0) */
+	{"zba", false, 0x20b52533},                                    /* sh1add a0, a0, a1 */
+	{"zbb", false, 0x60051513},                                    /* clz a0, a0 */
+	{"zbc", false, 0x0ab51533},                                    /* clmul a0, a0, a1 */
+	{"zbs", false, 0x28b51533},                                    /* bset a0, a0, a1 */
+	{"v", false, 0x0c05f557}, /* vsetvli a0, a1, e8, m1, ta, ma */
+	{"v", false, 0x02000057}, /* vadd.vv v0, v0, v0 */
+	{"zve32x", false, 0x02000057}, {"zve32f", false, 0x02000057}, {"zve64x", false, 0x02000057},
+	{"zve64f", false, 0x02000057}, {"zve64d", false, 0x02000057},
+	{"sstc", false, 0x14d02573},    /* csrr a0, stimecmp */
+	{"svinval", false, 0x16000073}, /* sinval.vma */
+	{"svinval", false, 0x18000073}, /* sfence.w.inval */
+	{"svinval", false, 0x18100073}, /* sfence.inval.ir */
 };
 
-/* Nothing to execute: tested below, elsewhere (svade, svadu: sbi_fwft.c), or without effect a guest can see. */
+/* Nothing to execute: tested below, elsewhere (svade, svadu: sbi_fwft.c), or without effect a guest
+ * can see. */
 static const char *const no_insn[] = {"i", "svade", "svadu", "svnapot", "svpbmt", "svvptc"};
 
 static bool has_test(const char *ext)
@@ -79,10 +74,14 @@ static void test_instructions(void)
 	csr_set(sstatus, SSTATUS_FS | SSTATUS_VS);
 	for (unsigned i = 0; i < ARRAY_SIZE(insns); i++)
 		if (isa_listed(insns[i].ext))
-			check_eq(insns[i].ext, outcome(try_insn(insns[i].insn, insns[i].address ? (uintptr_t)block : 5, 3, NULL)), NO_TRAP);
+			check_eq(insns[i].ext,
+				outcome(try_insn(insns[i].insn,
+					insns[i].address ? (uintptr_t)block : 5, 3, NULL)),
+				NO_TRAP);
 	for (uint32_t i = 0; i < m.isa_len; i += (uint32_t)strlen(m.isa + i) + 1)
 		if (!has_test(m.isa + i))
-			check_eq(m.isa + i, 0, 1); /* listed, and nobody knows whether it works: add it above */
+			check_eq(m.isa + i, 0,
+				1); /* listed, and nobody knows whether it works: add it above */
 }
 
 /* In U-mode they work as S-mode allows. */
@@ -137,7 +136,8 @@ static void test_cbo(void)
 	}
 }
 
-/* Sleeps until a store to the reserved word, or an interrupt: it may end at any time, but not trap, also while others want the PCPU. */
+/* Sleeps until a store to the reserved word, or an interrupt: it may end at any time, but not trap,
+ * also while others want the PCPU. */
 static volatile bool stop;
 
 static void spin(struct hart *h)
@@ -179,10 +179,13 @@ static void test_pte_bits(void)
 	uint64_t *root = pt_new(), value = 0, *area = page_alloc(32);
 	uint64_t aligned = ((uintptr_t)area + 0xffff) & ~0xfffful;
 
-	pt_map(root, VA, (uintptr_t)block, PTE_V | PTE_R | PTE_W | PTE_A | PTE_D | 1ul << 61);	       /* PBMT = NC */
-	pt_map(root, VA + PAGE, (uintptr_t)block, PTE_V | PTE_R | PTE_W | PTE_A | PTE_D | 2ul << 61); /* PBMT = IO */
+	pt_map(root, VA, (uintptr_t)block,
+		PTE_V | PTE_R | PTE_W | PTE_A | PTE_D | 1ul << 61); /* PBMT = NC */
+	pt_map(root, VA + PAGE, (uintptr_t)block,
+		PTE_V | PTE_R | PTE_W | PTE_A | PTE_D | 2ul << 61); /* PBMT = IO */
 	for (unsigned i = 0; i < 16; i++)
-		pt_map(root, VA + MIB(1) + i * PAGE, aligned | 0x8000, PTE_V | PTE_R | PTE_A | 1ul << 63);
+		pt_map(root, VA + MIB(1) + i * PAGE, aligned | 0x8000,
+			PTE_V | PTE_R | PTE_A | 1ul << 63);
 	block[1] = 0xabcd;
 	*(uint64_t *)(aligned + 3 * PAGE) = 0x3333;
 	csr_write(satp, satp_for(root, 0));
@@ -191,7 +194,8 @@ static void test_pte_bits(void)
 
 	check_eq("Svpbmt: NC", outcome(try_load_value(VA + 8, 8, &value)), pbmt);
 	check_eq("Svpbmt: IO", outcome(try_load_value(VA + PAGE + 8, 8, &value)), pbmt);
-	check_eq("Svnapot", outcome(try_load_value(VA + MIB(1) + 3 * PAGE, 8, &value)), isa_listed("svnapot") ? NO_TRAP : TRAP(LOAD_PAGE));
+	check_eq("Svnapot", outcome(try_load_value(VA + MIB(1) + 3 * PAGE, 8, &value)),
+		isa_listed("svnapot") ? NO_TRAP : TRAP(LOAD_PAGE));
 	csr_write(satp, 0);
 	sfence();
 	if (isa_listed("svnapot"))
@@ -208,7 +212,8 @@ static void test_modes(void)
 		if (!strcmp(m.mmu, names[i]))
 			top = i;
 	for (uint64_t i = 0; i < 3; i++) {
-		/* The same table serves as the upper levels: its first entry points to itself but for the lowest. */
+		/* The same table serves as the upper levels: its first entry points to itself but
+		 * for the lowest. */
 		uint64_t *r = root;
 
 		for (uint64_t k = 0; k < i; k++) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * If this fails: a load reservation outlives a change of the VCPU on a PCPU, so that one VCPU's store-conditional succeeds by another's
- * reservation, and updates are lost: locks and counters in every guest break.
+ * If this fails: a load reservation outlives a change of the VCPU on a PCPU, so that one VCPU's
+ * store-conditional succeeds by another's reservation, and updates are lost: locks and counters in
+ * every guest break.
  */
 #include "guest.h"
 
@@ -9,14 +10,15 @@
 
 static uint64_t counter __attribute__((aligned(64)));
 
-/* A long time between LR and SC, so that preemption falls there. The loop is not one of those that must end in a bounded
- * time, but there is nothing that would make it fail for ever. */
+/* A long time between LR and SC, so that preemption falls there. The loop is not one of those that
+ * must end in a bounded time, but there is nothing that would make it fail for ever. */
 static void add_slowly(uint64_t *p)
 {
 	uint64_t value, failed, n;
 
 	do
-		__asm__ volatile("lr.d %0, (%3)\n\tli %2, 1500\n1:\taddi %2, %2, -1\n\tbnez %2, 1b\n\taddi %0, %0, 1\n\tsc.d %1, %0, (%3)"
+		__asm__ volatile("lr.d %0, (%3)\n\tli %2, 1500\n1:\taddi %2, %2, -1\n\tbnez %2, "
+				 "1b\n\taddi %0, %0, 1\n\tsc.d %1, %0, (%3)"
 				 : "=&r"(value), "=&r"(failed), "=&r"(n)
 				 : "r"(p)
 				 : "memory");

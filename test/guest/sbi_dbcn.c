@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * If this fails: the console loses or repeats text, or prints, or overwrites, memory that is not the guest's.
+ * If this fails: the console loses or repeats text, or prints, or overwrites, memory that is not
+ * the guest's.
  */
 #include "guest.h"
 
@@ -17,7 +18,8 @@ static struct sbiret dbcn(uint64_t fid, uint64_t n, uint64_t lo, uint64_t hi)
 static void test_addresses(uint64_t fid)
 {
 	/* Readable, should it be printed after all. */
-	const uint64_t end = m.ram_base + m.ram_size, own = (uintptr_t)memset(page_alloc(1), '#', PAGE);
+	const uint64_t end = m.ram_base + m.ram_size,
+		       own = (uintptr_t)memset(page_alloc(1), '#', PAGE);
 	const struct {
 		const char *name;
 		uint64_t n, lo, hi;
@@ -47,7 +49,8 @@ static void test_addresses(uint64_t fid)
 
 	say("# %s", fid == WRITE ? "write" : "read");
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
-		check_err(bad[i].name, dbcn(fid, bad[i].n, bad[i].lo, bad[i].hi), SBI_INVALID_PARAM);
+		check_err(
+			bad[i].name, dbcn(fid, bad[i].n, bad[i].lo, bad[i].hi), SBI_INVALID_PARAM);
 }
 
 static void test_write(void)
@@ -101,7 +104,8 @@ static void test_read(void)
 	check_eq("read of nothing", (uint64_t)r.error | r.value, 0);
 	check_eq("legacy getchar: nothing typed", (uint64_t)sbi_legacy(2, 0, 0, 0, 0), ~0ul);
 	/* The generation ID's page may be read only. */
-	check_err("read into a read-only page", dbcn(READ, 16, m.plic - PAGE, 0), SBI_INVALID_PARAM);
+	check_err(
+		"read into a read-only page", dbcn(READ, 16, m.plic - PAGE, 0), SBI_INVALID_PARAM);
 }
 
 void guest_main(void)

@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * If this fails: a guest cannot choose who updates A and D bits, or is told so and it does not happen: pages are lost, since a kernel
- * that counts on faults does not see that they were written.
+ * If this fails: a guest cannot choose who updates A and D bits, or is told so and it does not
+ * happen: pages are lost, since a kernel that counts on faults does not see that they were written.
  */
 #include "guest.h"
 
 #define MISALIGNED 0ul
 #define AD_UPDATE  4ul
-#define LOCK	   1ul
-#define VA	   (200ul << 30)
-#define RW	   (PTE_V | PTE_R | PTE_W)
+#define LOCK       1ul
+#define VA         (200ul << 30)
+#define RW         (PTE_V | PTE_R | PTE_W)
 
 static struct sbiret set(uint64_t feature, uint64_t value, uint64_t flags)
 {
@@ -24,15 +24,20 @@ static struct sbiret get(uint64_t feature)
 static void test_features(void)
 {
 	static const uint64_t absent[] = {1, 2, 3, 5};
-	static const uint64_t reserved[] = {6, 7, 0x1000, 0x3fffffff, 0x40000000, 0x7fffffff, 0x80000000, 0xbfffffff, 0xc0000000, 0xffffffff};
+	static const uint64_t reserved[] = {6, 7, 0x1000, 0x3fffffff, 0x40000000, 0x7fffffff,
+		0x80000000, 0xbfffffff, 0xc0000000, 0xffffffff};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(absent); i++) {
-		check_eq_at("get, not there", absent[i], (uint64_t)get(absent[i]).error, SBI_NOT_SUPPORTED);
-		check_eq_at("set, not there", absent[i], (uint64_t)set(absent[i], 0, 0).error, SBI_NOT_SUPPORTED);
+		check_eq_at("get, not there", absent[i], (uint64_t)get(absent[i]).error,
+			SBI_NOT_SUPPORTED);
+		check_eq_at("set, not there", absent[i], (uint64_t)set(absent[i], 0, 0).error,
+			SBI_NOT_SUPPORTED);
 	}
 	for (unsigned i = 0; i < ARRAY_SIZE(reserved); i++) {
-		check_eq_at("get, reserved", reserved[i], (uint64_t)get(reserved[i]).error, SBI_DENIED);
-		check_eq_at("set, reserved", reserved[i], (uint64_t)set(reserved[i], 0, 0).error, SBI_DENIED);
+		check_eq_at(
+			"get, reserved", reserved[i], (uint64_t)get(reserved[i]).error, SBI_DENIED);
+		check_eq_at("set, reserved", reserved[i], (uint64_t)set(reserved[i], 0, 0).error,
+			SBI_DENIED);
 	}
 	check_err("misaligned: get", get(MISALIGNED), SBI_SUCCESS);
 	check_eq("misaligned: delegated", get(MISALIGNED).value, 1);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * If this fails: harts cannot be brought up, taken down or put to sleep as the SBI says: CPU hotplug and idle states break, a hart
- * starts with another's state, or a bad request does harm instead of failing.
+ * If this fails: harts cannot be brought up, taken down or put to sleep as the SBI says: CPU
+ * hotplug and idle states break, a hart starts with another's state, or a bad request does harm
+ * instead of failing.
  */
 #include "guest.h"
 
-#define RESTARTS 1000
+#define RESTARTS      1000
 #define NON_RETENTIVE 0x80000000ul
 
 /* What probe_entry stores, found by its a1. */
@@ -16,16 +17,24 @@ struct start_state {
 
 __asm__(".balign 4\n"
 	"probe_entry:\n"
-	"	sd x1, 8(a1)\n	sd x2, 16(a1)\n	sd x3, 24(a1)\n	sd x4, 32(a1)\n	sd x5, 40(a1)\n	sd x6, 48(a1)\n"
-	"	sd x7, 56(a1)\n	sd x8, 64(a1)\n	sd x9, 72(a1)\n	sd x10, 80(a1)\n	sd x11, 88(a1)\n	sd x12, 96(a1)\n"
-	"	sd x13, 104(a1)\n	sd x14, 112(a1)\n	sd x15, 120(a1)\n	sd x16, 128(a1)\n	sd x17, 136(a1)\n"
-	"	sd x18, 144(a1)\n	sd x19, 152(a1)\n	sd x20, 160(a1)\n	sd x21, 168(a1)\n	sd x22, 176(a1)\n"
-	"	sd x23, 184(a1)\n	sd x24, 192(a1)\n	sd x25, 200(a1)\n	sd x26, 208(a1)\n	sd x27, 216(a1)\n"
-	"	sd x28, 224(a1)\n	sd x29, 232(a1)\n	sd x30, 240(a1)\n	sd x31, 248(a1)\n"
+	"	sd x1, 8(a1)\n	sd x2, 16(a1)\n	sd x3, 24(a1)\n	sd x4, 32(a1)\n	sd x5, 40(a1)\n	sd "
+	"x6, 48(a1)\n"
+	"	sd x7, 56(a1)\n	sd x8, 64(a1)\n	sd x9, 72(a1)\n	sd x10, 80(a1)\n	sd x11, "
+	"88(a1)\n	sd x12, 96(a1)\n"
+	"	sd x13, 104(a1)\n	sd x14, 112(a1)\n	sd x15, 120(a1)\n	sd x16, "
+	"128(a1)\n	sd x17, 136(a1)\n"
+	"	sd x18, 144(a1)\n	sd x19, 152(a1)\n	sd x20, 160(a1)\n	sd x21, "
+	"168(a1)\n	sd x22, 176(a1)\n"
+	"	sd x23, 184(a1)\n	sd x24, 192(a1)\n	sd x25, 200(a1)\n	sd x26, "
+	"208(a1)\n	sd x27, 216(a1)\n"
+	"	sd x28, 224(a1)\n	sd x29, 232(a1)\n	sd x30, 240(a1)\n	sd x31, "
+	"248(a1)\n"
 	"	csrr t0, satp\n	sd t0, 256(a1)\n	csrr t0, sstatus\n	sd t0, 264(a1)\n"
 	"	csrr t0, sie\n	sd t0, 272(a1)\n	csrr t0, sip\n	sd t0, 280(a1)\n"
-	"	csrr t0, sscratch\n	sd t0, 288(a1)\n	csrr t0, stvec\n	sd t0, 296(a1)\n"
-	"	csrr t0, senvcfg\n	sd t0, 304(a1)\n	csrr t0, scounteren\n	sd t0, 312(a1)\n"
+	"	csrr t0, sscratch\n	sd t0, 288(a1)\n	csrr t0, stvec\n	sd t0, "
+	"296(a1)\n"
+	"	csrr t0, senvcfg\n	sd t0, 304(a1)\n	csrr t0, scounteren\n	sd t0, "
+	"312(a1)\n"
 	"	fence rw, rw\n	li t0, 1\n	sd t0, 320(a1)\n"
 	"	li a7, 0x48534d\n	li a6, 1\n	ecall\n	j .\n");
 extern char probe_entry[];
@@ -55,7 +64,8 @@ static void test_status(void)
 	check_eq("own status", sbi_hart_status(0), HSM_STARTED);
 	for (unsigned i = 1; i < m.nharts; i++)
 		check_eq_at("stopped", i, sbi_hart_status(i), HSM_STOPPED);
-	check_err("status of the first absent hart", sbi(EID_HSM, 2, m.nharts, 0, 0, 0, 0), SBI_INVALID_PARAM);
+	check_err("status of the first absent hart", sbi(EID_HSM, 2, m.nharts, 0, 0, 0, 0),
+		SBI_INVALID_PARAM);
 	check_err("status of hart 64", sbi(EID_HSM, 2, 64, 0, 0, 0, 0), SBI_INVALID_PARAM);
 	check_err("status of hart 2^32", sbi(EID_HSM, 2, 1ul << 32, 0, 0, 0, 0), SBI_INVALID_PARAM);
 	check_err("status of hart -1", sbi(EID_HSM, 2, ~0ul, 0, 0, 0, 0), SBI_INVALID_PARAM);
@@ -64,8 +74,9 @@ static void test_status(void)
 static void test_start_errors(void)
 {
 	const uint64_t good = (uintptr_t)probe_entry, end = m.ram_base + m.ram_size;
-	const uint64_t bad[] = {0, 2, 0x1000, 0x100000, 0x2000000, m.plic, m.uart, 0x80000000, m.ram_base - 2, m.ram_base - 4096, end,
-		end + 4096, good | 1, 1ul << 40, 1ul << 41, 1ul << 41 | good, 1ul << 55 | good, 1ul << 56 | good, 1ul << 63 | good, ~1ul, ~0ul};
+	const uint64_t bad[] = {0, 2, 0x1000, 0x100000, 0x2000000, m.plic, m.uart, 0x80000000,
+		m.ram_base - 2, m.ram_base - 4096, end, end + 4096, good | 1, 1ul << 40, 1ul << 41,
+		1ul << 41 | good, 1ul << 55 | good, 1ul << 56 | good, 1ul << 63 | good, ~1ul, ~0ul};
 
 	check_err("start of itself", start(0, good, 0), SBI_ALREADY_AVAILABLE);
 	check_err("start of the first absent hart", start(m.nharts, good, 0), SBI_INVALID_PARAM);
@@ -74,7 +85,8 @@ static void test_start_errors(void)
 	if (m.nharts == 1)
 		return;
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
-		check_eq_at("start at", bad[i], (uint64_t)start(1, bad[i], 0).error, SBI_INVALID_ADDRESS);
+		check_eq_at("start at", bad[i], (uint64_t)start(1, bad[i], 0).error,
+			SBI_INVALID_ADDRESS);
 		if (sbi_hart_status(1) != HSM_STOPPED)
 			check("a failed start leaves the hart stopped", false);
 	}
@@ -123,7 +135,8 @@ static void test_start_state(void)
 		hart_wait(i);
 		memset(&state, 0xa5, sizeof(state));
 		state.done = 0;
-		check_err("start", start(i, (uintptr_t)probe_entry, (uintptr_t)&state), SBI_SUCCESS);
+		check_err(
+			"start", start(i, (uintptr_t)probe_entry, (uintptr_t)&state), SBI_SUCCESS);
 		while (!state.done)
 			relax();
 		wait_status(i, HSM_STOPPED);
@@ -186,15 +199,18 @@ static void test_start_race(void)
 
 static void test_suspend_errors(void)
 {
-	static const uint64_t reserved[] = {1, 0x0fffffff, 0x10000000, 0x7fffffff, 0x80000001, 0x8fffffff, 0x90000000, 0xffffffff,
-		~0ul};
+	static const uint64_t reserved[] = {1, 0x0fffffff, 0x10000000, 0x7fffffff, 0x80000001,
+		0x8fffffff, 0x90000000, 0xffffffff, ~0ul};
 	const uint64_t good = (uintptr_t)hart_entry;
-	const uint64_t bad[] = {0, m.uart, 0x80000000, m.ram_base - 4, m.ram_base + m.ram_size, good | 1, 1ul << 41, 1ul << 63 | good, ~0ul};
+	const uint64_t bad[] = {0, m.uart, 0x80000000, m.ram_base - 4, m.ram_base + m.ram_size,
+		good | 1, 1ul << 41, 1ul << 63 | good, ~0ul};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(reserved); i++)
-		check_eq_at("suspend type", reserved[i], (uint64_t)suspend(reserved[i], good, 0).error, SBI_INVALID_PARAM);
+		check_eq_at("suspend type", reserved[i],
+			(uint64_t)suspend(reserved[i], good, 0).error, SBI_INVALID_PARAM);
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
-		check_eq_at("resume at", bad[i], (uint64_t)suspend(NON_RETENTIVE, bad[i], 0).error, SBI_INVALID_ADDRESS);
+		check_eq_at("resume at", bad[i], (uint64_t)suspend(NON_RETENTIVE, bad[i], 0).error,
+			SBI_INVALID_ADDRESS);
 	check_eq("still started", sbi_hart_status(0), HSM_STARTED);
 }
 
@@ -231,7 +247,8 @@ static void test_retentive(void)
 static uint64_t resume_regs[4];
 __asm__(".balign 4\n"
 	"resume_entry:\n"
-	"	sd a0, 0(a1)\n	csrr t0, satp\n	sd t0, 8(a1)\n	csrr t0, sstatus\n	sd t0, 16(a1)\n"
+	"	sd a0, 0(a1)\n	csrr t0, satp\n	sd t0, 8(a1)\n	csrr t0, sstatus\n	sd t0, "
+	"16(a1)\n"
 	"	csrr t0, sip\n	sd t0, 24(a1)\n	fence rw, rw\n	ebreak\n");
 extern char resume_entry[];
 static const uint32_t ecall_insn = 0x00000073;
@@ -289,9 +306,11 @@ static void test_seen_from_outside(void)
 	for (unsigned i = 0; i < 100; i++) {
 		wait_status(1, HSM_SUSPENDED);
 		if (i == 0)
-			check_err("start of a suspended hart", start(1, (uintptr_t)hart_entry, 0), SBI_ALREADY_AVAILABLE);
+			check_err("start of a suspended hart", start(1, (uintptr_t)hart_entry, 0),
+				SBI_ALREADY_AVAILABLE);
 		if (i == 1)
-			check_err("fence to a suspended hart", sbi(EID_RFENCE, 1, 2, 0, 0, 0, 0), SBI_SUCCESS);
+			check_err("fence to a suspended hart", sbi(EID_RFENCE, 1, 2, 0, 0, 0, 0),
+				SBI_SUCCESS);
 		sbi_send_ipi(2, 0);
 		while (harts[1].arg != i + 1)
 			relax();
@@ -301,7 +320,8 @@ static void test_seen_from_outside(void)
 	check_eq("stopped afterwards", sbi_hart_status(1), HSM_STOPPED);
 }
 
-/* Stopped with an interrupt pending, it must not come to life by it, nor start with its timer running. */
+/* Stopped with an interrupt pending, it must not come to life by it, nor start with its timer
+ * running. */
 static void stop_with_pending(struct hart *h)
 {
 	(void)h;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * If this fails: interrupts between a guest's harts get lost, go to the wrong hart, or a bad hart mask is taken for a good one.
- * A guest then waits for ever for a hart that was never told.
+ * If this fails: interrupts between a guest's harts get lost, go to the wrong hart, or a bad hart
+ * mask is taken for a good one. A guest then waits for ever for a hart that was never told.
  */
 #include "guest.h"
 
@@ -166,13 +166,16 @@ static void test_legacy(void)
 	check("legacy: 2^56", sbi_legacy(4, 1ul << 56, 0, 0, 0) < 0);
 	mask = 1;
 	pt_map(root, va, (uintptr_t)&mask & ~(PAGE - 1), PTE_V | PTE_R | PTE_W | PTE_A | PTE_D);
-	pt_map(root, va + PAGE, (uintptr_t)&mask & ~(PAGE - 1), PTE_V | PTE_R | PTE_W | PTE_A | PTE_D | PTE_U);
+	pt_map(root, va + PAGE, (uintptr_t)&mask & ~(PAGE - 1),
+		PTE_V | PTE_R | PTE_W | PTE_A | PTE_D | PTE_U);
 	csr_write(satp, satp_for(root, 0));
 	sfence();
-	check_eq("legacy: virtual address", (uint64_t)sbi_legacy(4, va | ((uintptr_t)&mask & (PAGE - 1)), 0, 0, 0), 0);
+	check_eq("legacy: virtual address",
+		(uint64_t)sbi_legacy(4, va | ((uintptr_t)&mask & (PAGE - 1)), 0, 0, 0), 0);
 	check("legacy: virtual address: pending", pending());
 	clear();
-	check("legacy: user page", sbi_legacy(4, (va + PAGE) | ((uintptr_t)&mask & (PAGE - 1)), 0, 0, 0) < 0);
+	check("legacy: user page",
+		sbi_legacy(4, (va + PAGE) | ((uintptr_t)&mask & (PAGE - 1)), 0, 0, 0) < 0);
 	check("legacy: not mapped", sbi_legacy(4, va + 2 * PAGE, 0, 0, 0) < 0);
 	check("legacy: not canonical", sbi_legacy(4, 1ul << 45, 0, 0, 0) < 0);
 	check("legacy: errors send nothing", !pending());

@@ -1,27 +1,32 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * If this fails: a bad reset or suspend request ends the machine instead of failing, or a suspended machine does not come back.
- * With `reboot`, `warm`, `crash` or `legacy-shutdown` on the command line: the machine ends in the way asked for.
+ * If this fails: a bad reset or suspend request ends the machine instead of failing, or a suspended
+ * machine does not come back. With `reboot`, `warm`, `crash` or `legacy-shutdown` on the command
+ * line: the machine ends in the way asked for.
  */
 #include "guest.h"
 
 static void test_reset_errors(void)
 {
 	static const uint64_t types[] = {3, 4, 0x7fffffff, 0xefffffff, 0xf0000000, 0xffffffff};
-	static const uint64_t reasons[] = {2, 3, 0x7fffffff, 0xdfffffff, 0xe0000000, 0xefffffff, 0xf0000000, 0xffffffff};
+	static const uint64_t reasons[] = {
+		2, 3, 0x7fffffff, 0xdfffffff, 0xe0000000, 0xefffffff, 0xf0000000, 0xffffffff};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(types); i++)
-		check_eq_at("reset type", types[i], (uint64_t)sbi(EID_SRST, 0, types[i], 0, 0, 0, 0).error, SBI_INVALID_PARAM);
+		check_eq_at("reset type", types[i],
+			(uint64_t)sbi(EID_SRST, 0, types[i], 0, 0, 0, 0).error, SBI_INVALID_PARAM);
 	for (unsigned i = 0; i < ARRAY_SIZE(reasons); i++)
 		for (uint64_t type = 0; type < 3; type++)
-			check_eq_at("reset reason", reasons[i], (uint64_t)sbi(EID_SRST, 0, type, reasons[i], 0, 0, 0).error,
+			check_eq_at("reset reason", reasons[i],
+				(uint64_t)sbi(EID_SRST, 0, type, reasons[i], 0, 0, 0).error,
 				SBI_INVALID_PARAM);
 }
 
 static uint64_t resumed[4];
 __asm__(".balign 4\n"
 	"resume_entry:\n"
-	"	sd a0, 0(a1)\n	csrr t0, satp\n	sd t0, 8(a1)\n	csrr t0, sstatus\n	sd t0, 16(a1)\n"
+	"	sd a0, 0(a1)\n	csrr t0, satp\n	sd t0, 8(a1)\n	csrr t0, sstatus\n	sd t0, "
+	"16(a1)\n"
 	"	csrr t0, sip\n	sd t0, 24(a1)\n	ebreak\n");
 extern char resume_entry[];
 static const uint32_t ecall_insn = 0x00000073;
@@ -35,13 +40,15 @@ static void test_suspend_errors(void)
 {
 	static const uint64_t types[] = {1, 2, 0x7fffffff, 0x80000000, 0xffffffff};
 	const uint64_t good = (uintptr_t)resume_entry;
-	const uint64_t bad[] = {0, 0x1000, m.uart, m.plic, 0x80000000, m.ram_base - 4, m.ram_base + m.ram_size, good | 1, 1ul << 41,
-		1ul << 63 | good, ~0ul};
+	const uint64_t bad[] = {0, 0x1000, m.uart, m.plic, 0x80000000, m.ram_base - 4,
+		m.ram_base + m.ram_size, good | 1, 1ul << 41, 1ul << 63 | good, ~0ul};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(types); i++)
-		check_eq_at("sleep type", types[i], (uint64_t)suspend(types[i], good).error, SBI_INVALID_PARAM);
+		check_eq_at("sleep type", types[i], (uint64_t)suspend(types[i], good).error,
+			SBI_INVALID_PARAM);
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
-		check_eq_at("resume address", bad[i], (uint64_t)suspend(0, bad[i]).error, SBI_INVALID_ADDRESS);
+		check_eq_at("resume address", bad[i], (uint64_t)suspend(0, bad[i]).error,
+			SBI_INVALID_ADDRESS);
 }
 
 static volatile bool stop;
@@ -60,7 +67,8 @@ static void test_others_running(void)
 		return;
 	}
 	hart_start(1, stay);
-	check_err("suspend while another hart runs", suspend(0, (uintptr_t)resume_entry), SBI_DENIED);
+	check_err(
+		"suspend while another hart runs", suspend(0, (uintptr_t)resume_entry), SBI_DENIED);
 	stop = true;
 	hart_wait(1);
 }

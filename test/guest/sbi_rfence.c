@@ -1,32 +1,37 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * If this fails: a hart goes on using a translation that another hart has changed and fenced (freed memory stays reachable), or
- * harts that fence each other stop for ever.
+ * If this fails: a hart goes on using a translation that another hart has changed and fenced (freed
+ * memory stays reachable), or harts that fence each other stop for ever.
+ *
+ * QEMU empties its TLB at each change to M-mode: there, a fence that does not reach the other hart
+ * or is not waited for is found, one that reaches it and flushes too little is not.
  */
 #include "guest.h"
 
-#define VA	(200ul << 30)
-#define PAGES	100
-#define ROUNDS	10
-#define ASID	5
-#define FENCE_I 0
-#define SFENCE	1
+#define VA          (200ul << 30)
+#define PAGES       100
+#define ROUNDS      10
+#define ASID        5
+#define FENCE_I     0
+#define SFENCE      1
 #define SFENCE_ASID 2
 
-#define ANY	~0ul
+#define ANY ~0ul
 
 static uint64_t *root;
 static uint64_t *frames[2]; /* each page of VA maps to one of the two, which hold 0 and 1 */
 static volatile uint64_t expected, seen, stop, wrong, which_page;
 
-static struct sbiret fence(uint64_t fid, uint64_t mask, uint64_t base, uint64_t start, uint64_t size)
+static struct sbiret fence(
+	uint64_t fid, uint64_t mask, uint64_t base, uint64_t start, uint64_t size)
 {
 	return sbi(EID_RFENCE, fid, mask, base, start, size, ASID);
 }
 
 static void map_page(uint64_t page, uint64_t frame)
 {
-	*pt_entry(root, VA + page * PAGE, 0) = pte_for((uintptr_t)frames[frame], PTE_V | PTE_R | PTE_W | PTE_A | PTE_D);
+	*pt_entry(root, VA + page * PAGE, 0) =
+		pte_for((uintptr_t)frames[frame], PTE_V | PTE_R | PTE_W | PTE_A | PTE_D);
 }
 
 /* What is read after `expected` was seen must be as expected: it is set after the fence. */
@@ -121,7 +126,8 @@ static void test_stale(void)
 
 static uint32_t code[2] __attribute__((aligned(64)));
 
-/* Runs the code once for each new `expected`, and not while it is changed: QEMU loses a change that races with its translator. */
+/* Runs the code once for each new `expected`, and not while it is changed: QEMU loses a change that
+ * races with its translator. */
 static void caller(struct hart *h)
 {
 	uint64_t done = ANY, got;
@@ -132,7 +138,10 @@ static void caller(struct hart *h)
 
 		if (e == ANY || e == done)
 			continue;
-		__asm__ volatile("jalr ra, %1\n\tmv %0, a0" : "=r"(got) : "r"(code) : "ra", "a0", "memory");
+		__asm__ volatile("jalr ra, %1\n\tmv %0, a0"
+				 : "=r"(got)
+				 : "r"(code)
+				 : "ra", "a0", "memory");
 		if (got != e)
 			wrong++;
 		done = e;
@@ -173,9 +182,11 @@ static void storm(struct hart *h)
 	uint64_t seed = h->id + 1, all = BIT(m.nharts) - 1;
 
 	for (unsigned i = 0; i < 100; i++) {
-		uint64_t r = random_next(&seed), start = r << 12 & 0xffffffffffff, size = r >> 8 & 0xfffff;
+		uint64_t r = random_next(&seed), start = r << 12 & 0xffffffffffff,
+			 size = r >> 8 & 0xfffff;
 
-		struct sbiret s = fence(r % 3, r & 64 ? all : r >> 32 & all, 0, start, r & 128 ? 0 : size);
+		struct sbiret s =
+			fence(r % 3, r & 64 ? all : r >> 32 & all, 0, start, r & 128 ? 0 : size);
 
 		if (s.error)
 			wrong++;
@@ -196,23 +207,33 @@ static void test_storm(void)
 static void test_errors(void)
 {
 	for (uint64_t fid = 0; fid < 3; fid++) {
-		check_eq_at("bit beyond", fid, (uint64_t)fence(fid, BIT(m.nharts), 0, 0, 0).error, SBI_INVALID_PARAM);
-		check_eq_at("base beyond", fid, (uint64_t)fence(fid, 1, m.nharts, 0, 0).error, SBI_INVALID_PARAM);
-		check_eq_at("base -2", fid, (uint64_t)fence(fid, 4, ~1ul, 0, 0).error, SBI_INVALID_PARAM);
+		check_eq_at("bit beyond", fid, (uint64_t)fence(fid, BIT(m.nharts), 0, 0, 0).error,
+			SBI_INVALID_PARAM);
+		check_eq_at("base beyond", fid, (uint64_t)fence(fid, 1, m.nharts, 0, 0).error,
+			SBI_INVALID_PARAM);
+		check_eq_at("base -2", fid, (uint64_t)fence(fid, 4, ~1ul, 0, 0).error,
+			SBI_INVALID_PARAM);
 		check_eq_at("self", fid, (uint64_t)fence(fid, 1, 0, 0, 0).error, SBI_SUCCESS);
 		check_eq_at("nobody", fid, (uint64_t)fence(fid, 0, 0, 0, 0).error, SBI_SUCCESS);
-		check_eq_at("all, mask ignored", fid, (uint64_t)fence(fid, ~0ul, ~0ul, 0, 0).error, SBI_SUCCESS);
+		check_eq_at("all, mask ignored", fid, (uint64_t)fence(fid, ~0ul, ~0ul, 0, 0).error,
+			SBI_SUCCESS);
 	}
 	for (uint64_t fid = 1; fid < 3; fid++) {
-		check_eq_at("range wraps", fid, (uint64_t)fence(fid, 1, 0, -2 * PAGE, 4 * PAGE).error, SBI_INVALID_ADDRESS);
-		check_eq_at("range wraps, all harts", fid, (uint64_t)fence(fid, 0, ~0ul, ~0ul, 2).error, SBI_INVALID_ADDRESS);
-		check_eq_at("range to the top", fid, (uint64_t)fence(fid, 1, 0, -2 * PAGE, 2 * PAGE).error, SBI_SUCCESS);
-		check_eq_at("empty range", fid, (uint64_t)fence(fid, 1, 0, PAGE, 0).error, SBI_SUCCESS);
+		check_eq_at("range wraps", fid,
+			(uint64_t)fence(fid, 1, 0, -2 * PAGE, 4 * PAGE).error, SBI_INVALID_ADDRESS);
+		check_eq_at("range wraps, all harts", fid,
+			(uint64_t)fence(fid, 0, ~0ul, ~0ul, 2).error, SBI_INVALID_ADDRESS);
+		check_eq_at("range to the top", fid,
+			(uint64_t)fence(fid, 1, 0, -2 * PAGE, 2 * PAGE).error, SBI_SUCCESS);
+		check_eq_at(
+			"empty range", fid, (uint64_t)fence(fid, 1, 0, PAGE, 0).error, SBI_SUCCESS);
 	}
 	/* HFENCE is for guests with the H extension. */
 	for (uint64_t fid = 3; fid < 8; fid++) {
-		check_eq_at("HFENCE", fid, (uint64_t)fence(fid, 1, 0, 0, 0).error, SBI_NOT_SUPPORTED);
-		check_eq_at("HFENCE, bad mask", fid, (uint64_t)fence(fid, ~0ul, 0, 0, 0).error, SBI_NOT_SUPPORTED);
+		check_eq_at(
+			"HFENCE", fid, (uint64_t)fence(fid, 1, 0, 0, 0).error, SBI_NOT_SUPPORTED);
+		check_eq_at("HFENCE, bad mask", fid, (uint64_t)fence(fid, ~0ul, 0, 0, 0).error,
+			SBI_NOT_SUPPORTED);
 	}
 }
 
@@ -222,9 +243,11 @@ static void test_legacy(void)
 
 	mask = BIT(m.nharts) - 1;
 	for (uint64_t eid = 5; eid <= 7; eid++) {
-		check_eq_at("legacy, mask", eid, (uint64_t)sbi_legacy(eid, (uintptr_t)&mask, 0, 0, 0), 0);
+		check_eq_at("legacy, mask", eid,
+			(uint64_t)sbi_legacy(eid, (uintptr_t)&mask, 0, 0, 0), 0);
 		check_eq_at("legacy, all", eid, (uint64_t)sbi_legacy(eid, 0, VA, PAGE, ASID), 0);
-		check_eq_at("legacy, size -1", eid, (uint64_t)sbi_legacy(eid, 0, VA, ~0ul, ASID), 0);
+		check_eq_at(
+			"legacy, size -1", eid, (uint64_t)sbi_legacy(eid, 0, VA, ~0ul, ASID), 0);
 		check_eq_at("legacy, wraps", eid, sbi_legacy(eid, 0, ~0ul, 4096, ASID) <= 0, true);
 	}
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * If this fails: steal time is written where it may not be, or the structure is not what the guest expects. That it grows when it
- * should is tested in sched.c.
+ * If this fails: steal time is written where it may not be, or the structure is not what the guest
+ * expects. That it grows when it should is tested in sched.c.
  */
 #include "guest.h"
 
@@ -14,18 +14,21 @@ void guest_main(void)
 {
 	uint8_t *page = page_alloc(1), any = 0;
 	const uint64_t good = (uintptr_t)page, end = m.ram_base + m.ram_size;
-	const uint64_t bad[] = {0, 0x1000, 0x2000000, m.uart & ~63ul, m.plic, m.plic - PAGE, 0x80000000, m.ram_base - 64, end, 1ul << 41,
-		1ul << 41 | good, 1ul << 63 | good, -64ul};
+	const uint64_t bad[] = {0, 0x1000, 0x2000000, m.uart & ~63ul, m.plic, m.plic - PAGE,
+		0x80000000, m.ram_base - 64, end, 1ul << 41, 1ul << 41 | good, 1ul << 63 | good,
+		-64ul};
 
 	memset(page, 0xa5, PAGE);
 	check_err("flags", set(good, 0, 1), SBI_INVALID_PARAM);
 	check_err("all flags", set(good, 0, ~0ul), SBI_INVALID_PARAM);
 	for (uint64_t i = 1; i < 64; i *= 2)
-		check_eq_at("misaligned", i, (uint64_t)set(good + i, 0, 0).error, SBI_INVALID_PARAM);
+		check_eq_at(
+			"misaligned", i, (uint64_t)set(good + i, 0, 0).error, SBI_INVALID_PARAM);
 	check_err("upper half 1", set(good, 1, 0), SBI_INVALID_ADDRESS);
 	check_err("upper half -1", set(good, ~0ul, 0), SBI_INVALID_ADDRESS);
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++)
-		check_eq_at("not RAM", bad[i], (uint64_t)set(bad[i], 0, 0).error, SBI_INVALID_ADDRESS);
+		check_eq_at(
+			"not RAM", bad[i], (uint64_t)set(bad[i], 0, 0).error, SBI_INVALID_ADDRESS);
 	check("errors write nothing", page[0] == 0xa5 && page[63] == 0xa5);
 	check_err("set", set(good + 64, 0, 0), SBI_SUCCESS);
 	for (unsigned i = 0; i < 64; i++)

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * If this fails: a guest's timers come early, late for ever, twice or not at all, with or without Sstc, and also when VCPUs share a
- * PCPU: its clock stops, or it drowns in interrupts.
+ * If this fails: a guest's timers come early, late for ever, twice or not at all, with or without
+ * Sstc, and also when VCPUs share a PCPU: its clock stops, or it drowns in interrupts.
  */
 #include "guest.h"
 
-#define NEVER (~0ul)
+#define NEVER      (~0ul)
 #define TICKS_EACH 200
 
 static struct {
@@ -171,9 +171,11 @@ static void test_sstc(void)
 	const uint32_t csrr_a0_stimecmp = 0x14d02573, csrr_a0_vstimecmp = 0x24d02573;
 	uint64_t value;
 
-	check_eq("vstimecmp is not the guest's", outcome(try_insn(csrr_a0_vstimecmp, 0, 0, NULL)), TRAP(ILLEGAL));
+	check_eq("vstimecmp is not the guest's", outcome(try_insn(csrr_a0_vstimecmp, 0, 0, NULL)),
+		TRAP(ILLEGAL));
 	if (!isa_listed("sstc")) {
-		check_eq("no Sstc: stimecmp does not exist", outcome(try_insn(csrr_a0_stimecmp, 0, 0, NULL)), TRAP(ILLEGAL));
+		check_eq("no Sstc: stimecmp does not exist",
+			outcome(try_insn(csrr_a0_stimecmp, 0, 0, NULL)), TRAP(ILLEGAL));
 		skip("stimecmp", "Sstc is not listed");
 		return;
 	}

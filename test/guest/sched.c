@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * If this fails: VCPUs that share PCPUs starve, get unequal shares, keep a PCPU while they wait, are not woken, or see time go
- * backwards.
+ * If this fails: VCPUs that share PCPUs starve, get unequal shares, keep a PCPU while they wait,
+ * are not woken, or see time go backwards.
  *
- * Shares are compared with each other, never with a clock: all harts spin until the least served has done a given amount of work.
+ * Shares are compared with each other, never with a clock: all harts spin until the least served
+ * has done a given amount of work.
  */
 #include "guest.h"
-
 
 static struct {
 	volatile uint64_t work;
@@ -32,8 +32,8 @@ struct sta {
 static struct sta stas[MAX_HARTS] __attribute__((aligned(64)));
 static volatile uint64_t per_mille[MAX_HARTS]; /* of the time while all spun: how much a hart ran */
 
-/* Counts its work, and how much of the time it ran: all but what was stolen from it. Under load the build machine slows some PCPUs
- * down, which is not the hypervisor's doing and does not count. */
+/* Counts its work, and how much of the time it ran: all but what was stolen from it. Under load the
+ * build machine slows some PCPUs down, which is not the hypervisor's doing and does not count. */
 static void spin(struct hart *h)
 {
 	struct sta *sta = &stas[h->id];
@@ -133,7 +133,8 @@ static void ponger(struct hart *h)
 	csr_write(sie, 0);
 }
 
-/* Two harts wake each other by IPI, each in WFI otherwise. If WFI kept the PCPU, each turn would take slices. */
+/* Two harts wake each other by IPI, each in WFI otherwise. If WFI kept the PCPU, each turn would
+ * take slices. */
 static void test_ping_pong(void)
 {
 	struct hart *h = this_hart();
@@ -159,7 +160,8 @@ static void test_ping_pong(void)
 	csr_clear(sip, BIT(IRQ_SOFT));
 }
 
-/* A hart in WFI for long leaves its PCPU to those that spin: it is asleep with SIE = 0 and no interrupt enabled at all. */
+/* A hart in WFI for long leaves its PCPU to those that spin: it is asleep with SIE = 0 and no
+ * interrupt enabled at all. */
 static void sleeper(struct hart *h)
 {
 	csr_write(sie, BIT(IRQ_SOFT));
@@ -247,7 +249,8 @@ static void test_steal(void)
 		relax();
 	uint64_t first = sta->steal;
 
-	check("steal time counts from when STA is set", first <= (now() - start) * (1000000000 / m.hz));
+	check("steal time counts from when STA is set",
+		first <= (now() - start) * (1000000000 / m.hz));
 
 	while (sta->steal < first + 50000000) {
 		uint32_t s1 = sta->sequence;

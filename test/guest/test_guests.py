@@ -6,6 +6,7 @@ Four outcomes: passed, skipped (the machine lacks what the guest tests), failed,
 HV=FILE chooses the hypervisor, GUEST_BUILD=DIR the build folder, QEMU=FILE the emulator.
 """
 
+import fcntl
 import os
 import re
 import subprocess
@@ -115,7 +116,10 @@ def results(text):
 
 @pytest.fixture(scope="session")
 def guests_built():
-    subprocess.run(["make", "-s", "-f", "test/guest/guest-tests.mk", f"BUILD={BUILD}", "guest-tests"], cwd=ROOT, check=True)
+    BUILD.mkdir(parents=True, exist_ok=True)
+    with open(BUILD / "guest-tests.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # pytest-xdist has several sessions
+        subprocess.run(["make", "-s", "-f", "test/guest/guest-tests.mk", f"BUILD={BUILD}", "guest-tests"], cwd=ROOT, check=True)
     if not HV.exists():
         raise Broken(f"{HV} is missing: make hv")
 

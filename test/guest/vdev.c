@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * If this fails: the emulated PLIC or UART answers differently from hardware: a load leaves the wrong value in a register, an access
- * no device register allows is let through, or an interrupt is lost or taken twice.
+ * If this fails: the emulated PLIC or UART answers differently from hardware: a load leaves the
+ * wrong value in a register, an access no device register allows is let through, or an interrupt is
+ * lost or taken twice.
  */
 #include "guest.h"
 
-#define PRIORITY(n)	 (m.plic + 4 * (n))
-#define PENDING(w)	 (m.plic + 0x1000 + 4 * (w))
-#define ENABLE(hart, w)	 (m.plic + 0x2000 + 0x80 * (2 * (hart) + 1) + 4 * (w))
-#define THRESHOLD(hart)	 (m.plic + 0x200000 + 0x1000 * (2 * (hart) + 1))
-#define CLAIM(hart)	 (THRESHOLD(hart) + 4)
-#define M_THRESHOLD	 (m.plic + 0x200000)
+#define PRIORITY(n)     (m.plic + 4 * (n))
+#define PENDING(w)      (m.plic + 0x1000 + 4 * (w))
+#define ENABLE(hart, w) (m.plic + 0x2000 + 0x80 * (2 * (hart) + 1) + 4 * (w))
+#define THRESHOLD(hart) (m.plic + 0x200000 + 0x1000 * (2 * (hart) + 1))
+#define CLAIM(hart)     (THRESHOLD(hart) + 4)
+#define M_THRESHOLD     (m.plic + 0x200000)
 
 enum { THR, IER, IIR, LCR, MCR, LSR, MSR, SCR };
 
@@ -40,7 +41,8 @@ static void check_access_fault(const char *name, uint64_t a, unsigned size)
 {
 	struct trap l = try_load(a, size), s = try_store(a, size, 0);
 
-	check(name, l.taken && l.cause == LOAD_ACCESS && l.tval == a && s.taken && s.cause == STORE_ACCESS && s.tval == a);
+	check(name, l.taken && l.cause == LOAD_ACCESS && l.tval == a && s.taken &&
+			    s.cause == STORE_ACCESS && s.tval == a);
 }
 
 static void check_atomics_fault(const char *name, uint64_t a)
@@ -51,8 +53,10 @@ static void check_atomics_fault(const char *name, uint64_t a)
 	check_eq(name, outcome(try_lr(a)), TRAP(LOAD_ACCESS));
 	check_eq("fetch from a device", outcome(try_exec(a)), TRAP(INSN_ACCESS));
 	csr_set(sstatus, SSTATUS_FS);
-	check_eq("FP load from a device", outcome(try_insn(0x00052007, a, 0, &v)), TRAP(LOAD_ACCESS));  /* flw f0, (a0) */
-	check_eq("FP store to a device", outcome(try_insn(0x00052027, a, 0, &v)), TRAP(STORE_ACCESS)); /* fsw f0, (a0) */
+	check_eq("FP load from a device", outcome(try_insn(0x00052007, a, 0, &v)),
+		TRAP(LOAD_ACCESS)); /* flw f0, (a0) */
+	check_eq("FP store to a device", outcome(try_insn(0x00052027, a, 0, &v)),
+		TRAP(STORE_ACCESS)); /* fsw f0, (a0) */
 	csr_clear(sstatus, SSTATUS_FS);
 }
 
@@ -70,10 +74,13 @@ static void test_sizes(void)
 	for (unsigned off = 8; off < PAGE; off = off * 2 + 1)
 		check_access_fault("behind the UART", m.uart + off, 1);
 	for (unsigned off = 1; off < 4; off++) {
-		struct trap l = try_load(THRESHOLD(0) + off, 4), s = try_store(THRESHOLD(0) + off, 4, 0);
+		struct trap l = try_load(THRESHOLD(0) + off, 4),
+			    s = try_store(THRESHOLD(0) + off, 4, 0);
 
-		check("misaligned load faults", l.taken && (l.cause == LOAD_ACCESS || l.cause == LOAD_MISALIGNED));
-		check("misaligned store faults", s.taken && (s.cause == STORE_ACCESS || s.cause == STORE_MISALIGNED));
+		check("misaligned load faults",
+			l.taken && (l.cause == LOAD_ACCESS || l.cause == LOAD_MISALIGNED));
+		check("misaligned store faults",
+			s.taken && (s.cause == STORE_ACCESS || s.cause == STORE_MISALIGNED));
 	}
 	check_atomics_fault("atomics on the PLIC", THRESHOLD(0));
 	check_atomics_fault("atomics on the UART", m.uart);
@@ -193,7 +200,8 @@ static void store_by(uint32_t insn, uint64_t address, uint64_t value)
 /* a0 holds the address, a1 the value. 16-bit forms have a c.nop behind them. */
 static void test_forms(void)
 {
-	uint64_t e = ENABLE(0, 0), sources = m.plic_ndev >= 31 ? 0xfffffffe : BIT(m.plic_ndev + 1) - 2;
+	uint64_t e = ENABLE(0, 0),
+		 sources = m.plic_ndev >= 31 ? 0xfffffffe : BIT(m.plic_ndev + 1) - 2;
 
 	store_by(0x00b52023, e, 0x7777777700000000 | BIT(m.uart_irq)); /* sw a1, (a0) */
 	check_eq("sw", get32(e), BIT(m.uart_irq));
@@ -214,7 +222,8 @@ static void test_forms(void)
 	uart_put(SCR, 0x85);
 	check_eq("lb extends the sign", load_by(0x00750583, m.uart), 0xffffffffffffff85);
 	check_eq("lbu does not", load_by(0x00754583, m.uart), 0x85);
-	check_eq("negative offset", load_by(0xff854583, m.uart + SCR + 8), 0x85); /* lbu a1, -8(a0) */
+	check_eq("negative offset", load_by(0xff854583, m.uart + SCR + 8),
+		0x85);                        /* lbu a1, -8(a0) */
 	store_by(0x00b503a3, m.uart, 0x1234); /* sb a1, 7(a0) */
 	check_eq("sb", uart_get(SCR), 0x34);
 	if (isa_listed("zcb")) {
@@ -238,7 +247,8 @@ static void test_mapped(void)
 	check_eq("through a page table: value", value, 0x3c);
 	struct trap t = try_load(va, 8), s = try_store(va + PAGE, 4, 0);
 
-	check("through a page table: fault tells the virtual address", t.taken && t.cause == LOAD_ACCESS && t.tval == va);
+	check("through a page table: fault tells the virtual address",
+		t.taken && t.cause == LOAD_ACCESS && t.tval == va);
 	check("the guest's own protection comes first", s.taken && s.cause == STORE_PAGE);
 	csr_write(satp, 0);
 	sfence();
@@ -297,7 +307,8 @@ static void test_interrupt(void)
 	put32(ENABLE(0, 0), BIT(m.uart_irq));
 	raise();
 	check("priority 0: no interrupt", !ext_pending());
-	check_eq("but the source is pending", get32(PENDING(m.uart_irq / 32)) >> m.uart_irq % 32 & 1, 1);
+	check_eq("but the source is pending",
+		get32(PENDING(m.uart_irq / 32)) >> m.uart_irq % 32 & 1, 1);
 	put32(PRIORITY(m.uart_irq), 3);
 	check("priority 3: interrupt", ext_pending());
 	put32(THRESHOLD(0), 3);

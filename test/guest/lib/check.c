@@ -44,7 +44,8 @@ static void format_line(struct line *l, const char *f, va_list ap)
 			for (const char *s = va_arg(ap, const char *); *s; s++)
 				put(l, *s);
 		else
-			put_number(l, is_long ? va_arg(ap, uint64_t) : va_arg(ap, uint32_t), *f == 'x' ? 16 : 10);
+			put_number(l, is_long ? va_arg(ap, uint64_t) : va_arg(ap, uint32_t),
+				*f == 'x' ? 16 : 10);
 	}
 }
 
@@ -59,7 +60,8 @@ static void send(const struct line *l)
 	}
 }
 
-/* The text is given to SBI by its physical address, so it does not lie on a stack, which could be mapped elsewhere. */
+/* The text is given to SBI by its physical address, so it does not lie on a stack, which could be
+ * mapped elsewhere. */
 static void say_list(const char *format, va_list ap)
 {
 	static struct line l;
@@ -119,7 +121,8 @@ void check_err(const char *name, struct sbiret r, int64_t expected)
 	if (count(r.error == expected))
 		say("ok %s", name);
 	else
-		say("not ok %s: got error 0x%lx expected 0x%lx", name, (uint64_t)r.error, (uint64_t)expected);
+		say("not ok %s: got error 0x%lx expected 0x%lx", name, (uint64_t)r.error,
+			(uint64_t)expected);
 }
 
 void skip(const char *name, const char *reason)
@@ -131,7 +134,8 @@ void broken(const char *reason, uint64_t a, uint64_t b, uint64_t c)
 {
 	/* Whoever holds the lock may be what is broken. */
 	__atomic_store_n(&line_lock, 0, __ATOMIC_RELEASE);
-	say("broken: %s (0x%lx, 0x%lx, 0x%lx) on hart %lu", reason, a, b, c, this_hart() ? this_hart()->id : 0);
+	say("broken: %s (0x%lx, 0x%lx, 0x%lx) on hart %lu", reason, a, b, c,
+		this_hart() ? this_hart()->id : 0);
 	shutdown();
 }
 

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* As much of the device tree as the tests need. Nothing is checked: what the tree looks like is tested elsewhere. */
+/* As much of the device tree as the tests need. Nothing is checked: what the tree looks like is
+ * tested elsewhere. */
 #include "guest.h"
 
 #define BEGIN_NODE 1
 #define END_NODE   2
-#define PROP	   3
-#define END	   9
+#define PROP       3
+#define END        9
 #define MAX_DEPTH  16
 
 struct machine m;
@@ -51,7 +52,8 @@ void fdt_walk(fdt_visit *visit, void *ctx)
 		} else if (token == PROP) {
 			uint32_t len = be32(p);
 
-			visit(ctx, depth, path[depth], path[depth - 1], names + be32(p + 4), p + 8, len);
+			visit(ctx, depth, path[depth], path[depth - 1], names + be32(p + 4), p + 8,
+				len);
 			p = after(p + 8, len);
 		} else if (token == END) {
 			return;
@@ -95,8 +97,8 @@ static void visit_soc(const char *node, const char *prop, const uint8_t *data)
 		m.uart_irq = be32(data);
 }
 
-static void visit_machine(void *ctx, unsigned depth, const char *node, const char *parent, const char *prop, const uint8_t *data,
-	uint32_t len)
+static void visit_machine(void *ctx, unsigned depth, const char *node, const char *parent,
+	const char *prop, const uint8_t *data, uint32_t len)
 {
 	(void)ctx;
 	(void)depth;
@@ -120,7 +122,8 @@ void fdt_init(const void *fdt)
 	m.bootargs = "";
 	fdt_walk(visit_machine, NULL);
 	if (!m.nharts || m.nharts > MAX_HARTS || !m.ram_size || !m.hz)
-		broken("the device tree lacks something: harts, RAM, timebase", m.nharts, m.ram_size, m.hz);
+		broken("the device tree lacks something: harts, RAM, timebase", m.nharts,
+			m.ram_size, m.hz);
 }
 
 bool isa_listed(const char *name)

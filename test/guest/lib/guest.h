@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The runtime of the bare-metal guest tests: small S-mode programs that run as the Root VM, one for each promise
- * of the hypervisor's. See README.md in the folder above.
+ * The runtime of the bare-metal guest tests: small S-mode programs that run as the Root VM, one for
+ * each promise of the hypervisor's. See README.md in the folder above.
  *
- * A guest defines guest_main(), which runs on the boot hart without translation, with interrupts off, and returns when
- * all is checked. Results go out as lines: `ok NAME`, `not ok NAME: got X expected Y`, `skip NAME: REASON`, and at the end
- * `guest: N checks, N failed`. `broken: REASON` means that the test itself could not go on.
+ * A guest defines guest_main(), which runs on the boot hart without translation, with interrupts
+ * off, and returns when all is checked. Results go out as lines: `ok NAME`, `not ok NAME: got X
+ * expected Y`, `skip NAME: REASON`, and at the end `guest: N checks, N failed`. `broken: REASON`
+ * means that the test itself could not go on.
  */
 #pragma once
 
@@ -13,10 +14,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define MAX_HARTS 16
-#define PAGE	  4096ul
-#define MIB(n)	  ((uint64_t)(n) << 20)
-#define BIT(n)	  (1ul << (n))
+#define MAX_HARTS     16
+#define PAGE          4096ul
+#define MIB(n)        ((uint64_t)(n) << 20)
+#define BIT(n)        (1ul << (n))
 #define ARRAY_SIZE(a) (sizeof(a) / sizeof((a)[0]))
 
 void guest_main(void);
@@ -51,19 +52,20 @@ enum {
 
 #define EID_BASE   0x10ul
 #define EID_TIME   0x54494d45ul
-#define EID_IPI	   0x735049ul
+#define EID_IPI    0x735049ul
 #define EID_RFENCE 0x52464e43ul
-#define EID_HSM	   0x48534dul
+#define EID_HSM    0x48534dul
 #define EID_SRST   0x53525354ul
 #define EID_DBCN   0x4442434eul
 #define EID_SUSP   0x53555350ul
-#define EID_STA	   0x535441ul
+#define EID_STA    0x535441ul
 #define EID_FWFT   0x46574654ul
 #define EID_DIOSIX 0x0a000005ul
 
 enum hsm { HSM_STARTED, HSM_STOPPED, HSM_START_PENDING, HSM_STOP_PENDING, HSM_SUSPENDED };
 
-struct sbiret sbi(uint64_t eid, uint64_t fid, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4);
+struct sbiret sbi(uint64_t eid, uint64_t fid, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3,
+	uint64_t a4);
 int64_t sbi_legacy(uint64_t eid, uint64_t a0, uint64_t a1, uint64_t a2, uint64_t a3);
 /* check_eq of the error alone. */
 void check_err(const char *name, struct sbiret r, int64_t expected);
@@ -75,8 +77,19 @@ _Noreturn void shutdown(void);
 /* --- traps (trap.c, trap.S) --- */
 
 enum {
-	INSN_MISALIGNED, INSN_ACCESS, ILLEGAL, BREAKPOINT, LOAD_MISALIGNED, LOAD_ACCESS, STORE_MISALIGNED, STORE_ACCESS,
-	ECALL_U, ECALL_S, INSN_PAGE = 12, LOAD_PAGE, STORE_PAGE = 15,
+	INSN_MISALIGNED,
+	INSN_ACCESS,
+	ILLEGAL,
+	BREAKPOINT,
+	LOAD_MISALIGNED,
+	LOAD_ACCESS,
+	STORE_MISALIGNED,
+	STORE_ACCESS,
+	ECALL_U,
+	ECALL_S,
+	INSN_PAGE = 12,
+	LOAD_PAGE,
+	STORE_PAGE = 15,
 };
 enum { IRQ_SOFT = 1, IRQ_TIMER = 5, IRQ_EXT = 9 };
 
@@ -113,7 +126,8 @@ static inline struct hart *this_hart(void)
 	return h;
 }
 
-/* Between the two an exception is recorded and its instruction skipped (after a failed fetch: as if the call had returned). */
+/* Between the two an exception is recorded and its instruction skipped (after a failed fetch: as if
+ * the call had returned). */
 static inline void expect_begin(void)
 {
 	this_hart()->trap.taken = false;
@@ -137,7 +151,8 @@ struct trap try_amo(uint64_t va);
 struct trap try_lr(uint64_t va);
 struct trap try_sc(uint64_t va);
 struct trap try_exec(uint64_t va);
-/* Executes one instruction, with a0 and a1 as given; *result gets a0 afterwards, unless it is NULL. */
+/* Executes one instruction, with a0 and a1 as given; *result gets a0 afterwards, unless it is NULL.
+ */
 struct trap try_insn(uint32_t insn, uint64_t a0, uint64_t a1, uint64_t *result);
 /* cause 1000 + cause when a trap was taken, 0 when none was: what checks compare. */
 #define NO_TRAP 0
@@ -147,7 +162,8 @@ static inline uint64_t outcome(struct trap t)
 }
 #define TRAP(cause) (1000ul + (cause))
 
-/* Runs code at `pc` with the 31 registers in h->x[1..], in U- or S-mode, until an exception: returned, with the registers in h->x. */
+/* Runs code at `pc` with the 31 registers in h->x[1..], in U- or S-mode, until an exception:
+ * returned, with the registers in h->x. */
 struct trap run_code(struct hart *h, uint64_t pc, bool user);
 
 void irqs_on(void);
@@ -173,8 +189,8 @@ struct machine {
 };
 extern struct machine m;
 
-typedef void fdt_visit(void *ctx, unsigned depth, const char *node, const char *parent, const char *prop, const uint8_t *data,
-	uint32_t len);
+typedef void fdt_visit(void *ctx, unsigned depth, const char *node, const char *parent,
+	const char *prop, const uint8_t *data, uint32_t len);
 void fdt_walk(fdt_visit *visit, void *ctx);
 uint64_t fdt_number(const uint8_t *data, uint32_t cells);
 void fdt_init(const void *fdt);
@@ -183,19 +199,19 @@ bool bootarg(const char *word);
 
 /* --- memory and Sv39 (paging.c) --- */
 
-#define PTE_V BIT(0)
-#define PTE_R BIT(1)
-#define PTE_W BIT(2)
-#define PTE_X BIT(3)
-#define PTE_U BIT(4)
-#define PTE_G BIT(5)
-#define PTE_A BIT(6)
-#define PTE_D BIT(7)
+#define PTE_V   BIT(0)
+#define PTE_R   BIT(1)
+#define PTE_W   BIT(2)
+#define PTE_X   BIT(3)
+#define PTE_U   BIT(4)
+#define PTE_G   BIT(5)
+#define PTE_A   BIT(6)
+#define PTE_D   BIT(7)
 #define PTE_RWX (PTE_R | PTE_W | PTE_X | PTE_A | PTE_D | PTE_V)
 
 void *page_alloc(unsigned n); /* zeroed, page-aligned */
 uint64_t free_start(void);    /* first address not yet given out */
-uint64_t *pt_new(void);	      /* root with an identity map of the first 64 GiB in 1 GiB leaves */
+uint64_t *pt_new(void);       /* root with an identity map of the first 64 GiB in 1 GiB leaves */
 uint64_t *pt_entry(uint64_t *root, uint64_t va, unsigned level); /* tables are made on the way */
 void pt_map(uint64_t *root, uint64_t va, uint64_t pa, uint64_t flags); /* one page */
 uint64_t satp_for(const uint64_t *root, uint64_t asid);
@@ -206,14 +222,14 @@ static inline uint64_t pte_for(uint64_t pa, uint64_t flags)
 
 /* --- small things --- */
 
-#define csr_read(csr)                                                              \
-	({                                                                         \
-		uint64_t v_;                                                       \
-		__asm__ volatile("csrr %0, " #csr : "=r"(v_)::"memory");           \
-		v_;                                                                \
+#define csr_read(csr)                                                                              \
+	({                                                                                         \
+		uint64_t v_;                                                                       \
+		__asm__ volatile("csrr %0, " #csr : "=r"(v_)::"memory");                           \
+		v_;                                                                                \
 	})
 #define csr_write(csr, v) __asm__ volatile("csrw " #csr ", %0" ::"r"((uint64_t)(v)) : "memory")
-#define csr_set(csr, v)	  __asm__ volatile("csrs " #csr ", %0" ::"r"((uint64_t)(v)) : "memory")
+#define csr_set(csr, v)   __asm__ volatile("csrs " #csr ", %0" ::"r"((uint64_t)(v)) : "memory")
 #define csr_clear(csr, v) __asm__ volatile("csrc " #csr ", %0" ::"r"((uint64_t)(v)) : "memory")
 
 #define SSTATUS_SIE  BIT(1)

@@ -2,7 +2,7 @@
 /* Memory for the tests, and Sv39 tables. */
 #include "guest.h"
 
-#define GIB (1ul << 30)
+#define GIB          (1ul << 30)
 #define IDENTITY_GIB 64
 
 extern char guest_end[];

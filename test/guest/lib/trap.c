@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What a trap does to a test: expected exceptions are recorded, interrupts counted, all else means the test is broken. */
+/* What a trap does to a test: expected exceptions are recorded, interrupts counted, all else means
+ * the test is broken. */
 #include "guest.h"
 
 /* Entered by start.S. True: leave run_code. */
@@ -50,7 +51,8 @@ bool trap_handle(struct hart *h)
 
 	if (h->in_trap) {
 		h->expecting = h->running_code = false;
-		broken("trap in a trap handler: cause, tval, pc", cause, csr_read(stval), h->x[0] - m.ram_base);
+		broken("trap in a trap handler: cause, tval, pc", cause, csr_read(stval),
+			h->x[0] - m.ram_base);
 	}
 	h->in_trap = true;
 	if (cause >> 63)
@@ -151,7 +153,8 @@ struct trap try_exec(uint64_t va)
 {
 	expect_begin();
 	__asm__ volatile("jalr ra, %0" ::"r"(va)
-			 : "ra", "t0", "t1", "t2", "t3", "t4", "t5", "t6", "a0", "a1", "a2", "a3", "a4", "a5", "a6", "a7", "memory");
+			 : "ra", "t0", "t1", "t2", "t3", "t4", "t5", "t6", "a0", "a1", "a2", "a3",
+			 "a4", "a5", "a6", "a7", "memory");
 	return expect_end();
 }
 
@@ -169,7 +172,8 @@ struct trap try_insn(uint32_t insn, uint64_t a0, uint64_t a1, uint64_t *result)
 	__asm__ volatile("jalr ra, %2"
 			 : "+r"(r0), "+r"(r1)
 			 : "r"(c)
-			 : "ra", "t0", "t1", "t2", "t3", "t4", "t5", "t6", "a2", "a3", "a4", "a5", "a6", "a7", "memory");
+			 : "ra", "t0", "t1", "t2", "t3", "t4", "t5", "t6", "a2", "a3", "a4", "a5",
+			 "a6", "a7", "memory");
 	if (result)
 		*result = r0;
 	return expect_end();
