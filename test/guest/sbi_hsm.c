@@ -244,41 +244,22 @@ static void test_retentive(void)
 	check_eq("started again", sbi_hart_status(0), HSM_STARTED);
 }
 
-static uint64_t resume_regs[4];
-__asm__(".balign 4\n"
-	"resume_entry:\n"
-	"	sd a0, 0(a1)\n	csrr t0, satp\n	sd t0, 8(a1)\n	csrr t0, sstatus\n	sd t0, "
-	"16(a1)\n"
-	"	csrr t0, sip\n	sd t0, 24(a1)\n	fence rw, rw\n	ebreak\n");
-extern char resume_entry[];
-static const uint32_t ecall_insn = 0x00000073;
-
-/* Suspends from run_code, so that the resumed code comes back by its ebreak. */
 static void test_non_retentive(void)
 {
-	struct hart *h = this_hart();
+	struct resumed r;
 
-	memset(h->x, 0, sizeof(h->x));
-	h->x[17] = EID_HSM;
-	h->x[16] = 3;
-	h->x[10] = NON_RETENTIVE;
-	h->x[11] = (uintptr_t)resume_entry;
-	h->x[12] = (uintptr_t)resume_regs;
 	csr_write(satp, satp_for(root, 0));
 	sfence();
 	csr_write(sie, BIT(IRQ_TIMER));
 	sbi_set_timer(now() + m.hz / 100);
-	struct trap t = run_code(h, (uintptr_t)&ecall_insn, false);
-
-	check_eq("resumes at the address given", t.cause, BREAKPOINT);
-	check_eq("resume: a0 is the hart's id", resume_regs[0], h->id);
-	check_eq("resume: a1 is the argument", h->x[11], (uintptr_t)resume_regs);
-	check_eq("resume: satp is 0", resume_regs[1], 0);
-	check_eq("resume: SIE is 0", resume_regs[2] & SSTATUS_SIE, 0);
-	check("resume: the interrupt is pending", resume_regs[3] & BIT(IRQ_TIMER));
-	check_eq("resume: started", sbi_hart_status(h->id), HSM_STARTED);
-	csr_write(satp, 0);
-	sfence();
+	check_eq("non-retentive suspend", (uint64_t)suspend_to(EID_HSM, 3, NON_RETENTIVE, &r),
+		SBI_SUCCESS);
+	check_eq("resume: a0 is the hart's id", r.a0, this_hart()->id);
+	check_eq("resume: a1 is the argument", r.a1, (uintptr_t)&r);
+	check_eq("resume: satp is 0", r.satp, 0);
+	check_eq("resume: SIE is 0", r.sstatus & SSTATUS_SIE, 0);
+	check("resume: the interrupt is pending", r.sip & BIT(IRQ_TIMER));
+	check_eq("resume: started", sbi_hart_status(this_hart()->id), HSM_STARTED);
 	csr_write(sie, 0);
 	sbi_set_timer(~0ul);
 }

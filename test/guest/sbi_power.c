@@ -22,18 +22,9 @@ static void test_reset_errors(void)
 				SBI_INVALID_PARAM);
 }
 
-static uint64_t resumed[4];
-__asm__(".balign 4\n"
-	"resume_entry:\n"
-	"	sd a0, 0(a1)\n	csrr t0, satp\n	sd t0, 8(a1)\n	csrr t0, sstatus\n	sd t0, "
-	"16(a1)\n"
-	"	csrr t0, sip\n	sd t0, 24(a1)\n	ebreak\n");
-extern char resume_entry[];
-static const uint32_t ecall_insn = 0x00000073;
-
 static struct sbiret suspend(uint64_t type, uint64_t resume)
 {
-	return sbi(EID_SUSP, 0, type, resume, (uintptr_t)resumed, 0, 0);
+	return sbi(EID_SUSP, 0, type, resume, 0, 0, 0);
 }
 
 static void test_suspend_errors(void)
@@ -75,23 +66,18 @@ static void test_others_running(void)
 
 static void test_suspend(void)
 {
-	struct hart *h = this_hart();
+	struct resumed r;
 
 	csr_write(sie, BIT(IRQ_TIMER));
 	for (unsigned i = 0; i < 10; i++) {
-		memset(h->x, 0, sizeof(h->x));
-		memset(resumed, 0xff, sizeof(resumed));
-		h->x[17] = EID_SUSP;
-		h->x[11] = (uintptr_t)resume_entry;
-		h->x[12] = (uintptr_t)resumed;
+		memset(&r, 0xff, sizeof(r));
 		sbi_set_timer(now() + m.hz / 100);
-		struct trap t = run_code(h, (uintptr_t)&ecall_insn, false);
-
-		check_eq("resumes where told", t.cause, BREAKPOINT);
-		check_eq("a0 is the hart's id", resumed[0], h->id);
-		check_eq("satp is 0", resumed[1], 0);
-		check_eq("SIE is 0", resumed[2] & SSTATUS_SIE, 0);
-		check("the timer's interrupt is pending", resumed[3] & BIT(IRQ_TIMER));
+		check_eq("suspends", (uint64_t)suspend_to(EID_SUSP, 0, 0, &r), SBI_SUCCESS);
+		check_eq("a0 is the hart's id", r.a0, this_hart()->id);
+		check_eq("a1 is the argument", r.a1, (uintptr_t)&r);
+		check_eq("satp is 0", r.satp, 0);
+		check_eq("SIE is 0", r.sstatus & SSTATUS_SIE, 0);
+		check("the timer's interrupt is pending", r.sip & BIT(IRQ_TIMER));
 	}
 	csr_write(sie, 0);
 	sbi_set_timer(~0ul);

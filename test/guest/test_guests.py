@@ -67,6 +67,7 @@ GUESTS = {
     "vdev": ["1", "4", "4on1", "nosstc1", "max1"],
     "fp": ["1", "v2", "4on1", "4on1v", "3on2v", "8on2"],
     "lrsc": ["4", "4on1", "8on2"],
+    "storm": ["2", "4", "nosstc4", "4on1", "8on2", "4on1nosstc"],
     "sched": ["1", "4", "3on2", "8on2", "8on2nosstc", "4on1nosstc", "4on1fair"],
     "isa": ["1", "v2", "4on1", "nosstc1", "max1", "nosvadu1"],
 }

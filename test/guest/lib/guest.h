@@ -175,6 +175,18 @@ extern char hart_entry[]; /* start address for hart_start, opaque = &harts[id] *
 void hart_start(unsigned id, void (*fn)(struct hart *h));
 void hart_wait(unsigned id); /* until fn has returned and the hart is stopped */
 
+/* What a hart finds when it resumes. */
+struct resumed {
+	struct hart *hart;
+	uint64_t a0, satp, sstatus, sip, a1;
+};
+extern char resume_entry[];
+
+/* Suspends this hart by function `fid` of HSM or SUSP until it resumes at resume_entry; returns the
+ * call's error, or RETURNED when the call came back as if it had been retentive. */
+#define RETURNED 1
+int64_t suspend_to(uint64_t eid, uint64_t fid, uint64_t type, struct resumed *r);
+
 /* --- machine, from the device tree (fdt.c) --- */
 
 struct machine {
