@@ -22,7 +22,7 @@ HV = {"release": BUILD / "hv.elf", "debug": BUILD / "debug" / "hv.elf"}
 KERNEL = BUILD / "guest" / "Image"
 INITRD = BUILD / "guest" / "initramfs.cpio"
 BOOTARGS = "console=hvc0 earlycon=sbi panic=1"
-HANG = 300  # seconds
+HANG = 180  # seconds
 
 Result = namedtuple("Result", "output status")
 
@@ -85,9 +85,9 @@ class Machine:
         return " ".join(self.command) + "\n" + "\n".join(self.console.splitlines()[-lines:])
 
     def expect(self, pattern):
-        """Waits until the console shows a pattern; returns the match. The hypervisor's own end, where it is not what the
-        pattern is about, fails at once."""
-        at = self.qemu.expect([pattern, r"\[diosix\] (cannot run here|BUG on|fatal trap)[^\n]*\n"])
+        """Waits until the console shows a pattern; returns the match. The hypervisor's or the kernel's end, where it is not
+        what the pattern is about, fails at once."""
+        at = self.qemu.expect([pattern, r"\[diosix\] (cannot run here|BUG on|fatal trap)[^\n]*\n", r"Kernel panic[^\n]*\n"])
         assert at == 0, self.qemu.match[0].strip()
         return self.qemu.match
 
@@ -97,7 +97,7 @@ class Machine:
 
     def wait_exit(self):
         """Waits until QEMU ends by itself; its exit status."""
-        self.qemu.expect(pexpect.EOF)
+        self.expect(pexpect.EOF)
         self.qemu.close()
         return self.qemu.exitstatus
 
@@ -108,7 +108,7 @@ class Machine:
         self.expect(r"login: $")
         boot = self.qemu.before
         self.send("root\n")
-        self.expect(r"root@diosix ~ # ")
+        self.expect(r"root@\S+ ~ # ")
         # Without the line editor's echo and redrawing, the output of a command is only its output.
         # Nothing is typed ahead meanwhile: the line editor would take it with it.
         self.send("unsetopt zle monitor; stty -echo; PS1= PS2=; dmesg -n 1; echo '@@''ready'\n")
@@ -124,10 +124,10 @@ class Machine:
 
     def finish(self):
         """The output and exit status of the command that start() began."""
-        self.expect(rf"@@{self.marks}:(\d+)@@\r*\n")
+        status = int(self.expect(rf"@@{self.marks}:(\d+)@@\r*\n")[1])
         lines = re.sub("\r+\n", "\n", self.qemu.before).splitlines()
         output = "\n".join(line for line in lines if not line.startswith("[diosix] "))
-        return Result(output, int(self.qemu.match[1]))
+        return Result(output, status)
 
     def run(self, command):
         """Runs a command in the guest's shell."""
