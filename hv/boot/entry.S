@@ -9,7 +9,11 @@
 .section .text.entry, "ax"
 .global _start
 _start:
-	/* Smrnmi and Smdbltrp: allow traps in M-mode; on harts without them the accesses trap and are skipped. */
+	/* Smdbltrp and Smrnmi: allow traps in M-mode. On harts without them the first changes nothing and the
+	 * second traps and is skipped. */
+	li t0, 1
+	slli t0, t0, 42
+	csrc CSR_MSTATUS, t0
 	la t0, early_skip
 	csrw CSR_MTVEC, t0
 	csrw CSR_MIE, zero
@@ -34,7 +38,7 @@ _start:
 	amoadd.w t0, t1, (t0)
 	bnez t0, secondary_wait
 
-	/* .bss is zeroed by us: not every loader does, and a warm reset need not either. */
+	/* .bss is zeroed by us: not every loader does. */
 	la t0, bss_start
 	la t1, bss_end
 1:	sd zero, 0(t0)

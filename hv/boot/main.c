@@ -25,6 +25,7 @@
 
 #define FDT_MAX           MIB(2)
 #define SLICES_PER_SECOND 200 /* a time slice is 5 ms */
+#define HART_TIMEOUT_S    10
 
 struct machine machine;
 void *host_fdt;
@@ -54,15 +55,6 @@ static uint32_t boot_hart_cboz(void)
 		if (machine.harts[i].hartid == this_pcpu()->hartid)
 			return machine.harts[i].isa.cboz_block;
 	return 0;
-}
-
-static void init_time(void)
-{
-	uint64_t v;
-
-	time_hz = machine.timebase_hz;
-	if (!csr_probe_read(CSR_TIME, &v))
-		time_mmio = machine.mtime;
 }
 
 /* Zkr gives 16 bits at a time and may answer that it is not ready: a bounded number of tries, on
@@ -101,15 +93,26 @@ static void init_rng(void)
 		klog("warning: no rng-seed and no Zkr: random numbers are predictable");
 }
 
+static void protect(const struct pcpu *p)
+{
+	switch (pmp_protect(p)) {
+	case OK:
+		return;
+	case E_UNSUPPORTED:
+		klog("hart %lu has no PMP: the hypervisor is not protected from its own mistakes",
+			p->hartid);
+		return;
+	default:
+		halt("the PMP of hart %lu does not take our entries", p->hartid);
+	}
+}
+
 /* What every hart does for itself, the boot hart included. */
 static void init_hart(struct pcpu *p)
 {
 	if (features_probe(p) != OK)
 		halt("hart %lu has no H extension with Sv39x4; this version needs one", p->hartid);
-	features_apply(p);
-	if (pmp_protect(p) != OK)
-		klog("hart %lu has no PMP: the hypervisor is not protected from its own mistakes",
-			p->hartid);
+	protect(p);
 	/* What the compare register holds after reset is not defined. */
 	aclint_set_timer(p->hart->mtimecmp, p->timer_set);
 	p->online = true;
@@ -167,12 +170,25 @@ static void audit(void)
 		charged >> 8, s.frames[FRAME_HV] << 2);
 }
 
+/* The first hart that has not told yet. */
+static const struct pcpu *missing(void)
+{
+	uint32_t i = 0;
+
+	while (i < npcpus - 1 && pcpus[i]->online)
+		i++;
+	return pcpus[i];
+}
+
 /* All PCPUs must have told what they can do before a guest is told. */
 static void start_other_harts(void)
 {
+	uint64_t deadline = time_now() + HART_TIMEOUT_S * time_hz;
+
 	pcpus_release();
 	while (__atomic_load_n(&harts_ready, __ATOMIC_ACQUIRE) < npcpus)
-		cpu_relax();
+		if (time_now() > deadline)
+			halt("hart %lu does not answer", missing()->hartid);
 }
 
 noreturn void boot_main(uint64_t hartid, uint64_t fdt)
@@ -183,14 +199,16 @@ noreturn void boot_main(uint64_t hartid, uint64_t fdt)
 	if (pcpus_init(&machine) != OK)
 		halt("not enough memory for the harts");
 	check_requirements();
-	init_time();
+	time_hz = machine.timebase_hz;
 	sched_init(npcpus, time_hz / SLICES_PER_SECOND, pcpu_kick);
 	plic_init(&machine.plic, &machine);
 	irq_init();
+	init_hart(this_pcpu());
 	init_rng();
 	wipe_seed(fdt);
-	init_hart(this_pcpu());
 	start_other_harts();
+	features_unify();
+	features_apply(this_pcpu());
 	zero_init(features_for_guests().cboz_block);
 	banner();
 	root_create();
@@ -204,5 +222,6 @@ noreturn void secondary_main(void)
 	init_hart(this_pcpu());
 	while (!__atomic_load_n(&vms_ready, __ATOMIC_ACQUIRE))
 		cpu_relax();
+	features_apply(this_pcpu());
 	run_vcpus();
 }

@@ -150,12 +150,24 @@ static void create_vcpus(struct vm *vm, uint32_t n, const struct isa *isa)
 			halt("the Root VM cannot have %u VCPUs", n);
 }
 
+/* Sources that the virtual PLIC takes over from the host's; devices on others cannot be passed. */
+static uint32_t host_sources(void)
+{
+	return MIN(machine.plic.ndev, VPLIC_MAX_SOURCES - 1 - VIRTUAL_SOURCES);
+}
+
+static uint32_t uart_source(void)
+{
+	return machine.uart.irq <= host_sources() ? machine.uart.irq : 0;
+}
+
 static void build_tree(
 	struct vm *vm, const struct isa *isa, const struct dx_payload *p, const struct loaded *at)
 {
 	static uint8_t granted[MACHINE_MAX_DEVICES];
 	size_t used;
-	uint32_t ndev = machine.plic.ndev + VIRTUAL_SOURCES;
+	gpa_t vmgenid = map_vmgenid(vm);
+	unsigned ngranted = grant_all(vm, granted);
 	struct guest_tree t = {
 		.ram_base = vm->ram_base,
 		.ram_size = vm->ram_size,
@@ -164,17 +176,17 @@ static void build_tree(
 		.timebase_hz = machine.timebase_hz,
 		.plic_base = vm->plic_base,
 		.plic_size = VPLIC_SIZE,
-		.plic_ndev = ndev,
+		.plic_ndev = host_sources() + VIRTUAL_SOURCES,
 		.plic_phandle = machine.plic.phandle,
 		.uart_base = vm->uart_base,
-		.uart_irq = machine.uart.irq,
+		.uart_irq = uart_source(),
 		.uart_clock_hz = machine.uart.clock_hz,
-		.vmgenid_page = map_vmgenid(vm),
-		.vmgenid_irq = machine.plic.ndev + 1 + SOURCE_VMGENID,
+		.vmgenid_page = vmgenid,
+		.vmgenid_irq = host_sources() + 1 + SOURCE_VMGENID,
 		.host_fdt = host_fdt,
 		.machine = &machine,
 		.devices = granted,
-		.ndevices = grant_all(vm, granted),
+		.ndevices = ngranted,
 		.bootargs = p->bootargs,
 		.initrd = at->initrd,
 		.initrd_size = at->initrd_size,
@@ -225,8 +237,8 @@ void root_create(void)
 	if (err != OK)
 		halt("the Root VM's kernel cannot be loaded: %s", why(err));
 	create_vcpus(root_vm, p->vcpus ? p->vcpus : npcpus, &isa);
-	if (devices_create(root_vm, gpa(machine.plic.base.v), machine.plic.ndev + VIRTUAL_SOURCES,
-		    gpa(machine.uart.base.v), machine.uart.irq) != OK)
+	if (devices_create(root_vm, gpa(machine.plic.base.v), host_sources() + VIRTUAL_SOURCES,
+		    gpa(machine.uart.base.v), uart_source()) != OK)
 		halt("not enough memory for the Root VM's devices");
 	build_tree(root_vm, &isa, p, &at);
 	memory_reclaim_payload();

@@ -25,10 +25,12 @@ static inline void mmio_write8(hpa_t reg, uint8_t value)
 {
 	fence_io();
 	*(volatile uint8_t *)hpa_ptr(reg) = value;
+	fence_io();
 }
 
 static inline void mmio_write32(hpa_t reg, uint32_t value)
 {
 	fence_io();
 	*(volatile uint32_t *)hpa_ptr(reg) = value;
+	fence_io();
 }

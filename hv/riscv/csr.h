@@ -20,6 +20,7 @@
 #define CSR_VSTVAL     0x243
 #define CSR_VSIP       0x244
 #define CSR_VSTIMECMP  0x24d /* Sstc */
+#define CSR_VSISELECT  0x250 /* Ssaia */
 #define CSR_VSATP      0x280
 #define CSR_MSTATUS    0x300
 #define CSR_MISA       0x301

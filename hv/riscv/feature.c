@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* Feature detection and the per-hart set-up that follows from it; see feature.h. */
 #include "riscv/feature.h"
+#include "boot/boot.h"
 #include "riscv/guard.h"
+#include "riscv/time.h"
 
 #define FLOAT_EXTS                                                                                 \
 	(BIT(ISA_F) | BIT(ISA_D) | BIT(ISA_ZFA) | BIT(ISA_ZFH) | BIT(ISA_ZFHMIN) | BIT(ISA_ZCD))
@@ -71,10 +73,14 @@ enum err features_probe(struct pcpu *p)
 	uint64_t v;
 
 	p->isa = p->hart->isa;
-	drop_unless(&p->isa, csr_read(CSR_MISA) & BIT('H' - 'A'), BIT(ISA_H));
+	/* misa may be zero, which says nothing. */
+	v = csr_read(CSR_MISA);
+	drop_unless(&p->isa, !v || v & BIT('H' - 'A'), BIT(ISA_H));
 	drop_unless(&p->isa, csr_probe_read(CSR_MSTATEEN0, &v), BIT(ISA_SMSTATEEN));
 	probe_envcfg(&p->isa);
 	probe_float_vector(&p->isa);
+	if (!csr_probe_read(CSR_TIME, &v))
+		time_mmio = machine.mtime;
 	if (!isa_has(&p->isa, ISA_H) || !probe_hgatp(p))
 		return E_UNSUPPORTED;
 	return OK;
@@ -89,6 +95,13 @@ enum err features_probe(struct pcpu *p)
 		BIT(CAUSE_STORE_MISALIGNED) | BIT(CAUSE_STORE_ACCESS) | BIT(CAUSE_ECALL_VU) |      \
 		BIT(CAUSE_INSN_PAGE) | BIT(CAUSE_LOAD_PAGE) | BIT(CAUSE_STORE_PAGE) |              \
 		BIT(CAUSE_SOFTWARE_CHECK))
+
+/* Where a hart has no time CSR, a guest's reading of it is an illegal instruction that is ours to
+ * carry out. */
+static uint64_t delegated(void)
+{
+	return time_mmio.v ? DELEGATED & ~BIT(CAUSE_ILLEGAL_INSN) : DELEGATED;
+}
 
 /* ADUE is on in menvcfg where it exists, so that henvcfg.ADUE, which FWFT sets per VCPU, decides
  * for VS-mode. It also enables hardware A/D updating in the G-stage, which never happens: A and D
@@ -119,8 +132,8 @@ void features_apply(const struct pcpu *p)
 		csr_write(CSR_MSTATEEN0, MSTATEEN0_ENVCFG | MSTATEEN0_SE0);
 		csr_write(CSR_HSTATEEN0, MSTATEEN0_ENVCFG | MSTATEEN0_SE0);
 	}
-	csr_write(CSR_MEDELEG, DELEGATED);
-	csr_write(CSR_HEDELEG, DELEGATED);
+	csr_write(CSR_MEDELEG, delegated());
+	csr_write(CSR_HEDELEG, delegated());
 	/* SGEIP goes to HS-mode, where nobody lives: hie stays 0. The S-mode bits are never pending
 	 * and enabled here; QEMU (10.0) shows a guest only those bits of its sie and sip that are
 	 * set in mideleg, at their S-mode places. */
@@ -151,14 +164,31 @@ static void intersect(struct isa *all, const struct isa *one)
 		all->exts &= ~BIT(ISA_ZICBOM);
 	if (all->cboz_block != one->cboz_block)
 		all->exts &= ~BIT(ISA_ZICBOZ);
+	if (!(all->exts & VECTOR_EXTS))
+		all->vlenb = 0;
+	if (!isa_has(all, ISA_ZICBOZ))
+		all->cboz_block = 0;
+}
+
+void features_unify(void)
+{
+	struct isa all = pcpus[0]->isa;
+	uint32_t vmid_bits = pcpus[0]->vmid_bits;
+
+	for (uint32_t i = 0; i < npcpus; i++) {
+		intersect(&all, &pcpus[i]->isa);
+		vmid_bits = MIN(vmid_bits, pcpus[i]->vmid_bits);
+	}
+	for (uint32_t i = 0; i < npcpus; i++) {
+		pcpus[i]->isa = all;
+		pcpus[i]->vmid_bits = vmid_bits;
+	}
 }
 
 struct isa features_for_guests(void)
 {
 	struct isa all = pcpus[0]->isa;
 
-	for (uint32_t i = 1; i < npcpus; i++)
-		intersect(&all, &pcpus[i]->isa);
 	all.exts &= guest_exts;
 	/* With Svadu a VCPU starts with ADUE = 0 and switches it on by FWFT: it has both
 	 * (riscv/extensions.yaml). */

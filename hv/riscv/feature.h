@@ -12,10 +12,13 @@
  */
 enum err must_check features_probe(struct pcpu *p);
 
+/* When all harts have been probed: each is treated as if it had only what all have, since any VCPU
+ * may run on any of them. Once, by the boot hart. */
+void features_unify(void);
+
 /* Sets the CSRs that say what guests may use and which traps they get themselves: the same for all
- * VMs. On the hart itself. */
+ * VMs. On the hart itself, after features_unify. */
 void features_apply(const struct pcpu *p);
 
-/* The ISA that a VCPU may be told of, given that it may run on any PCPU: what all have, less what
- * is the hypervisor's. */
+/* What a VCPU may be told of: less what is the hypervisor's. After features_unify. */
 struct isa features_for_guests(void);

@@ -143,43 +143,51 @@ void fence_wait(struct vcpu *self, struct vcpu *v, uint64_t ticket)
  */
 static struct {
 	struct spinlock lock;
-	uint32_t generation, next;
+	uint64_t generation;
+	uint32_t next;
 } vmids = {.generation = 1};
 
-static void assign(struct vcpu *v, uint32_t bits)
+/* Gives the VCPU a number of `bits` bits, of the present generation; false when it has one. */
+static bool assign(struct vcpu *v, uint32_t bits)
 {
+	if (bits && v->vmid_generation == __atomic_load_n(&vmids.generation, __ATOMIC_RELAXED))
+		return false;
 	spin_lock(&vmids.lock);
-	if (v->vmid_generation != vmids.generation || bits == 0) {
-		if (vmids.next == BIT(bits)) {
-			vmids.generation++;
+	bool needed = v->vmid_generation != vmids.generation || bits == 0;
+
+	if (needed) {
+		if (vmids.next >= BIT(bits)) {
+			__atomic_store_n(&vmids.generation, vmids.generation + 1, __ATOMIC_RELAXED);
 			vmids.next = 0;
 		}
 		v->vmid = vmids.next++;
-		__atomic_store_n(&v->vmid_generation, vmids.generation, __ATOMIC_RELAXED);
+		v->vmid_generation = vmids.generation;
 	}
 	spin_unlock(&vmids.lock);
+	return needed;
 }
 
-uint32_t vmid_activate(struct vcpu *v, struct pcpu *p, bool moved)
+static void set_hgatp(const struct vcpu *v)
 {
-	if (v->vmid_generation != __atomic_load_n(&vmids.generation, __ATOMIC_RELAXED) ||
-		p->vmid_bits == 0)
-		assign(v, p->vmid_bits);
+	csr_write(CSR_HGATP, HGATP_SV39X4 | v->vm->gstage_root.v >> PAGE_SHIFT |
+				     (uint64_t)v->vmid << HGATP_VMID_SHIFT);
+}
+
+void vmid_activate(struct vcpu *v, struct pcpu *p, bool moved)
+{
+	/* A number that is new to the VCPU may have been another's here. */
+	bool stale = assign(v, p->vmid_bits) || moved;
+
 	if (p->vmid_generation != v->vmid_generation) {
 		p->vmid_generation = v->vmid_generation;
 		hfence_gvma_all();
-		csr_write(CSR_HGATP, HGATP_SV39X4 | v->vm->gstage_root.v >> PAGE_SHIFT |
-					     (uint64_t)v->vmid << HGATP_VMID_SHIFT);
-		hfence_vvma_all();
-		moved = true;
+		stale = true;
 	}
-	csr_write(CSR_HGATP, HGATP_SV39X4 | v->vm->gstage_root.v >> PAGE_SHIFT |
-				     (uint64_t)v->vmid << HGATP_VMID_SHIFT);
+	set_hgatp(v);
 	/* What the guest fenced elsewhere has to hold here too, its FENCE.I included. */
-	if (moved) {
+	if (stale) {
 		hfence_gvma_vmid(v->vmid);
 		hfence_vvma_all();
 		fence_i();
 	}
-	return v->vmid;
 }

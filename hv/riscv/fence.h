@@ -27,6 +27,5 @@ void fence_wait(struct vcpu *self, struct vcpu *v, uint64_t ticket);
 /* Executes what is queued for the VCPU loaded here. */
 void fence_drain(struct vcpu *v);
 
-/* Gives the VCPU a VMID that is valid on this PCPU and removes stale translations: on loading.
- * Returns the VMID. */
-uint32_t vmid_activate(struct vcpu *v, struct pcpu *p, bool moved);
+/* Gives the VCPU a VMID that is valid on this PCPU and removes stale translations: on loading. */
+void vmid_activate(struct vcpu *v, struct pcpu *p, bool moved);

@@ -10,10 +10,11 @@
 
 #include "core/err.h"
 #include "riscv/csr.h"
-#include "riscv/pcpu.h"
+#include "riscv/vcpu.h"
 
 static inline void guard_begin(void)
 {
+	csr_clear(CSR_MSTATUS, MSTATUS_MDT); /* Smdbltrp: or the expected trap would be fatal */
 	this_pcpu()->faulted = 0;
 	__atomic_store_n(&this_pcpu()->guard, 1, __ATOMIC_RELAXED);
 	__asm__ volatile("" ::: "memory");
@@ -51,5 +52,7 @@ static inline uint64_t guard_end(void)
  * exception then, which a caller may inject unless it is a guest-page fault. Off the slow path the
  * caller keeps mepc and mstatus himself. */
 enum err must_check guest_load_u64(uint64_t va, uint64_t *out, uint64_t *cause);
-enum err must_check guest_fetch(
-	uint64_t va, uint32_t *insn, uint64_t *cause); /* 16-bit ones in the low half */
+
+/* The instruction at the VCPU's pc, fetched with the rights of the mode it trapped from; 16-bit
+ * ones in the low half. E_FAULT as above. */
+enum err must_check guest_fetch(const struct vcpu *v, uint32_t *insn, uint64_t *cause);

@@ -46,7 +46,9 @@ enum err irq_route(struct vm *vm, uint32_t irq)
 	return err;
 }
 
-static void deliver(uint32_t irq, int context)
+/* False: enough for now. The console may have sent a good deal, and would at once have room for
+ * more. */
+static bool deliver(uint32_t irq, int context)
 {
 	struct source *s = &sources[irq];
 
@@ -54,11 +56,12 @@ static void deliver(uint32_t irq, int context)
 		if (console_interrupt())
 			devices_console_event(root_vm);
 		plic_complete(irq, context);
-		return;
+		return false;
 	}
 	s->claimed_at = context;
 	if (s->vm)
 		vplic_raise_physical(s->vm->plic, irq);
+	return true;
 }
 
 void irq_external(void)
@@ -68,9 +71,8 @@ void irq_external(void)
 	for (unsigned i = 0; i < MAX_CLAIMS; i++) {
 		uint32_t irq = plic_claim(context);
 
-		if (irq == 0 || irq >= VPLIC_MAX_SOURCES)
+		if (irq == 0 || irq >= VPLIC_MAX_SOURCES || !deliver(irq, context))
 			break;
-		deliver(irq, context);
 	}
 }
 

@@ -88,7 +88,7 @@ void pcpu_set_timer(struct pcpu *p)
 {
 	uint64_t when = p->sched_deadline;
 
-	if (p->current && p->current->running)
+	if (p->current && p->current->pcpu == p && p->current->running)
 		when = MIN(when, p->current->timer);
 	if (when != p->timer_set) {
 		p->timer_set = when;

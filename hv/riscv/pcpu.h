@@ -37,7 +37,7 @@ struct pcpu {
 	const struct machine_hart *hart;
 	struct isa isa; /* as confirmed by probing */
 	uint32_t vmid_bits;
-	uint32_t vmid_generation; /* generation of VMIDs this hart's TLB was last emptied for */
+	uint64_t vmid_generation; /* generation of VMIDs this hart's TLB was last emptied for */
 	uint64_t guard_page;
 };
 

@@ -41,6 +41,8 @@ enum err pmp_protect(const struct pcpu *p)
 	cfg |= (uint64_t)(PMP_L | PMP_TOR | PMP_R | PMP_W) << 32;
 	cfg |= (uint64_t)(PMP_NAPOT | PMP_R | PMP_W | PMP_X) << 40;
 	csr_write(CSR_PMPCFG0, cfg);
+	if (csr_read(CSR_PMPCFG0) != cfg)
+		return E_STATE;
 	__asm__ volatile("sfence.vma" ::: "memory");
 	return OK;
 }

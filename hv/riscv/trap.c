@@ -78,7 +78,7 @@ static uint32_t trapped_insn(const struct vcpu *v)
 	uint32_t insn = (uint32_t)csr_read(CSR_MTVAL);
 	uint64_t cause;
 
-	if (insn == 0 && guest_fetch(v->pc, &insn, &cause) != OK)
+	if (insn == 0 && guest_fetch(v, &insn, &cause) != OK)
 		return 0;
 	return insn;
 }
@@ -105,6 +105,24 @@ static void virtual_instruction(struct vcpu *v)
 		v->pc += 4;
 }
 
+#define INSN_RDTIME 0xc0102073 /* csrrs rd, time, x0, with rd 0 */
+#define INSN_RD     0x00000f80
+
+/* Not delegated on harts without a time CSR: there, reading it is all that is done for a guest. */
+static void illegal_instruction(struct vcpu *v)
+{
+	uint64_t tval = csr_read(CSR_MTVAL);
+	uint32_t insn = trapped_insn(v), rd = (insn & INSN_RD) >> 7;
+
+	if (!time_mmio.v || (insn & ~INSN_RD) != INSN_RDTIME) {
+		vcpu_inject(v, CAUSE_ILLEGAL_INSN, tval);
+		return;
+	}
+	if (rd)
+		v->x[rd] = time_now();
+	v->pc += 4;
+}
+
 static void handle_interrupt(struct vcpu *v, uint64_t irq)
 {
 	switch (irq) {
@@ -126,6 +144,9 @@ static void handle_exception(struct vcpu *v, uint64_t cause)
 		break; /* sbi_call left v->action */
 	case CAUSE_VIRTUAL_INSN:
 		virtual_instruction(v);
+		break;
+	case CAUSE_ILLEGAL_INSN:
+		illegal_instruction(v);
 		break;
 	case CAUSE_INSN_GUEST_PAGE:
 		reflect(v, CAUSE_INSN_ACCESS);
@@ -215,6 +236,17 @@ static void finish_wait(struct vcpu *v)
 	v->action = ACTION_NONE;
 }
 
+/* Waits for a VCPU to run and loads it. It may be one that waited elsewhere. */
+static struct vcpu *take_next(struct pcpu *p)
+{
+	struct vcpu *v = pick(p);
+
+	vcpu_load(v);
+	if (v->action != ACTION_NONE)
+		finish_wait(v);
+	return v;
+}
+
 static struct vcpu *go_on(struct pcpu *p, struct vcpu *v)
 {
 	bool contended = sched_contended(p->id);
@@ -238,13 +270,10 @@ static struct vcpu *reschedule(struct pcpu *p, struct vcpu *v)
 	pcpu_obey(__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL));
 	if (must_leave(p, v, now, &to, &until)) {
 		leave(p, v, to, until, now);
-		struct vcpu *next = pick(p);
-
-		vcpu_load(next);
-		v = next;
-	}
-	if (v->action != ACTION_NONE)
+		v = take_next(p);
+	} else if (v->action != ACTION_NONE) {
 		finish_wait(v);
+	}
 	return go_on(p, v);
 }
 
@@ -261,6 +290,7 @@ struct vcpu *exit_slow(struct vcpu *v)
 	struct pcpu *p = this_pcpu();
 	uint64_t cause = csr_read(CSR_MCAUSE);
 
+	csr_clear(CSR_MSTATUS, MSTATUS_MDT); /* so that a fault of ours is reported (Smdbltrp) */
 	if (cause & CAUSE_INTERRUPT)
 		handle_interrupt(v, cause & 0xff);
 	else
@@ -275,8 +305,6 @@ struct vcpu *exit_slow(struct vcpu *v)
 noreturn void run_vcpus(void)
 {
 	struct pcpu *p = this_pcpu();
-	struct vcpu *v = pick(p);
 
-	vcpu_load(v);
-	enter_guest(go_on(p, v));
+	enter_guest(go_on(p, take_next(p)));
 }

@@ -81,10 +81,16 @@ void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
 	v->x[10] = v->id;
 	v->x[11] = arg;
 	v->pc = pc;
-	v->mstatus = MSTATUS_MPV | MSTATUS_MPP_S | MSTATUS_FS_CLEAN;
+	v->mstatus = MSTATUS_MPV | MSTATUS_MPP_S;
+	if (has_fp(pcpus[0]))
+		v->mstatus |= MSTATUS_FS_CLEAN;
 	if (v->vregs)
 		v->mstatus |= MSTATUS_VS_CLEAN;
 	v->csr.henvcfg = csr_read(CSR_MENVCFG) & ~ENVCFG_ADUE;
+	/* Nobody could fence the harts where it ran before it stopped: its first fetch must not be
+	 * stale. */
+	v->fence_all = true;
+	__atomic_fetch_or(&v->pending, PEND_FENCE, __ATOMIC_RELAXED);
 	v->csr.vstimecmp = SCHED_NEVER;
 	/* Kernels rely on their user mode being able to read the time from the start, as firmware
 	 * leaves it; hcounteren has the last word. */
@@ -144,7 +150,8 @@ static void load_csrs(const struct vcpu_csrs *c, const struct pcpu *p)
 	csr_write(CSR_VSEPC, c->vsepc);
 	csr_write(CSR_VSCAUSE, c->vscause);
 	csr_write(CSR_VSTVAL, c->vstval);
-	csr_write(CSR_VSATP, c->vsatp);
+	csr_write(CSR_VSATP,
+		0); /* the next tables must not meet the last hgatp: vsatp is live even here */
 	csr_write(CSR_SCOUNTEREN, c->scounteren);
 	csr_write(CSR_SENVCFG, c->senvcfg);
 	csr_write(CSR_HENVCFG, c->henvcfg);
@@ -153,6 +160,8 @@ static void load_csrs(const struct vcpu_csrs *c, const struct pcpu *p)
 		csr_write(CSR_VSTIMECMP, c->vstimecmp);
 	if (isa_has(&p->isa, ISA_SMSTATEEN))
 		csr_write(CSR_SSTATEEN0, c->sstateen0);
+	if (isa_has(&p->isa, ISA_SSAIA))
+		csr_write(CSR_VSISELECT, c->vsiselect);
 }
 
 static void save_csrs(struct vcpu_csrs *c, const struct pcpu *p)
@@ -173,6 +182,9 @@ static void save_csrs(struct vcpu_csrs *c, const struct pcpu *p)
 		c->vstimecmp = csr_read(CSR_VSTIMECMP);
 	if (isa_has(&p->isa, ISA_SMSTATEEN))
 		c->sstateen0 = csr_read(CSR_SSTATEEN0);
+	if (isa_has(&p->isa, ISA_SSAIA))
+		c->vsiselect = csr_read(CSR_VSISELECT);
+	csr_write(CSR_VSIE, 0); /* what it left pending must not keep an idle PCPU from sleeping */
 }
 
 /* The VCPU that ran before may have left a reservation, with which an SC of this one could succeed
@@ -196,6 +208,7 @@ void vcpu_load(struct vcpu *v)
 	load_csrs(&v->csr, p);
 	csr_write(CSR_HSTATUS, HSTATUS_VSXL_64 | HSTATUS_SPVP | (p->vtw ? HSTATUS_VTW : 0));
 	vmid_activate(v, p, moved);
+	csr_write(CSR_VSATP, v->csr.vsatp);
 	drop_reservation(p);
 	load_fp_vector(v, p);
 	sbi_sta_update(v);
@@ -232,7 +245,7 @@ void vcpu_post(struct vcpu *v, uint32_t bits)
 	__atomic_fetch_or(&v->pending, bits, __ATOMIC_SEQ_CST);
 	if (!__atomic_load_n(&v->running, __ATOMIC_SEQ_CST))
 		sched_wake(&v->sched, time_now());
-	else
+	else if (v != this_pcpu()->current)
 		pcpu_poke(v->pcpu);
 }
 

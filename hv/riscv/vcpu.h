@@ -53,7 +53,7 @@ struct fence {
 
 struct vcpu_csrs {
 	uint64_t vsstatus, vsie, vstvec, vsscratch, vsepc, vscause, vstval, vsatp, vstimecmp;
-	uint64_t hvip, henvcfg, scounteren, senvcfg, sstateen0;
+	uint64_t hvip, henvcfg, scounteren, senvcfg, sstateen0, vsiselect;
 };
 
 struct vcpu {
@@ -77,7 +77,8 @@ struct vcpu {
 	uint64_t vstart, vcsr, vl, vtype;
 	struct sched_entity sched;
 
-	uint32_t vmid, vmid_generation;
+	uint32_t vmid;
+	uint64_t vmid_generation;
 	struct spinlock fence_lock;
 	/* under fence_lock: */
 	struct fence fences[FENCE_QUEUE];
@@ -110,7 +111,8 @@ void vcpu_save(struct vcpu *v);
 void vcpu_sync(struct vcpu *v);
 
 /* Sets PEND_ bits and makes sure that they are seen soon: pokes the PCPU where it runs, or wakes
- * it. Any lock above sched.rq[] may be held. */
+ * it. For the VCPU loaded here only on the slow path, which looks at them at its end. Any lock
+ * above sched.rq[] may be held. */
 void vcpu_post(struct vcpu *v, uint32_t bits);
 
 /* An interrupt is pending and enabled in vsie, or pending work will make it so: WFI must not wait.

@@ -16,19 +16,19 @@
 struct fault {
 	gpa_t gpa;
 	uint64_t gva, mtinst;
+	uint64_t fetch_cause; /* of E_FAULT */
 };
 
 /* E_UNSUPPORTED: not an access that a device register can answer. E_FAULT: another VCPU changed the
  * guest's tables since; the instruction is executed again. */
-static enum err decode(struct vcpu *v, const struct fault *f, struct mmio_access *a)
+static enum err decode(struct vcpu *v, struct fault *f, struct mmio_access *a)
 {
-	uint64_t cause;
 	uint32_t insn;
 	enum err err = decode_mtinst(f->mtinst, 64, a);
 
 	if (err != E_NOENT)
 		return err;
-	err = guest_fetch(v->pc, &insn, &cause);
+	err = guest_fetch(v, &insn, &f->fetch_cause);
 	if (err == OK)
 		err = decode_access(insn, 64, a);
 	return err;
@@ -71,7 +71,7 @@ static bool is_device(const struct vm *vm, gpa_t at)
 	return at.v - vm->plic_base.v < VPLIC_SIZE || at.v - vm->uart_base.v < VUART_SIZE;
 }
 
-static enum err emulate(struct vcpu *v, const struct fault *f)
+static enum err emulate(struct vcpu *v, struct fault *f)
 {
 	struct mmio_access a;
 
@@ -99,6 +99,8 @@ void mmio_fault(struct vcpu *v, bool store)
 	f.gpa = gpa(csr_read(CSR_MTVAL2) << 2 | (f.gva & 3));
 	enum err err = emulate(v, &f);
 
-	if (err != OK && err != E_FAULT)
+	if (err == E_FAULT && f.fetch_cause < CAUSE_INSN_GUEST_PAGE)
+		vcpu_inject(v, CAUSE_INSN_PAGE, v->pc);
+	else if (err != OK && err != E_FAULT)
 		vcpu_inject(v, store ? CAUSE_STORE_ACCESS : CAUSE_LOAD_ACCESS, f.gva);
 }
