@@ -24,7 +24,7 @@ QEMU = os.environ.get("QEMU", "qemu-system-riscv64")
 # Nothing in a guest depends on speed: this only ends what hangs.
 HANGS_AFTER = 180
 
-ICOUNT = ("-icount", "shift=0,sleep=off")  # time is instructions: repeats exactly
+ICOUNT = ("-icount", "shift=3,sleep=off")  # an instruction is 8 ns: repeats exactly
 
 # name: PCPUs, VCPUs, what is added to -cpu rv64, and to the emulator's command line
 CONFIGS = {
@@ -49,6 +49,8 @@ CONFIGS = {
     ),
     "nosvadu1": (1, 1, "svadu=off", ()),
     "4on1fair": (1, 4, "", ICOUNT),
+    "3on2fair": (2, 3, "", ICOUNT),
+    "8on2fair": (2, 8, "", ICOUNT),
 }
 
 # guest: the configurations where it says something new
@@ -68,7 +70,7 @@ GUESTS = {
     "fp": ["1", "v2", "4on1", "4on1v", "3on2v", "8on2"],
     "lrsc": ["4", "4on1", "8on2"],
     "storm": ["2", "4", "nosstc4", "4on1", "8on2", "4on1nosstc"],
-    "sched": ["1", "4", "3on2", "8on2", "8on2nosstc", "4on1nosstc", "4on1fair"],
+    "sched": ["1", "4", "3on2", "8on2", "8on2nosstc", "4on1nosstc", "4on1fair", "3on2fair", "8on2fair"],
     "isa": ["1", "v2", "4on1", "nosstc1", "max1", "nosvadu1"],
 }
 
@@ -135,7 +137,8 @@ def boot_guest(name, config, append, folder):
 def arguments(config):
     """The guest's command line: what it cannot see by itself."""
     pcpus, vcpus, _, extra = CONFIGS[config]
-    return " ".join(["shared"] * (vcpus > pcpus) + ["fair"] * (extra == ICOUNT and pcpus == 1))
+    fair = extra == ICOUNT
+    return " ".join(["shared"] * (vcpus > pcpus) + ["fair"] * fair + ["one-pcpu"] * (fair and pcpus == 1))
 
 
 @pytest.fixture
