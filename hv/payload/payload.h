@@ -19,7 +19,7 @@ uint64_t payload_checksum(const void *data, size_t n, uint64_t h);
 #define PAYLOAD_RAM_ALIGN MIB(2)
 
 /* Room that payload_load keeps for the device tree. */
-#define PAYLOAD_FDT_ROOM KIB(64)
+#define PAYLOAD_FDT_ROOM KIB(128)
 
 /*
  * Checks header, bounds, alignment and checksum of the payload at `p` (8-byte aligned), of which
@@ -38,7 +38,7 @@ struct loaded {
 };
 
 /*
- * Places kernel, initrd and room for a device tree (64 KiB) of a payload that passed
+ * Places kernel, initrd and room for a device tree (128 KiB) of a payload that passed
  * payload_check() into RAM [ram_base, ram_base + ram_size), whose bytes the hypervisor sees at
  * `ram`; the payload lies outside of it. ram_base is 2 MiB aligned, the end of RAM page aligned.
  * The kernel goes to the start (Image: ram_base + text_offset; ELF: lowest segment at ram_base,

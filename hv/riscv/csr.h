@@ -60,21 +60,16 @@
 #define CSR_SEED       0x015 /* Zkr */
 
 #define MSTATUS_SIE      (UINT64_C(1) << 1)
-#define MSTATUS_MIE      (UINT64_C(1) << 3)
 #define MSTATUS_SPIE     (UINT64_C(1) << 5)
 #define MSTATUS_SPP      (UINT64_C(1) << 8)
 #define MSTATUS_VS       (UINT64_C(3) << 9)
-#define MSTATUS_MPP      (UINT64_C(3) << 11)
 #define MSTATUS_MPP_S    (UINT64_C(1) << 11)
 #define MSTATUS_FS       (UINT64_C(3) << 13)
-#define MSTATUS_TW       (UINT64_C(1) << 21)
-#define MSTATUS_GVA      (UINT64_C(1) << 38)
 #define MSTATUS_MPV      (UINT64_C(1) << 39)
 #define MSTATUS_MDT      (UINT64_C(1) << 42) /* Smdbltrp */
 #define MSTATUS_FS_CLEAN (UINT64_C(2) << 13)
 #define MSTATUS_VS_CLEAN (UINT64_C(2) << 9)
 
-#define HSTATUS_SPV     (UINT64_C(1) << 7)
 #define HSTATUS_SPVP    (UINT64_C(1) << 8)
 #define HSTATUS_VTW     (UINT64_C(1) << 21)
 #define HSTATUS_VSXL_64 (UINT64_C(2) << 32)
@@ -83,7 +78,6 @@
 #define HGATP_VMID_SHIFT 44
 #define HGATP_VMID_MASK  UINT64_C(0x3fff)
 
-#define ENVCFG_FIOM       (UINT64_C(1) << 0)
 #define ENVCFG_CBIE_FLUSH (UINT64_C(1) << 4) /* cbo.inval does a flush */
 #define ENVCFG_CBCFE      (UINT64_C(1) << 6)
 #define ENVCFG_CBZE       (UINT64_C(1) << 7)
@@ -115,15 +109,11 @@
 #define CAUSE_STORE_MISALIGNED 6
 #define CAUSE_STORE_ACCESS     7
 #define CAUSE_ECALL_VU         8
-#define CAUSE_ECALL_HS         9
 #define CAUSE_ECALL_VS         10
-#define CAUSE_ECALL_M          11
 #define CAUSE_INSN_PAGE        12
 #define CAUSE_LOAD_PAGE        13
 #define CAUSE_STORE_PAGE       15
-#define CAUSE_DOUBLE_TRAP      16
 #define CAUSE_SOFTWARE_CHECK   18
-#define CAUSE_HARDWARE_ERROR   19
 #define CAUSE_INSN_GUEST_PAGE  20
 #define CAUSE_LOAD_GUEST_PAGE  21
 #define CAUSE_VIRTUAL_INSN     22

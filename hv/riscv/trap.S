@@ -51,6 +51,7 @@ trap_entry:
 	sd a0, VCPU_X(10)(t6)
 	sd a1, VCPU_X(11)(t6)
 	lw t0, VCPU_ACTION(t6)
+	li t2, CAUSE_ECALL_VS
 	bnez t0, exit_to_slow
 
 /* t6 = VCPU; pc, mstatus and s0-s11, gp are in place. */
@@ -79,8 +80,10 @@ resume:
 not_a_call:
 	call exit_fast
 	ld t6, PCPU_CURRENT(tp)
+	csrr t2, CSR_MCAUSE
 	bnez a0, resume
 
+/* t2 = mcause as it was at the trap. */
 exit_to_slow:
 	csrr t0, CSR_MEPC
 	csrr t1, CSR_MSTATUS
@@ -101,6 +104,7 @@ exit_to_slow:
 	sd s11, VCPU_X(27)(t6)
 	li s0, 0 /* the frame chain of the backtrace ends here */
 	mv a0, t6
+	mv a1, t2
 	call exit_slow
 	mv t6, a0
 

@@ -21,7 +21,7 @@
 
 /* Entered by trap.S. */
 bool exit_fast(struct vcpu *v, uint64_t cause);
-struct vcpu *exit_slow(struct vcpu *v);
+struct vcpu *exit_slow(struct vcpu *v, uint64_t cause);
 noreturn void enter_guest(struct vcpu *v);
 
 /* The timer of a VCPU without Sstc: its interrupt is pending until the guest sets the timer anew.
@@ -285,10 +285,9 @@ static bool undisturbed(const struct pcpu *p, const struct vcpu *v, uint64_t cau
 }
 
 /* Runs with all of the guest's registers saved; returns the VCPU, loaded here, that goes on. */
-struct vcpu *exit_slow(struct vcpu *v)
+struct vcpu *exit_slow(struct vcpu *v, uint64_t cause)
 {
 	struct pcpu *p = this_pcpu();
-	uint64_t cause = csr_read(CSR_MCAUSE);
 
 	csr_clear(CSR_MSTATUS, MSTATUS_MDT); /* so that a fault of ours is reported (Smdbltrp) */
 	if (cause & CAUSE_INTERRUPT)

@@ -304,14 +304,14 @@ static void assert_untouched(uint64_t from, uint64_t to)
 
 static void image_is_placed(void **state)
 {
-	const uint64_t fdt = RAM_SIZE - KIB(64), initrd = fdt - 0x2000;
+	const uint64_t fdt = RAM_SIZE - PAYLOAD_FDT_ROOM, initrd = fdt - 0x2000;
 	struct loaded l;
 
 	assert_int_equal(load(RAM_SIZE, &l), OK);
 	assert_int_equal(l.entry.v, RAM_BASE + MIB(2));
 	assert_int_equal(l.kernel_end.v, RAM_BASE + MIB(2) + 0x2000);
 	assert_int_equal(l.fdt.v, RAM_BASE + fdt);
-	assert_int_equal(l.fdt_max, KIB(64));
+	assert_int_equal(l.fdt_max, PAYLOAD_FDT_ROOM);
 	assert_int_equal(l.initrd.v, RAM_BASE + initrd);
 	assert_int_equal(l.initrd_size, INITRD_SIZE);
 	assert_memory_equal(ram + MIB(2), kernel(), KERNEL_SIZE);
@@ -397,7 +397,7 @@ static void kernel_outside_of_ram(void **state)
 /* From just too small to just enough, byte by byte of the bss. */
 static void exact_fit(void **state)
 {
-	const uint64_t need_above = KIB(64) + 0x2000; /* device tree, initrd in whole pages */
+	const uint64_t need_above = PAYLOAD_FDT_ROOM + 0x2000; /* device tree, initrd in whole pages */
 	struct loaded l;
 
 	make_image(0, RAM_SIZE - need_above);
@@ -405,9 +405,9 @@ static void exact_fit(void **state)
 	assert_int_equal(l.initrd.v, l.kernel_end.v);
 	make_image(0, RAM_SIZE - need_above + 1);
 	assert_int_equal(load(RAM_SIZE, &l), E_NOMEM);
-	make_image(0, RAM_SIZE - KIB(64));
+	make_image(0, RAM_SIZE - PAYLOAD_FDT_ROOM);
 	assert_int_equal(load(RAM_SIZE, &l), E_NOMEM);
-	make_image(0, RAM_SIZE - KIB(64) + 1);
+	make_image(0, RAM_SIZE - PAYLOAD_FDT_ROOM + 1);
 	assert_int_equal(load(RAM_SIZE, &l), E_NOMEM);
 	make_image(0, RAM_SIZE);
 	assert_int_equal(load(RAM_SIZE, &l), E_NOMEM);
@@ -418,10 +418,10 @@ static void exact_fit_without_initrd(void **state)
 	struct loaded l;
 
 	p->initrd = (struct dx_payload_part){0, 0};
-	make_image(0, RAM_SIZE - KIB(64));
+	make_image(0, RAM_SIZE - PAYLOAD_FDT_ROOM);
 	assert_int_equal(load(RAM_SIZE, &l), OK);
 	assert_int_equal(l.fdt.v, l.kernel_end.v);
-	make_image(0, RAM_SIZE - KIB(64) + 1);
+	make_image(0, RAM_SIZE - PAYLOAD_FDT_ROOM + 1);
 	assert_int_equal(load(RAM_SIZE, &l), E_NOMEM);
 }
 
@@ -433,9 +433,9 @@ static void initrd_bigger_than_ram(void **state)
 	p->kernel_kind = DX_KERNEL_FLAT;
 	p->kernel.size = 8;
 	seal();
-	assert_int_equal(load(KIB(64) + 0x1000, &l), E_NOMEM);
-	assert_int_equal(load(KIB(64) + 0x2000, &l), E_NOMEM);
-	assert_int_equal(load(KIB(64) + 0x3000, &l), OK);
+	assert_int_equal(load(PAYLOAD_FDT_ROOM + 0x1000, &l), E_NOMEM);
+	assert_int_equal(load(PAYLOAD_FDT_ROOM + 0x2000, &l), E_NOMEM);
+	assert_int_equal(load(PAYLOAD_FDT_ROOM + 0x3000, &l), OK);
 }
 
 static void tiny_ram(void **state)
@@ -444,7 +444,7 @@ static void tiny_ram(void **state)
 
 	make_image(0, KERNEL_SIZE);
 	for (uint64_t size = 0; size < KIB(80); size += 4096) {
-		enum err want = size < 0x2000 ? E_RANGE : size < KIB(64) + 0x4000 ? E_NOMEM : OK;
+		enum err want = size < 0x2000 ? E_RANGE : size < PAYLOAD_FDT_ROOM + 0x4000 ? E_NOMEM : OK;
 
 		assert_int_equal(load(size, &l), want);
 	}
