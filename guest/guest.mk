@@ -12,6 +12,10 @@ GUEST_INITRAMFS := $(BUILD)/guest/initramfs.cpio
 GUEST_MANIFEST  := $(BUILD)/manifest.txt
 
 .PHONY: guest guest-update guest-ask
+
+# guest/build replaces them in one step: an interrupted make must not take away good ones.
+.PRECIOUS: $(GUEST_IMAGE) $(GUEST_INITRAMFS) $(GUEST_MANIFEST)
+
 guest: $(GUEST_IMAGE) $(GUEST_INITRAMFS) $(GUEST_MANIFEST)
 
 $(GUEST_IMAGE) $(GUEST_INITRAMFS) $(GUEST_MANIFEST) &: guest-ask

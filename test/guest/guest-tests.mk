@@ -24,7 +24,8 @@ $(BUILD)/guest-test/%.o: test/guest/%
 $(BUILD)/guest-test/%.elf: $(BUILD)/guest-test/%.c.o $(GT_LIB_OBJS) test/guest/lib/guest.ld
 	$(CROSS)gcc $(GT_ARCH) $(GT_LDFLAGS) -o $@ $< $(GT_LIB_OBJS)
 
-.SECONDARY:
+# Kept: they are made on the way and cost nothing to keep.
+.SECONDARY: $(GUEST_TESTS:%=$(BUILD)/guest-test/%.c.o) $(GT_LIB_OBJS)
 -include $(wildcard $(BUILD)/guest-test/*.d $(BUILD)/guest-test/lib/*.d)
 
 .PHONY: guest-tests

@@ -208,7 +208,7 @@ def test_payload_holds_what_was_given(packed, tmp_path):
 
 def test_boot_accepts_and_places_it(packed, tools, tmp_path):
     (tmp_path / "payload").write_bytes(payload_of(packed))
-    fdt = 0x80000000 + (128 << 20) - (64 << 10)
+    fdt = 0x80000000 + (128 << 20) - (128 << 10)
     expected = f"load 0 80200000 80208000 {fdt - 0x2000:x} {fdt:x}"
     assert checker(tools, "payload", tmp_path / "payload", 128 << 20) == [expected]
 
@@ -419,7 +419,7 @@ def test_not_the_hypervisor(mkimage, tools, tmp_path):
 def test_must_fit_into_mem(mkimage, tools, tmp_path):
     """From just too big to just enough, and the boot thinks the same."""
     (tmp_path / "initrd").write_bytes(b"i" * 4097)  # two pages
-    room = (4 << 20) - (64 << 10) - 8192
+    room = (4 << 20) - (128 << 10) - 8192
     for image_size, fits in ((room - (2 << 20), True), (room - (2 << 20) + 1, False)):
         (tmp_path / "Image").write_bytes(make_image(image_size=image_size))
         arguments = ("--kernel", tmp_path / "Image", "--initrd", tmp_path / "initrd")
