@@ -42,8 +42,9 @@ struct worker {
 static void wrong(const struct worker *w, const char *what, int index, uint64_t want, uint64_t got)
 {
 	/* One line per thread at most: the first wrong result tells, the rest follows from it. */
-	fprintf(stderr, "cpustress: thread %d on CPU %d: %s[%d] is %016llx, should be %016llx\n", w->id, sched_getcpu(), what,
-		index, (unsigned long long)got, (unsigned long long)want);
+	fprintf(stderr, "cpustress: thread %d on CPU %d: %s[%d] is %016llx, should be %016llx\n",
+		w->id, sched_getcpu(), what, index, (unsigned long long)got,
+		(unsigned long long)want);
 	atomic_store(&failed, true);
 }
 
@@ -62,7 +63,7 @@ static uint64_t pattern(struct worker *w)
  * file is compiled with -ffp-contract=off, because a fused multiply-add rounds once less.
  */
 #define INTEGER_RESULT 0x5de4abb3c8c401fe
-#define FLOAT_RESULT 0x3f9feee77a0f576e
+#define FLOAT_RESULT   0x3f9feee77a0f576e
 
 static uint64_t integer_work(void)
 {
@@ -102,19 +103,21 @@ static void float_hold(struct worker *w)
 
 	for (int i = 0; i < 32; i++)
 		in[i] = pattern(w);
-#define LOAD(n) "fld f" #n ", 8*" #n "(%[in])\n"
+#define LOAD(n)  "fld f" #n ", 8*" #n "(%[in])\n"
 #define STORE(n) "fsd f" #n ", 8*" #n "(%[out])\n"
-#define ALL(op) \
-	op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13) op(14) op(15) op(16) op(17) \
-		op(18) op(19) op(20) op(21) op(22) op(23) op(24) op(25) op(26) op(27) op(28) op(29) op(30) op(31)
-	__asm__ volatile("fsrm %[mode]\n" ALL(LOAD) "1: addi %[count], %[count], -1\n"
-						    "bnez %[count], 1b\n" ALL(STORE) "frrm %[after]\n"
-						    "fsrm zero\n"
-			 : [count] "+r"(count), [after] "=&r"(mode_after)
-			 : [in] "r"(in), [out] "r"(out), [mode] "r"(mode)
-			 : "memory", "f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10", "f11", "f12", "f13",
-			   "f14", "f15", "f16", "f17", "f18", "f19", "f20", "f21", "f22", "f23", "f24", "f25", "f26", "f27",
-			   "f28", "f29", "f30", "f31");
+#define ALL(op)                                                                                    \
+	op(0) op(1) op(2) op(3) op(4) op(5) op(6) op(7) op(8) op(9) op(10) op(11) op(12) op(13)    \
+		op(14) op(15) op(16) op(17) op(18) op(19) op(20) op(21) op(22) op(23) op(24)       \
+			op(25) op(26) op(27) op(28) op(29) op(30) op(31)
+	__asm__ volatile(
+		"fsrm %[mode]\n" ALL(LOAD) "1: addi %[count], %[count], -1\n"
+					   "bnez %[count], 1b\n" ALL(STORE) "frrm %[after]\n"
+									    "fsrm zero\n"
+		: [count] "+r"(count), [after] "=&r"(mode_after)
+		: [in] "r"(in), [out] "r"(out), [mode] "r"(mode)
+		: "memory", "f0", "f1", "f2", "f3", "f4", "f5", "f6", "f7", "f8", "f9", "f10",
+		"f11", "f12", "f13", "f14", "f15", "f16", "f17", "f18", "f19", "f20", "f21", "f22",
+		"f23", "f24", "f25", "f26", "f27", "f28", "f29", "f30", "f31");
 	for (int i = 0; i < 32 && !failed; i++)
 		if (in[i] != out[i])
 			wrong(w, "f register", i, in[i], out[i]);
@@ -169,8 +172,8 @@ static void vector_work(struct worker *w)
 			 "vse64.v v24, (%[od])\n"
 			 ".option pop\n"
 			 : [vl] "=&r"(vl), [count] "+r"(count)
-			 : [a] "r"(in[0]), [b] "r"(in[1]), [c] "r"(in[2]), [d] "r"(in[3]), [oa] "r"(out[0]), [ob] "r"(out[1]),
-			   [oc] "r"(out[2]), [od] "r"(out[3])
+			 : [a] "r"(in[0]), [b] "r"(in[1]), [c] "r"(in[2]), [d] "r"(in[3]),
+			 [oa] "r"(out[0]), [ob] "r"(out[1]), [oc] "r"(out[2]), [od] "r"(out[3])
 			 : "memory");
 	if (vl != lanes)
 		wrong(w, "vl", 0, lanes, vl);
@@ -246,7 +249,8 @@ int main(int argc, char **argv)
 	int cpu = -1;
 
 	if (argc < 2 || argc > 3 || atoi(argv[1]) <= 0 || threads <= 0 || threads > MAX_THREADS) {
-		fprintf(stderr, "usage: cpustress SECONDS [THREADS], at most %d threads\n", MAX_THREADS);
+		fprintf(stderr, "usage: cpustress SECONDS [THREADS], at most %d threads\n",
+			MAX_THREADS);
 		return 2;
 	}
 #ifdef __riscv
@@ -260,7 +264,7 @@ int main(int argc, char **argv)
 		do
 			cpu = (cpu + 1) % CPU_SETSIZE;
 		while (!CPU_ISSET(cpu, &online));
-		*w = (struct worker){ .id = i, .cpu = cpu, .seed = (uint64_t)i << 32 };
+		*w = (struct worker){.id = i, .cpu = cpu, .seed = (uint64_t)i << 32};
 		if (pthread_create(&w->thread, NULL, work, w) != 0) {
 			perror("cpustress: thread");
 			return 2;
@@ -270,7 +274,7 @@ int main(int argc, char **argv)
 		pthread_join(workers[i].thread, NULL);
 	if (failed)
 		return 1;
-	printf("cpustress: ok %lu iterations (%d threads on %d CPUs, vector %s)\n", iterations, threads, cpus,
-	       have_vector ? "on" : "off");
+	printf("cpustress: ok %lu iterations (%d threads on %d CPUs, vector %s)\n", iterations,
+		threads, cpus, have_vector ? "on" : "off");
 	return 0;
 }

@@ -30,7 +30,7 @@
 #include <unistd.h>
 
 #define BATCHES 5
-#define PAGE 4096
+#define PAGE    4096
 
 #ifndef SYS_riscv_flush_icache
 #define SYS_riscv_flush_icache 259
@@ -153,7 +153,8 @@ static uint64_t bench_pipe(long n)
 
 static char *map_pages(long n)
 {
-	char *p = mmap(NULL, (size_t)n * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	char *p = mmap(
+		NULL, (size_t)n * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	check(p != MAP_FAILED, "mmap");
 	return p;
@@ -179,7 +180,8 @@ static uint64_t bench_mprotect(long n)
 	p[0] = 1;
 	start = now();
 	for (long i = 0; i < n; i++) {
-		check(mprotect(p, PAGE, i & 1 ? PROT_READ | PROT_WRITE : PROT_READ) == 0, "mprotect");
+		check(mprotect(p, PAGE, i & 1 ? PROT_READ | PROT_WRITE : PROT_READ) == 0,
+			"mprotect");
 		(void)*(volatile char *)p;
 	}
 	end = now();
@@ -260,7 +262,7 @@ static uint64_t bench_signal(long n)
 
 static uint64_t bench_sleep(long n)
 {
-	const struct timespec t = { .tv_nsec = 20000 };
+	const struct timespec t = {.tv_nsec = 20000};
 	uint64_t start = now();
 
 	for (long i = 0; i < n; i++)
@@ -283,7 +285,8 @@ static uint64_t bench_tmpfs(long n)
 	return now() - start;
 }
 
-/* 64 bytes that show nothing on the screen, and after which a line still begins at its beginning. */
+/* 64 bytes that show nothing on the screen, and after which a line still begins at its beginning.
+ */
 static uint64_t bench_console(long n)
 {
 	char line[64];
@@ -336,7 +339,8 @@ static void sha_init(void)
 		for (int d = 2; d * d <= p; d++)
 			prime = prime && p % d != 0;
 		if (prime)
-			sha_k[n++] = (uint32_t)(uint64_t)(__builtin_cbrtl((long double)p) * 4294967296.0L);
+			sha_k[n++] = (uint32_t)(uint64_t)(__builtin_cbrtl((long double)p) *
+							  4294967296.0L);
 	}
 }
 
@@ -345,7 +349,8 @@ static void sha_block(uint32_t h[8], const uint8_t *p)
 	uint32_t w[64], s[8];
 
 	for (int i = 0; i < 16; i++)
-		w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 | (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
+		w[i] = (uint32_t)p[4 * i] << 24 | (uint32_t)p[4 * i + 1] << 16 |
+		       (uint32_t)p[4 * i + 2] << 8 | p[4 * i + 3];
 	for (int i = 16; i < 64; i++) {
 		uint32_t a = rotr(w[i - 15], 7) ^ rotr(w[i - 15], 18) ^ w[i - 15] >> 3;
 		uint32_t b = rotr(w[i - 2], 17) ^ rotr(w[i - 2], 19) ^ w[i - 2] >> 10;
@@ -370,7 +375,8 @@ static void sha_block(uint32_t h[8], const uint8_t *p)
 /* 4 KiB of SHA-256's compression function. */
 static uint64_t bench_sha256(long n)
 {
-	uint32_t h[8] = { 0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c, 0x1f83d9ab, 0x5be0cd19 };
+	uint32_t h[8] = {0x6a09e667, 0xbb67ae85, 0x3c6ef372, 0xa54ff53a, 0x510e527f, 0x9b05688c,
+		0x1f83d9ab, 0x5be0cd19};
 	uint64_t start = now();
 
 	for (long i = 0; i < n; i++)
@@ -413,24 +419,24 @@ static const struct bench {
 	uint64_t (*run)(long n);
 	long n;
 } benches[] = {
-	{ "syscall", bench_syscall, 20000 },
-	{ "yield", bench_yield, 10000 },
-	{ "clock", bench_clock, 20000 },
-	{ "fork", bench_fork, 50 },
-	{ "exec", bench_exec, 20 },
-	{ "pipe", bench_pipe, 1000 },
-	{ "pagefault", bench_pagefault, 1000 },
-	{ "mprotect", bench_mprotect, 2000 },
-	{ "mprotect_remote", bench_mprotect_remote, 1000 },
-	{ "signal", bench_signal, 2000 },
-	{ "icache", bench_icache, 2000 },
-	{ "icache_remote", bench_icache_remote, 1000 },
-	{ "sleep20us", bench_sleep, 500 },
-	{ "tmpfs", bench_tmpfs, 500 },
-	{ "console64", bench_console, 20 },
-	{ "sha256_4k", bench_sha256, 10 },
-	{ "memcpy_64k", bench_memcpy, 50 },
-	{ "matmul_48", bench_matmul, 5 },
+	{"syscall", bench_syscall, 20000},
+	{"yield", bench_yield, 10000},
+	{"clock", bench_clock, 20000},
+	{"fork", bench_fork, 50},
+	{"exec", bench_exec, 20},
+	{"pipe", bench_pipe, 1000},
+	{"pagefault", bench_pagefault, 1000},
+	{"mprotect", bench_mprotect, 2000},
+	{"mprotect_remote", bench_mprotect_remote, 1000},
+	{"signal", bench_signal, 2000},
+	{"icache", bench_icache, 2000},
+	{"icache_remote", bench_icache_remote, 1000},
+	{"sleep20us", bench_sleep, 500},
+	{"tmpfs", bench_tmpfs, 500},
+	{"console64", bench_console, 20},
+	{"sha256_4k", bench_sha256, 10},
+	{"memcpy_64k", bench_memcpy, 50},
+	{"matmul_48", bench_matmul, 5},
 };
 #define BENCHES (int)(sizeof(benches) / sizeof(benches[0]))
 

@@ -63,6 +63,8 @@ static enum err split(struct vm *vm, uint64_t *pte, unsigned level)
 {
 	uint64_t old = *pte;
 	hpa_t table;
+
+	BUG_ON(level == 0); /* ranges are page aligned: a 4 KiB leaf is never cut */
 	enum err err = vm_page_alloc(vm, 0, FRAME_TABLE, &table);
 
 	if (err != OK)

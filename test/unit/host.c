@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The build machine's stand-ins for what the portable core calls outside itself: RAM, bug(), klog(). */
+/* The build machine's stand-ins for what the portable core calls outside itself: RAM, bug(),
+ * klog(). */
 #include "unit.h"
 #include "arch.h"
 #include "core/bug.h"

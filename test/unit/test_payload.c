@@ -397,7 +397,8 @@ static void kernel_outside_of_ram(void **state)
 /* From just too small to just enough, byte by byte of the bss. */
 static void exact_fit(void **state)
 {
-	const uint64_t need_above = PAYLOAD_FDT_ROOM + 0x2000; /* device tree, initrd in whole pages */
+	const uint64_t need_above =
+		PAYLOAD_FDT_ROOM + 0x2000; /* device tree, initrd in whole pages */
 	struct loaded l;
 
 	make_image(0, RAM_SIZE - need_above);
@@ -444,7 +445,9 @@ static void tiny_ram(void **state)
 
 	make_image(0, KERNEL_SIZE);
 	for (uint64_t size = 0; size < KIB(80); size += 4096) {
-		enum err want = size < 0x2000 ? E_RANGE : size < PAYLOAD_FDT_ROOM + 0x4000 ? E_NOMEM : OK;
+		enum err want = size < 0x2000                      ? E_RANGE
+				: size < PAYLOAD_FDT_ROOM + 0x4000 ? E_NOMEM
+								   : OK;
 
 		assert_int_equal(load(size, &l), want);
 	}

@@ -17,12 +17,12 @@ void host_ram_init(uint64_t base, size_t size);
 /* Runs `call`, which must end in bug(). */
 extern jmp_buf bug_jmp;
 extern int bug_expected;
-#define expect_bug(call)                                        \
-	do {                                                    \
-		bug_expected = 1;                               \
-		if (setjmp(bug_jmp) == 0) {                     \
-			call;                                   \
-			fail_msg("expected bug() in " #call);   \
-		}                                               \
-		bug_expected = 0;                               \
+#define expect_bug(call)                                                                           \
+	do {                                                                                       \
+		bug_expected = 1;                                                                  \
+		if (setjmp(bug_jmp) == 0) {                                                        \
+			call;                                                                      \
+			fail_msg("expected bug() in " #call);                                      \
+		}                                                                                  \
+		bug_expected = 0;                                                                  \
 	} while (0)
