@@ -120,24 +120,30 @@ static void load_fp_vector(struct vcpu *v, const struct pcpu *p)
 	}
 }
 
-/* Only what the guest changed since it was loaded; afterwards it counts as clean. */
+/* Registers only if the guest changed them since it was loaded; afterwards they count as clean. The
+ * control registers always: QEMU 10 marks a guest's change of them dirty in vsstatus alone, or, of
+ * the flags that comparisons raise, nowhere. */
 static void save_fp_vector(struct vcpu *v, const struct pcpu *p)
 {
 	uint64_t dirty = v->mstatus;
 
 	csr_set(CSR_MSTATUS, MSTATUS_FS | MSTATUS_VS);
-	if (has_fp(p) && (dirty & MSTATUS_FS) == MSTATUS_FS) {
-		fp_save(v->f);
+	if (has_fp(p)) {
 		v->fcsr = csr_read(CSR_FCSR);
-		v->mstatus ^= MSTATUS_FS ^ MSTATUS_FS_CLEAN;
+		if ((dirty & MSTATUS_FS) == MSTATUS_FS) {
+			fp_save(v->f);
+			v->mstatus ^= MSTATUS_FS ^ MSTATUS_FS_CLEAN;
+		}
 	}
-	if (has_vector(p) && v->vregs && (dirty & MSTATUS_VS) == MSTATUS_VS) {
+	if (has_vector(p) && v->vregs) {
 		v->vstart = csr_read(CSR_VSTART);
 		v->vcsr = csr_read(CSR_VCSR);
 		v->vl = csr_read(CSR_VL);
 		v->vtype = csr_read(CSR_VTYPE);
-		vector_save(v->vregs, p->isa.vlenb);
-		v->mstatus ^= MSTATUS_VS ^ MSTATUS_VS_CLEAN;
+		if ((dirty & MSTATUS_VS) == MSTATUS_VS) {
+			vector_save(v->vregs, p->isa.vlenb);
+			v->mstatus ^= MSTATUS_VS ^ MSTATUS_VS_CLEAN;
+		}
 	}
 }
 
