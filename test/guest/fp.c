@@ -180,6 +180,11 @@ static void work(struct hart *h)
 		/* Sometimes only read for a while: clean registers are kept as well. */
 		if (i % 3 == 0)
 			fill(a, &seed);
+		/* Sometimes fcsr alone changes, after a sleep that leaves the registers clean. */
+		if (i % 3 == 1) {
+			disturb(3);
+			set_fcsr(random_next(&seed) & 0x7f);
+		}
 		uint64_t fcsr = get_fcsr();
 
 		disturb(i + (unsigned)h->id);
