@@ -153,7 +153,7 @@ static void create_vcpus(struct vm *vm, uint32_t n, const struct isa *isa)
 /* Sources that the virtual PLIC takes over from the host's; devices on others cannot be passed. */
 static uint32_t host_sources(void)
 {
-	return MIN(machine.plic.ndev, VPLIC_MAX_SOURCES - 1 - VIRTUAL_SOURCES);
+	return MIN(machine.plic.ndev, HOST_SOURCES_MAX);
 }
 
 static uint32_t uart_source(void)

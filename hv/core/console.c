@@ -208,18 +208,6 @@ size_t console_write(const uint8_t *bytes, size_t n)
 	return taken;
 }
 
-size_t console_read(uint8_t *bytes, size_t n)
-{
-	size_t got = 0;
-
-	if (!console_lock())
-		return 0;
-	while (got < n && ring_count(&console.in))
-		bytes[got++] = ring_pop(&console.in);
-	spin_unlock(&console.lock);
-	return got;
-}
-
 static bool receive(void)
 {
 	bool received = false;
@@ -232,6 +220,21 @@ static bool receive(void)
 		received = true;
 	}
 	return received;
+}
+
+size_t console_read(uint8_t *bytes, size_t n)
+{
+	size_t got = 0;
+
+	if (!console_lock())
+		return 0;
+	/* A UART without interrupt is looked at when somebody asks. */
+	if (!ring_count(&console.in))
+		receive();
+	while (got < n && ring_count(&console.in))
+		bytes[got++] = ring_pop(&console.in);
+	spin_unlock(&console.lock);
+	return got;
 }
 
 bool console_interrupt(void)

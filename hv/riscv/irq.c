@@ -33,7 +33,7 @@ void irq_init(void)
 
 enum err irq_route(struct vm *vm, uint32_t irq)
 {
-	if (irq == 0 || irq >= VPLIC_MAX_SOURCES || irq > machine.plic.ndev)
+	if (irq == 0 || irq > HOST_SOURCES_MAX || irq > machine.plic.ndev)
 		return E_RANGE;
 	if (sources[irq].vm == vm)
 		return OK; /* devices of one VM may share a line */
@@ -50,17 +50,17 @@ enum err irq_route(struct vm *vm, uint32_t irq)
  * more. */
 static bool deliver(uint32_t irq, int context)
 {
-	struct source *s = &sources[irq];
-
 	if (irq == machine.uart.irq) {
 		if (console_interrupt())
 			devices_console_event(root_vm);
 		plic_complete(irq, context);
 		return false;
 	}
-	s->claimed_at = context;
-	if (s->vm)
-		vplic_raise_physical(s->vm->plic, irq);
+	if (irq > HOST_SOURCES_MAX)
+		return false; /* enabled by nobody */
+	sources[irq].claimed_at = context;
+	if (sources[irq].vm)
+		vplic_raise_physical(sources[irq].vm->plic, irq);
 	return true;
 }
 
@@ -71,7 +71,7 @@ void irq_external(void)
 	for (unsigned i = 0; i < MAX_CLAIMS; i++) {
 		uint32_t irq = plic_claim(context);
 
-		if (irq == 0 || irq >= VPLIC_MAX_SOURCES || !deliver(irq, context))
+		if (irq == 0 || !deliver(irq, context))
 			break;
 	}
 }

@@ -5,6 +5,9 @@
 #include "core/vm.h"
 #include "vdev/vplic.h"
 
+/* A VM's PLIC has its sources at the same numbers, and one of its own behind them. */
+#define HOST_SOURCES_MAX (VPLIC_MAX_SOURCES - 2)
+
 /* Connects the console's interrupt to the boot PCPU. Boot only. */
 void irq_init(void);
 

@@ -251,7 +251,7 @@ void vcpu_post(struct vcpu *v, uint32_t bits)
 	__atomic_fetch_or(&v->pending, bits, __ATOMIC_SEQ_CST);
 	if (!__atomic_load_n(&v->running, __ATOMIC_SEQ_CST))
 		sched_wake(&v->sched, time_now());
-	else if (v != this_pcpu()->current)
+	else if (v->pcpu != this_pcpu())
 		pcpu_poke(v->pcpu);
 }
 
