@@ -68,6 +68,7 @@ RUN_IMAGE := $(BUILD)/diosix.elf
 endif
 
 QEMU ?= qemu-system-riscv64
+GDB_PORT ?= 1234
 QEMU_RUN = $(QEMU) -M $(MACHINE) -cpu $(CPU) -smp $(SMP) -m $(MEM) -bios none -kernel $(RUN_IMAGE) -nographic \
 	$(if $(filter-out 0,$(NET)),-netdev user$(comma)id=net0 -device virtio-net-device$(comma)netdev=net0) \
 	$(if $(DISK),-drive file=$(DISK)$(comma)format=raw$(comma)if=none$(comma)id=disk0 \
@@ -81,9 +82,9 @@ run: $(RUN_IMAGE)
 
 debug: $(RUN_IMAGE)
 	@echo "QEMU waits for a debugger. In another terminal:"
-	@echo "  gdb-multiarch $(BUILD)/hv.elf -ex 'target remote localhost:1234'"
+	@echo "  gdb-multiarch $(BUILD)/hv.elf -ex 'target remote localhost:$(GDB_PORT)'"
 	@echo "then for instance: hbreak boot_main, continue. Ctrl-A X here ends QEMU."
-	@$(QEMU_RUN) -gdb tcp:127.0.0.1:1234 -S
+	@$(QEMU_RUN) -gdb tcp:127.0.0.1:$(GDB_PORT) -S
 
 # --- tests ----------------------------------------------------------------------------------
 
