@@ -59,7 +59,10 @@ until echo mem >/sys/power/state; do true; done 2>/dev/null; kill $!; dmesg -n 1
 def sleep_and_wake(machine):
     """A key that comes before the machine sleeps makes Linux give up and try again; so each try gets a key of its own,
     a second later, when it most likely sleeps."""
-    machine.start(SLEEP)
+    # From when ttyS0 is open what is typed goes there: all must have been read by then, so it is one line.
+    machine.check(f"cat >/tmp/sleep <<'END'\n{SLEEP}\nEND")
+    machine.marks += 1
+    machine.send(f'. /tmp/sleep; echo "@@""{machine.marks}:$?@@"\n')
     done = rf"@@{machine.marks}:0@@"
     while machine.qemu.expect([r"Suspending console", done]) == 0:
         time.sleep(1)
