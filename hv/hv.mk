@@ -8,6 +8,8 @@ HV_NM   := $(CROSS)nm
 HV_SIZE := $(CROSS)size
 
 LIBFDT  := $(shell scripts/fetch-source libfdt)/libfdt
+# fdt_read_machine() refuses formats before version 17 (ASSUME_LATEST): no checks for them at every step.
+LIBFDT_FLAGS := -DFDT_ASSUME_MASK=4
 MBEDTLS := $(shell scripts/fetch-source mbedtls)
 
 HV_ARCH   := -march=rv64imac_zicsr_zifencei -mabi=lp64 -mcmodel=medany
@@ -33,7 +35,7 @@ $(HV)/%.o: hv/%
 
 $(HV)/libfdt/%.o: $(LIBFDT)/%.c
 	@mkdir -p $(@D)
-	$(call say,CC,$@)$(HV_CC) $(HV_ARCH) $(filter-out -W%,$(HV_CFLAGS)) $(HV_INCLUDE) -w -c -o $@ $<
+	$(call say,CC,$@)$(HV_CC) $(HV_ARCH) $(filter-out -W%,$(HV_CFLAGS)) $(HV_INCLUDE) $(LIBFDT_FLAGS) -w -c -o $@ $<
 
 $(HV)/mbedtls/%.o: $(MBEDTLS)/library/%.c
 	@mkdir -p $(@D)

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The interrupt controllers and timers that the hypervisor keeps: PLIC, ACLINT and its ancestor,
- * the CLINT. Which registers belong to which hart follows from the order of `interrupts-extended`.
- * Source of the rules: RISC-V PLIC specification 1.0.0, chapter 3; ACLINT specification 1.0-rc4,
- * chapters 2 to 4; Linux's bindings sifive,plic-1.0.0.yaml and sifive,clint.yaml.
+ * What the hypervisor keeps for itself, but for the console: interrupt controllers, timers, the
+ * power switch. Which registers belong to which hart follows from the order of
+ * `interrupts-extended`. Source of the rules: RISC-V PLIC specification 1.0.0, chapter 3; ACLINT
+ * specification 1.0-rc4, chapters 2 to 4; Linux's bindings sifive,plic-1.0.0.yaml and
+ * sifive,clint.yaml.
  */
 #include "fdt/tree.h"
 
@@ -14,98 +15,69 @@
 
 #define PLIC_CONTEXTS     0x200000 /* threshold and claim of context n: 4 KiB each */
 #define PLIC_CONTEXT_SIZE 0x1000
-#define PLIC_MAX_CONTEXTS 15872
 #define PLIC_MAX_SOURCES  1023
 
 #define CLINT_MTIMECMP 0x4000
 #define CLINT_MTIME    0xbff8
-#define MTIMER_MTIME   0x7ff8 /* when one region holds both, as in a CLINT */
 
-static struct machine_hart *hart_by_intc(struct machine *m, uint32_t phandle)
+#define TEST_POWEROFF 0x5555 /* SiFive test finisher */
+#define TEST_REBOOT   0x7777
+
+/* Which of the first `max` entries of `interrupts-extended` is the hart's interrupt `cause`; -1:
+ * none. */
+static int32_t entry_of(
+	const struct node *n, const struct machine_hart *h, uint32_t cause, uint64_t max)
 {
-	for (unsigned i = 0; phandle && i < m->nharts; i++)
-		if (m->harts[i].intc_phandle == phandle)
-			return &m->harts[i];
-	return NULL;
+	unsigned ncells;
+	const fdt32_t *cells = node_cells(n, "interrupts-extended", &ncells);
+
+	for (unsigned i = 0; h->intc_phandle && i < MIN(ncells / 2, max); i++)
+		if (fdt32_to_cpu(cells[2 * i]) == h->intc_phandle &&
+			fdt32_to_cpu(cells[2 * i + 1]) == cause)
+			return (int32_t)i;
+	return -1;
 }
 
-/* Entry `i` of `interrupts-extended`: the hart, or NULL, and the cause at that hart. */
-static struct machine_hart *entry_hart(
-	struct machine *m, const fdt32_t *cells, unsigned i, uint32_t *cause)
+static void read_plic(const struct node *n, struct machine *m)
 {
-	*cause = fdt32_to_cpu(cells[2 * i + 1]);
-	return hart_by_intc(m, fdt32_to_cpu(cells[2 * i]));
-}
-
-static const fdt32_t *entries(const struct tree_path *path, int node, unsigned max, unsigned *n)
-{
-	const fdt32_t *cells = tree_cells(path->fdt, node, "interrupts-extended", n);
-
-	*n = MIN(*n / 2, max);
-	return cells;
-}
-
-static void read_contexts(const struct tree_path *path, int node, uint64_t size, struct machine *m)
-{
-	unsigned n, max = MIN((size - PLIC_CONTEXTS) / PLIC_CONTEXT_SIZE, PLIC_MAX_CONTEXTS);
-	const fdt32_t *cells = entries(path, node, max, &n);
-
-	for (unsigned i = 0; i < n; i++) {
-		uint32_t cause;
-		struct machine_hart *h = entry_hart(m, cells, i, &cause);
-
-		if (h && cause == IRQ_M_EXT)
-			h->plic_m_context = (int32_t)i;
-		if (h && cause == IRQ_S_EXT)
-			h->plic_s_context = (int32_t)i;
-	}
-}
-
-static void read_plic(const struct tree_path *path, int node, struct machine *m)
-{
-	uint32_t ndev = tree_u32(path->fdt, node, "riscv,ndev", 0);
+	uint32_t ndev = node_u32(n, "riscv,ndev", 0);
 	struct machine_range r;
+	uint64_t contexts;
 
 	if (m->plic.base.v) {
 		m->truncated = true; /* we drive one PLIC */
 		return;
 	}
 	/* Another number of cells means a variant with a different programming model. */
-	if (tree_u32(path->fdt, node, "#interrupt-cells", 0) != 1 ||
-		tree_u32(path->fdt, node, "#address-cells", 0) != 0 || ndev < 1 ||
-		ndev > PLIC_MAX_SOURCES)
+	if (node_u32(n, "#interrupt-cells", 0) != 1 || node_u32(n, "#address-cells", 0) != 0 ||
+		ndev < 1 || ndev > PLIC_MAX_SOURCES || node_region(n, 0, &r) != OK ||
+		!IS_ALIGNED(r.base.v, PAGE_SIZE) || r.size <= PLIC_CONTEXTS)
 		return;
-	if (tree_reg(path, node, 0, &r) != OK || !IS_ALIGNED(r.base.v, PAGE_SIZE) ||
-		r.size <= PLIC_CONTEXTS)
-		return;
-	m->plic = (struct machine_plic){r.base, r.size, ndev, tree_phandle(path->fdt, node)};
-	read_contexts(path, node, r.size, m);
-}
-
-/* `r` holds one 32-bit MSIP register for each hart that `cells` lists; every `step`-th entry
- * counts. */
-static void assign_msip(
-	struct machine *m, const fdt32_t *cells, unsigned n, unsigned step, struct machine_range r)
-{
-	for (unsigned i = 0; i < n && (i / step + 1) * 4 <= r.size; i++) {
-		uint32_t cause;
-		struct machine_hart *h = entry_hart(m, cells, i, &cause);
-
-		if (h && cause == IRQ_M_SOFT)
-			h->msip = hpa_add(r.base, i / step * 4);
+	m->plic = (struct machine_plic){r.base, r.size, ndev, node_u32(n, "phandle", 0)};
+	contexts = (r.size - PLIC_CONTEXTS) / PLIC_CONTEXT_SIZE;
+	for (struct machine_hart *h = m->harts; h < m->harts + m->nharts; h++) {
+		h->plic_m_context = entry_of(n, h, IRQ_M_EXT, contexts);
+		h->plic_s_context = entry_of(n, h, IRQ_S_EXT, contexts);
 	}
 }
 
-/* The same for the 64-bit MTIMECMP registers. */
-static void assign_mtimecmp(
-	struct machine *m, const fdt32_t *cells, unsigned n, unsigned step, struct machine_range r)
+/* In `r` lie registers of `width` bytes, one for each `step` entries: that of the hart's entry for
+ * `cause`. Unchanged when there is none. */
+static void find_register(const struct node *n, const struct machine_hart *h, uint32_t cause,
+	unsigned step, struct machine_range r, unsigned width, hpa_t *out)
 {
-	for (unsigned i = 0; i < n && (i / step + 1) * 8 <= r.size; i++) {
-		uint32_t cause;
-		struct machine_hart *h = entry_hart(m, cells, i, &cause);
+	int32_t i = entry_of(n, h, cause, r.size / width * step);
 
-		if (h && cause == IRQ_M_TIMER)
-			h->mtimecmp = hpa_add(r.base, i / step * 8);
+	if (i >= 0 && IS_ALIGNED(r.base.v, width))
+		*out = hpa_add(r.base, (uint32_t)i / step * width);
+}
+
+static void find_registers(const struct node *n, struct machine *m, unsigned step,
+	struct machine_range msip, struct machine_range mtimecmp)
+{
+	for (struct machine_hart *h = m->harts; h < m->harts + m->nharts; h++) {
+		find_register(n, h, IRQ_M_SOFT, step, msip, 4, &h->msip);
+		find_register(n, h, IRQ_M_TIMER, step, mtimecmp, 8, &h->mtimecmp);
 	}
 }
 
@@ -116,58 +88,53 @@ static void set_mtime(struct machine *m, hpa_t mtime)
 }
 
 /* One region, two entries (software, timer) for each hart. */
-static void read_clint(const struct tree_path *path, int node, struct machine *m)
+static void read_clint(const struct node *n, struct machine *m)
 {
 	struct machine_range r;
-	unsigned n;
-	const fdt32_t *cells = entries(path, node, 2 * (CLINT_MTIMECMP / 4), &n);
 
-	if (tree_reg(path, node, 0, &r) != OK || !IS_ALIGNED(r.base.v, 8) ||
-		r.size < CLINT_MTIME + 8)
+	if (node_region(n, 0, &r) != OK || r.size < CLINT_MTIME + 8)
 		return;
-	assign_msip(m, cells, n, 2, (struct machine_range){r.base, CLINT_MTIMECMP});
-	assign_mtimecmp(m, cells, n, 2,
+	find_registers(n, m, 2, (struct machine_range){r.base, CLINT_MTIMECMP},
 		(struct machine_range){
 			hpa_add(r.base, CLINT_MTIMECMP), CLINT_MTIME - CLINT_MTIMECMP});
 	set_mtime(m, hpa_add(r.base, CLINT_MTIME));
 }
 
-static void read_mswi(const struct tree_path *path, int node, struct machine *m)
+static void read_mswi(const struct node *n, struct machine *m)
+{
+	struct machine_range msip, none = {0};
+
+	if (node_region(n, 0, &msip) == OK)
+		find_registers(n, m, 1, msip, none);
+}
+
+/* Two regions: MTIME and the MTIMECMPs. */
+static void read_mtimer(const struct node *n, struct machine *m)
+{
+	struct machine_range time, mtimecmp, none = {0};
+
+	if (node_region(n, 0, &time) != OK || node_region(n, 1, &mtimecmp) != OK)
+		return;
+	if (time.size >= 8)
+		set_mtime(m, time.base);
+	find_registers(n, m, 1, none, mtimecmp);
+}
+
+static void read_finisher(const struct node *n, struct machine *m)
 {
 	struct machine_range r;
-	unsigned n;
-	const fdt32_t *cells = entries(path, node, CLINT_MTIMECMP / 4, &n);
 
-	if (tree_reg(path, node, 0, &r) == OK && IS_ALIGNED(r.base.v, 4))
-		assign_msip(m, cells, n, 1, r);
-}
-
-/* Two regions are MTIME and MTIMECMP; one is MTIMECMP, with MTIME where a CLINT has it if it is big
- * enough. */
-static void read_mtimer(const struct tree_path *path, int node, struct machine *m)
-{
-	struct machine_range first, cmp;
-	unsigned n;
-	const fdt32_t *cells = entries(path, node, MTIMER_MTIME / 8, &n);
-
-	if (tree_reg(path, node, 0, &first) != OK)
+	if (m->finisher.v || node_region(n, 0, &r) != OK || r.size < 4 || !IS_ALIGNED(r.base.v, 4))
 		return;
-	if (tree_reg(path, node, 1, &cmp) == OK) {
-		if (first.size >= 8)
-			set_mtime(m, first.base);
-	} else {
-		cmp = first;
-		if (first.size >= MTIMER_MTIME + 8)
-			set_mtime(m, hpa_add(first.base, MTIMER_MTIME));
-	}
-	if (IS_ALIGNED(cmp.base.v, 8))
-		assign_mtimecmp(m, cells, n, 1, cmp);
+	m->finisher = r.base;
+	m->poweroff_value = TEST_POWEROFF;
+	m->reboot_value = TEST_REBOOT;
 }
 
-/* What each node we keep is; NULL where keeping it away from VMs is all we do. */
-static const struct controller {
+/* NULL where keeping it away from VMs is all we do. */
+static const struct {
 	const char *compatible;
-	void (*read)(const struct tree_path *path, int node, struct machine *m);
+	void (*read)(const struct node *n, struct machine *m);
 } controllers[] = {
 	{"sifive,plic-1.0.0", read_plic},
 	{"riscv,plic0", read_plic},
@@ -179,24 +146,34 @@ static const struct controller {
 	{"riscv,aplic", NULL},
 	{"riscv,imsics", NULL},
 	{"riscv,iommu", NULL},
+	{"sifive,test0", read_finisher},
 };
 
-static void visit(const struct tree_path *path, int node, void *ctx)
+enum err controllers_visit(const struct node *n, struct machine *m)
 {
-	struct machine *m = ctx;
-	int len;
-	const char *list = tree_prop(path->fdt, node, "compatible", &len);
-
-	for (unsigned i = 0; i < ARRAY_SIZE(controllers); i++)
-		if (tree_list_has(list, len, controllers[i].compatible)) {
-			own_claim(m, path, node);
+	for (unsigned i = 0; node_reachable(n) && i < ARRAY_SIZE(controllers); i++)
+		if (node_says(n, "compatible", controllers[i].compatible)) {
+			claim(n, m);
 			if (controllers[i].read)
-				controllers[i].read(path, node, m);
-			return;
+				controllers[i].read(n, m);
+			break;
 		}
+	return OK;
 }
 
-void controllers_read(const void *fdt, struct machine *m)
+/* A range that finds no place makes everything ours: then no device is given to anybody. */
+void claim(const struct node *n, struct machine *m)
 {
-	tree_walk(fdt, visit, m);
+	struct machine_range r;
+	enum err rc = OK;
+
+	for (unsigned i = 0; rc == OK || rc == E_RANGE; i++) {
+		rc = node_region(n, i, &r);
+		if (rc == OK && m->nown < MACHINE_MAX_OWN) {
+			m->own[m->nown++] = range_pages(r);
+		} else if (rc == OK) {
+			m->own[m->nown - 1] = (struct machine_range){hpa(0), BIT(PHYS_BITS)};
+			m->truncated = true;
+		}
+	}
 }

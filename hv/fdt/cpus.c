@@ -4,90 +4,29 @@
 #include "fdt/isa_text.h"
 #include "fdt/tree.h"
 
-static uint32_t mmu_levels(const void *fdt, int node)
+static void read_isa(const struct node *n, struct isa *isa)
 {
-	static const char *const types[] = {
-		[2] = "riscv,sv32", [3] = "riscv,sv39", [4] = "riscv,sv48", [5] = "riscv,sv57"};
+	int len, list_len;
+	const char *string = node_prop(n, "riscv,isa", &len);
+	const char *list = node_prop(n, "riscv,isa-extensions", &list_len);
 
-	int len;
-	const char *type = tree_prop(fdt, node, "mmu-type", &len);
-
-	for (uint32_t levels = 2; levels < ARRAY_SIZE(types); levels++)
-		if (tree_text_is(type, len, types[levels]))
-			return levels;
-	return 0;
-}
-
-/* What a hart's extensions are read from: base and list, or without them one string. */
-struct isa_text {
-	const char *base, *exts; /* base NULL: `exts` is the string; exts NULL: there is nothing */
-	int base_len, exts_len;
-};
-
-static struct isa_text find_isa(const void *fdt, int node)
-{
-	struct isa_text t;
-
-	t.base = tree_prop(fdt, node, "riscv,isa-base", &t.base_len);
-	t.exts = tree_prop(fdt, node, "riscv,isa-extensions", &t.exts_len);
-	if (!t.base || !t.exts) {
-		t.base = NULL;
-		t.exts = tree_prop(fdt, node, "riscv,isa", &t.exts_len);
+	if (list && node_has(n, "riscv,isa-base")) {
+		isa->xlen = node_says(n, "riscv,isa-base", "rv64i")   ? 64
+			    : node_says(n, "riscv,isa-base", "rv32i") ? 32
+								      : 0;
+		isa_parse_list(list, (size_t)list_len, isa);
+	} else if (string) {
+		isa_parse_string(string, (size_t)len, isa);
 	}
-	return t;
-}
-
-static bool same_isa(const struct isa_text *a, const struct isa_text *b)
-{
-	if (!a->exts || !b->exts || !a->base != !b->base || a->exts_len != b->exts_len ||
-		memcmp(a->exts, b->exts, (size_t)a->exts_len) != 0)
-		return false;
-	return !a->base ||
-	       (a->base_len == b->base_len && memcmp(a->base, b->base, (size_t)a->base_len) == 0);
-}
-
-static void parse_isa(const struct isa_text *t, struct isa *isa)
-{
-	if (t->base) {
-		isa_parse_base(t->base, (size_t)t->base_len, isa);
-		isa_parse_list(t->exts, (size_t)t->exts_len, isa);
-	} else if (t->exts) {
-		isa_parse_string(t->exts, (size_t)t->exts_len, isa);
-	}
-}
-
-/* Parsing is slow, and most machines have harts of one kind: the hart before, whose text is `*last`
- * (nothing for the first), may have the same set. */
-static void read_isa(const void *fdt, int node, struct isa_text *last, struct machine_hart *h)
-{
-	struct isa_text text = find_isa(fdt, node);
-	struct isa *isa = &h->isa;
-
-	if (same_isa(&text, last))
-		*isa = (struct isa){.exts = h[-1].isa.exts, .xlen = h[-1].isa.xlen};
-	else
-		parse_isa(&text, isa);
-	*last = text;
-	isa->mmu_levels = mmu_levels(fdt, node);
+	for (uint32_t levels = 2; levels < ISA_MMU_TYPES; levels++)
+		if (node_says(n, "mmu-type", isa_mmu_types[levels]))
+			isa->mmu_levels = levels;
 	if (isa_has(isa, ISA_ZICBOM))
-		isa->cbom_block = tree_u32(fdt, node, "riscv,cbom-block-size", 0);
+		isa->cbom_block = node_u32(n, "riscv,cbom-block-size", 0);
 	if (isa_has(isa, ISA_ZICBOZ))
-		isa->cboz_block = tree_u32(fdt, node, "riscv,cboz-block-size", 0);
+		isa->cboz_block = node_u32(n, "riscv,cboz-block-size", 0);
 	if (isa_has(isa, ISA_ZICBOP))
-		isa->cbop_block = tree_u32(fdt, node, "riscv,cbop-block-size", 0);
-}
-
-/* The phandle by which interrupt controllers name this hart. */
-static uint32_t intc_phandle(const void *fdt, int cpu)
-{
-	int node;
-
-	tree_for_each_child(node, fdt, cpu)
-	{
-		if (tree_has(fdt, node, "interrupt-controller"))
-			return tree_phandle(fdt, node);
-	}
-	return 0;
+		isa->cbop_block = node_u32(n, "riscv,cbop-block-size", 0);
 }
 
 static bool hart_known(const struct machine *m, uint64_t hartid)
@@ -98,55 +37,32 @@ static bool hart_known(const struct machine *m, uint64_t hartid)
 	return false;
 }
 
-static void read_hart(
-	const void *fdt, int node, uint32_t addr_cells, struct isa_text *last, struct machine *m)
+static void read_hart(const struct node *n, struct machine *m)
 {
 	struct machine_hart *h = &m->harts[m->nharts];
-	unsigned n;
-	const fdt32_t *reg = tree_cells(fdt, node, "reg", &n);
+	int intc = fdt_subnode_offset(n->fdt, n->offset, "interrupt-controller");
+	unsigned ncells;
+	const fdt32_t *reg = node_cells(n, "reg", &ncells);
+	uint64_t id = cells_number(reg, ncells);
 
-	if (n != addr_cells || hart_known(m, tree_number(reg, n)))
+	if (ncells < 1 || ncells > 2 || ncells != n->parent->addr_cells || hart_known(m, id))
 		return;
 	if (m->nharts == MACHINE_MAX_HARTS) {
 		m->truncated = true;
 		return;
 	}
 	m->nharts++;
-	h->hartid = tree_number(reg, n);
-	read_isa(fdt, node, last, h);
-	h->usable = tree_enabled(fdt, node) && h->isa.mmu_levels && h->isa.xlen &&
-		    isa_has(&h->isa, ISA_I);
-	h->intc_phandle = intc_phandle(fdt, node);
-	h->plic_m_context = h->plic_s_context = -1;
+	*h = (struct machine_hart){.hartid = id, .plic_m_context = -1, .plic_s_context = -1};
+	h->intc_phandle = intc < 0 ? 0 : fdt_get_phandle(n->fdt, intc);
+	read_isa(n, &h->isa);
+	h->usable = node_enabled(n) && h->isa.mmu_levels && h->isa.xlen && isa_has(&h->isa, ISA_I);
 }
 
-static void read_timebase(const void *fdt, int node, struct machine *m)
+void cpus_visit(const struct node *n, struct machine *m)
 {
-	unsigned n;
-	const fdt32_t *cells = tree_cells(fdt, node, "timebase-frequency", &n);
-
-	if (!m->timebase_hz && n <= 2)
-		m->timebase_hz = tree_number(cells, n);
-}
-
-enum err cpus_read(const void *fdt, struct machine *m)
-{
-	int cpus = tree_child(fdt, 0, "cpus"), node;
-	struct isa_text last = {0};
-	uint32_t addr_cells;
-
-	if (cpus < 0)
-		return E_FORMAT;
-	addr_cells = tree_u32(fdt, cpus, "#address-cells", 2);
-	if (addr_cells < 1 || addr_cells > 2)
-		return E_FORMAT;
-	read_timebase(fdt, cpus, m);
-	tree_for_each_child(node, fdt, cpus)
-	{
-		if (!tree_string_is(fdt, node, "device_type", "cpu"))
-			continue;
-		read_timebase(fdt, node, m); /* where older trees have it */
-		read_hart(fdt, node, addr_cells, &last, m);
-	}
-	return m->nharts ? OK : E_FORMAT;
+	if (n->depth == 1 && strcmp(n->name, "cpus") == 0)
+		m->timebase_hz = node_u32(n, "timebase-frequency", 0);
+	if (n->depth == 2 && strcmp(n->parent->name, "cpus") == 0 &&
+		node_says(n, "device_type", "cpu"))
+		read_hart(n, m);
 }

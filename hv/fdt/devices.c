@@ -3,149 +3,162 @@
  * The devices that a trusted VM may be given. A device is listed only if all of it can be: every
  * register range reached by the CPU and not the hypervisor's, every interrupt a PLIC source.
  * Source of the rules: Linux's bindings virtio/mmio.yaml, rtc/google,goldfish-rtc.yaml and
- * pci/host-generic-pci.yaml; IEEE 1275 PCI Bus Binding 2.1, section 2.2.1.1 (phys.hi).
+ * pci/host-generic-pci.yaml; IEEE 1275 PCI Bus Binding 2.1, section 2.2.1.1 (phys.hi); Devicetree
+ * Specification 0.4, 2.3.9, 2.3.10 and 2.4.
  */
-#include <string.h>
 #include "fdt/tree.h"
 
-#define PCI_ADDR_CELLS     3
-#define PCI_SIZE_CELLS     2
+#define PCI_WINDOW_CELLS   7 /* of `ranges`: PCI address 3, host address 2, size 2 */
+#define IRQ_MAP_CELLS      6 /* of `interrupt-map`: PCI address 3, pin 1, PLIC 1, source 1 */
 #define PCI_SPACE(phys_hi) ((phys_hi) >> 24 & 3) /* 0 configuration, 1 I/O, 2 and 3 memory */
 
-struct scan {
-	struct own_scan own;
-	struct machine *m;
-};
-
-static bool assignable(const void *fdt, int node, bool *pci)
+static enum err add_irq(const struct machine *m, uint32_t irq, struct machine_device *d)
 {
-	int len;
-	const char *list = tree_prop(fdt, node, "compatible", &len);
+	if (irq < 1 || irq > m->plic.ndev)
+		return E_FORMAT;
+	for (unsigned i = 0; i < d->nirqs; i++)
+		if (d->irqs[i] == irq)
+			return OK;
+	if (d->nirqs == DEVICE_MAX_IRQS)
+		return E_NOMEM;
+	d->irqs[d->nirqs++] = irq;
+	return OK;
+}
 
-	*pci = tree_list_has(list, len, "pci-host-ecam-generic");
-	return *pci || tree_list_has(list, len, "virtio,mmio") ||
-	       tree_list_has(list, len, "google,goldfish-rtc");
+/* Sources that lie `step` cells apart; with more than one, each after its PLIC's phandle. */
+static enum err add_irqs(const struct node *n, const char *name, unsigned step,
+	const struct machine *m, struct machine_device *d)
+{
+	unsigned ncells;
+	const fdt32_t *cells = node_cells(n, name, &ncells);
+	enum err rc = ncells % step ? E_FORMAT : OK;
+
+	for (unsigned i = step - 1; rc == OK && i < ncells; i += step) {
+		if (step > 1 && fdt32_to_cpu(cells[i - 1]) != m->plic.phandle)
+			return E_FORMAT;
+		rc = add_irq(m, fdt32_to_cpu(cells[i]), d);
+	}
+	return rc;
+}
+
+/* The node or the nearest ancestor that has the property; NULL: none has. */
+static const struct node *holder(const struct node *n, const char *name)
+{
+	while (n && !node_has(n, name))
+		n = n->parent;
+	return n;
+}
+
+enum err irqs_read(const struct node *n, const struct machine *m, struct machine_device *d)
+{
+	const struct node *parent = holder(n, "interrupt-parent");
+
+	if (!m->plic.phandle)
+		return E_FORMAT;
+	if (node_has(n, "interrupts-extended"))
+		return add_irqs(n, "interrupts-extended", 2, m, d);
+	if (!parent || node_u32(parent, "interrupt-parent", 0) != m->plic.phandle)
+		return node_has(n, "interrupts") ? E_FORMAT : OK;
+	return add_irqs(n, "interrupts", 1, m, d);
 }
 
 static enum err add_region(struct machine_device *d, struct machine_range r)
 {
 	if (d->nregions == DEVICE_MAX_REGIONS)
 		return E_NOMEM;
-	d->exact[d->nregions] = r;
-	return tree_pages(r, &d->regions[d->nregions++]);
+	d->regions[d->nregions++] = range_pages(r);
+	return OK;
 }
 
-static enum err read_regs(const struct tree_path *path, int node, struct machine_device *d)
+static enum err read_regs(const struct node *n, struct machine_device *d)
 {
 	struct machine_range r;
-	enum err rc;
-
-	for (unsigned i = 0; (rc = tree_reg(path, node, i, &r)) == OK; i++) {
-		rc = add_region(d, r);
-		if (rc != OK)
-			return rc;
-	}
-	d->nregs = d->nregions;
-	return rc == E_NOENT && d->nregs ? OK : E_RANGE;
-}
-
-/* The windows through which the CPU reaches the devices on a PCI bus. */
-static enum err read_windows(const struct tree_path *path, int node, struct machine_device *d)
-{
-	unsigned ac = d->bus_addr_cells, entry = PCI_ADDR_CELLS + ac + PCI_SIZE_CELLS, n;
-	const fdt32_t *ranges = tree_cells(path->fdt, node, "ranges", &n);
 	enum err rc = OK;
 
-	if (!ranges || n % entry ||
-		tree_u32(path->fdt, node, "#address-cells", 2) != PCI_ADDR_CELLS ||
-		tree_u32(path->fdt, node, "#size-cells", 1) != PCI_SIZE_CELLS)
-		return E_FORMAT;
-	for (unsigned i = 0; rc == OK && i < n; i += entry) {
-		struct machine_range r = {
-			hpa(tree_number(ranges + i + PCI_ADDR_CELLS, ac)),
-			tree_number(ranges + i + PCI_ADDR_CELLS + ac, PCI_SIZE_CELLS),
-		};
-
-		if (PCI_SPACE(fdt32_to_cpu(ranges[i])) == 0)
-			return E_FORMAT;
-		rc = tree_translate(path, &r);
+	while (rc == OK && (rc = node_region(n, d->nregs, &r)) == OK) {
+		rc = add_region(d, r);
 		if (rc == OK)
-			rc = add_region(d, r);
+			d->reg[d->nregs++] = r;
+	}
+	return rc == E_NOENT && d->nregs ? OK : rc;
+}
+
+/* The windows through which the CPU reaches the devices on a PCI bus. A guest gets `ranges` as it
+ * is: the addresses must be physical as they stand there. */
+static enum err add_windows(const struct node *n, struct machine_device *d)
+{
+	unsigned ncells;
+	const fdt32_t *ranges = node_cells(n, "ranges", &ncells);
+	enum err rc = ncells && ncells % PCI_WINDOW_CELLS == 0 ? OK : E_FORMAT;
+
+	for (unsigned i = 0; rc == OK && i < ncells; i += PCI_WINDOW_CELLS) {
+		uint64_t base = cells_number(ranges + i + 3, 2);
+		struct machine_range r = {hpa(base), cells_number(ranges + i + 5, 2)};
+
+		if (PCI_SPACE(fdt32_to_cpu(ranges[i])) == 0 || bus_translate(n->parent, &r) != OK ||
+			r.base.v != base)
+			return E_FORMAT;
+		rc = add_region(d, r);
 	}
 	return rc;
 }
 
-static bool overlaps_any(
-	const struct machine_range *r, const struct machine_range *list, unsigned n)
+/* Beside the windows, its children's pins, which `interrupt-map` leads to sources. */
+static enum err read_pci(const struct node *n, const struct machine *m, struct machine_device *d)
 {
-	for (unsigned i = 0; i < n; i++)
-		if (range_overlaps(r->base.v, r->size, list[i].base.v, list[i].size))
-			return true;
-	return false;
-}
-
-/* Nothing of a device may be the hypervisor's, nor be RAM. */
-static bool is_apart(const struct machine *m, const struct machine_device *d)
-{
-	for (unsigned i = 0; i < d->nregions; i++)
-		if (overlaps_any(&d->regions[i], m->own, m->nown) ||
-			overlaps_any(&d->regions[i], m->ram, m->nram))
-			return false;
-	return true;
-}
-
-static enum err read_device(const struct tree_path *path, int node, bool pci,
-	const struct machine *m, struct machine_device *d)
-{
-	const struct tree_bus *bus = &path->bus[path->depth - 1];
 	enum err rc;
-	unsigned n;
 
-	*d = (struct machine_device){.node = node, .bus_addr_cells = bus->addr_cells};
-	d->dma_noncoherent =
-		(bus->dma_noncoherent || tree_has(path->fdt, node, "dma-noncoherent")) &&
-		!tree_has(path->fdt, node, "dma-coherent");
-	/* A VM's bus has no DMA offset, and addresses of two cells. */
-	if (bus->dma_offset ||
-		(bus->addr_cells != 2 && tree_cells(path->fdt, node, "dma-ranges", &n)))
+	if (n->addr_cells != 3 || n->size_cells != 2 || n->parent->addr_cells != 2 ||
+		(node_has(n, "interrupt-map") && node_u32(n, "#interrupt-cells", 0) != 1))
+		return E_FORMAT;
+	rc = add_windows(n, d);
+	return rc == OK ? add_irqs(n, "interrupt-map", IRQ_MAP_CELLS, m, d) : rc;
+}
+
+/* A VM's bus is coherent, and has no DMA addresses of its own. */
+static enum err read_device(
+	const struct node *n, bool pci, const struct machine *m, struct machine_device *d)
+{
+	enum err rc;
+
+	*d = (struct machine_device){.node = n->offset};
+	if (holder(n, "dma-noncoherent") || holder(n, "dma-ranges") ||
+		(!pci && node_has(n, "interrupt-map")))
 		return E_UNSUPPORTED;
-	rc = read_regs(path, node, d);
-	if (rc == OK && pci)
-		rc = read_windows(path, node, d);
+	rc = read_regs(n, d);
 	if (rc == OK)
-		rc = irqs_read(path, node, m, d->irqs, DEVICE_MAX_IRQS, &d->nirqs);
+		rc = irqs_read(n, m, d);
+	if (rc == OK && pci)
+		rc = read_pci(n, m, d);
 	return rc == OK && !d->nirqs ? E_UNSUPPORTED : rc;
 }
 
-static void visit(const struct tree_path *path, int node, void *ctx)
+static bool is_apart(const struct machine_device *d, const struct machine_range *list, unsigned n)
 {
-	struct scan *s = ctx;
-	struct machine *m = s->m;
-	enum err rc;
-	bool pci;
+	for (unsigned i = 0; i < d->nregions * n; i++) {
+		const struct machine_range *a = &d->regions[i / n], *b = &list[i % n];
 
-	own_visit(&s->own, path, node);
-	if (!assignable(path->fdt, node, &pci))
-		return;
-	rc = m->ndevices < MACHINE_MAX_DEVICES
-		     ? read_device(path, node, pci, m, &m->devices[m->ndevices])
-		     : E_NOMEM;
-	if (rc == OK)
-		m->ndevices++;
-	else if (rc == E_NOMEM)
-		m->truncated = true;
+		if (range_overlaps(a->base.v, a->size, b->base.v, b->size))
+			return false;
+	}
+	return true;
 }
 
-void devices_read(const void *fdt, struct machine *m)
+enum err devices_visit(const struct node *n, struct machine *m)
 {
-	struct scan s = {.m = m};
-	unsigned kept = 0;
+	struct machine_device *d = &m->devices[m->ndevices];
+	bool pci = node_says(n, "compatible", "pci-host-ecam-generic");
+	enum err rc = E_NOMEM;
 
-	own_scan_init(&s.own, fdt, m);
-	tree_walk(fdt, visit, &s);
-	/* Only now is it known what all is the hypervisor's. */
-	for (unsigned i = 0; i < m->ndevices; i++)
-		if (is_apart(m, &m->devices[i]))
-			m->devices[kept++] = m->devices[i];
-	m->ndevices = kept;
+	if (!node_reachable(n) || (!pci && !node_says(n, "compatible", "virtio,mmio") &&
+					  !node_says(n, "compatible", "google,goldfish-rtc")))
+		return OK;
+	if (m->ndevices < MACHINE_MAX_DEVICES)
+		rc = read_device(n, pci, m, d);
+	/* Nothing of a device may be the hypervisor's, nor be RAM. */
+	if (rc == OK && is_apart(d, m->own, m->nown) && is_apart(d, m->ram, m->nram))
+		m->ndevices++;
+	if (rc == E_NOMEM)
+		m->truncated = true;
+	return OK;
 }

@@ -5,240 +5,298 @@
  * 0.4; Linux's bindings riscv/cpus.yaml, riscv/extensions.yaml,
  * interrupt-controller/sifive,plic-1.0.0.yaml, rng/microsoft,vmgenid.yaml.
  */
+#include <libfdt.h>
+#include <string.h>
 #include "fdt/guest.h"
 #include "fdt/isa_text.h"
-#include "fdt/write.h"
 #include "lib/printf.h"
 
-#define IRQ_S_EXT  9
-#define NO_IRQ     UINT32_MAX /* in interrupts-extended: this context is not there */
-#define UART_SIZE  8
-#define PLIC_CELLS 4 /* of interrupts-extended, per VCPU */
+#define IRQ_S_EXT     9
+#define NO_IRQ        UINT32_MAX /* in interrupts-extended: this context is not there */
+#define UART_SIZE     8
+#define NO_UNIT       UINT64_MAX
+#define NODE_NAME_MAX 64 /* of a node, with unit address and NUL */
 
 struct build {
-	struct writer w;
 	const struct guest_tree *t;
-	uint32_t plic;       /* phandles */
-	uint32_t first_hart; /* of VCPU 0's interrupt controller; the others follow */
+	void *fdt;
+	int rc;        /* libfdt's first error: it sticks, and is looked at once, at the end */
+	uint32_t plic; /* phandle; those of the VCPUs' interrupt controllers follow it */
 };
 
-static void write_isa(struct writer *w, const struct isa *host_isa)
+struct prop {
+	const char *name, *text; /* text NULL: `ncells` cells (0, 1, 2 or 4) */
+	unsigned ncells;
+	uint64_t value, size;
+};
+#define TEXT(name, text)                                                                           \
+	{                                                                                          \
+		name, text, 0, 0, 0                                                                \
+	}
+#define FLAG(name)                                                                                 \
+	{                                                                                          \
+		name, NULL, 0, 0, 0                                                                \
+	}
+#define CELL(name, value)                                                                          \
+	{                                                                                          \
+		name, NULL, 1, value, 0                                                            \
+	}
+#define PAIR(name, value)                                                                          \
+	{                                                                                          \
+		name, NULL, 2, value, 0                                                            \
+	}
+#define REG(base, size)                                                                            \
+	{                                                                                          \
+		"reg", NULL, 4, base, size                                                         \
+	}
+
+/* As the last arguments of put_all() and node_begin(). */
+#define PROPS(...)                                                                                 \
+	(const struct prop[]){__VA_ARGS__}, ARRAY_SIZE(((const struct prop[]){__VA_ARGS__}))
+
+static void note(struct build *b, int rc)
 {
-	static const char *const mmu[] = {
-		NULL, NULL, "riscv,sv32", "riscv,sv39", "riscv,sv48", "riscv,sv57"};
-	struct isa isa = *host_isa;
+	if (b->rc == 0)
+		b->rc = rc;
+}
+
+static void put(struct build *b, const char *name, const void *bytes, size_t n)
+{
+	note(b, fdt_property(b->fdt, name, bytes, (int)n));
+}
+
+static void put_all(struct build *b, const struct prop *p, size_t n)
+{
+	for (; n > 0; n--, p++) {
+		fdt64_t cells[2] = {cpu_to_fdt64(p->ncells == 1 ? p->value << 32 : p->value),
+			cpu_to_fdt64(p->size)};
+
+		if (p->text)
+			put(b, p->name, p->text, strlen(p->text) + 1);
+		else
+			put(b, p->name, cells, p->ncells * sizeof(fdt32_t));
+	}
+}
+
+/* The name is name@unit, hexadecimal, unless there is NO_UNIT. */
+static void node_begin(
+	struct build *b, const char *name, uint64_t unit, const struct prop *p, size_t n)
+{
+	char full[NODE_NAME_MAX];
+
+	if (unit != NO_UNIT && fmt_snprintf(full, sizeof(full), "%s@%llx", name,
+				       (unsigned long long)unit) >= NODE_NAME_MAX)
+		note(b, -FDT_ERR_BADVALUE);
+	note(b, fdt_begin_node(b->fdt, unit == NO_UNIT ? name : full));
+	put_all(b, p, n);
+}
+
+static void node_end(struct build *b)
+{
+	note(b, fdt_end_node(b->fdt));
+}
+
+static void put_isa(struct build *b, struct isa isa)
+{
 	char text[ISA_TEXT_SIZE];
 
 	isa.exts &= isa_guest_exts;
-	write_string(w, "riscv,isa-base", isa.xlen == 32 ? "rv32i" : "rv64i");
-	write_bytes(w, "riscv,isa-extensions", text, isa_write_list(&isa, text));
-	write_bytes(w, "riscv,isa", text, isa_write_string(&isa, text));
-	if (isa.mmu_levels < ARRAY_SIZE(mmu) && mmu[isa.mmu_levels])
-		write_string(w, "mmu-type", mmu[isa.mmu_levels]);
+	put_all(b, PROPS(TEXT("riscv,isa-base", isa.xlen == 32 ? "rv32i" : "rv64i")));
+	put(b, "riscv,isa-extensions", text, isa_write(&isa, true, text));
+	put(b, "riscv,isa", text, isa_write(&isa, false, text));
+	if (isa.mmu_levels < ISA_MMU_TYPES && isa_mmu_types[isa.mmu_levels])
+		put_all(b, PROPS(TEXT("mmu-type", isa_mmu_types[isa.mmu_levels])));
 	if (isa_has(&isa, ISA_ZICBOM) && isa.cbom_block)
-		write_u32(w, "riscv,cbom-block-size", isa.cbom_block);
+		put_all(b, PROPS(CELL("riscv,cbom-block-size", isa.cbom_block)));
 	if (isa_has(&isa, ISA_ZICBOZ) && isa.cboz_block)
-		write_u32(w, "riscv,cboz-block-size", isa.cboz_block);
+		put_all(b, PROPS(CELL("riscv,cboz-block-size", isa.cboz_block)));
 	if (isa_has(&isa, ISA_ZICBOP) && isa.cbop_block)
-		write_u32(w, "riscv,cbop-block-size", isa.cbop_block);
+		put_all(b, PROPS(CELL("riscv,cbop-block-size", isa.cbop_block)));
 }
 
-static void write_cpu(struct build *b, unsigned vcpu)
+static void put_cpu(struct build *b, unsigned vcpu)
 {
-	struct writer *w = &b->w;
-
-	write_begin_at(w, "cpu", vcpu);
-	write_string(w, "device_type", "cpu");
-	write_string(w, "compatible", "riscv");
-	write_u32(w, "reg", vcpu);
-	write_string(w, "status", "okay");
-	write_isa(w, &b->t->isa);
-	write_begin(w, "interrupt-controller");
-	write_string(w, "compatible", "riscv,cpu-intc");
-	write_u32(w, "#interrupt-cells", 1);
-	write_u32(w, "#address-cells", 0);
-	write_empty(w, "interrupt-controller");
-	write_u32(w, "phandle", b->first_hart + vcpu);
-	write_end(w);
-	write_end(w);
+	node_begin(b, "cpu", vcpu,
+		PROPS(TEXT("device_type", "cpu"), TEXT("compatible", "riscv"), CELL("reg", vcpu),
+			TEXT("status", "okay")));
+	put_isa(b, b->t->isa);
+	node_begin(b, "interrupt-controller", NO_UNIT,
+		PROPS(TEXT("compatible", "riscv,cpu-intc"), CELL("#interrupt-cells", 1),
+			CELL("#address-cells", 0), FLAG("interrupt-controller"),
+			CELL("phandle", b->plic + 1 + vcpu)));
+	node_end(b);
+	node_end(b);
 }
 
-static void write_cpus(struct build *b)
+static void put_cpus(struct build *b)
 {
-	struct writer *w = &b->w;
-
-	write_begin(w, "cpus");
-	write_u32(w, "#address-cells", 1);
-	write_u32(w, "#size-cells", 0);
-	write_u32(w, "timebase-frequency", (uint32_t)b->t->timebase_hz);
+	node_begin(b, "cpus", NO_UNIT,
+		PROPS(CELL("#address-cells", 1), CELL("#size-cells", 0),
+			CELL("timebase-frequency", b->t->timebase_hz)));
 	for (unsigned i = 0; i < b->t->nvcpus; i++)
-		write_cpu(b, i);
-	write_end(w);
+		put_cpu(b, i);
+	node_end(b);
 }
 
-static void write_memory(struct build *b)
-{
-	write_begin_at(&b->w, "memory", b->t->ram_base.v);
-	write_string(&b->w, "device_type", "memory");
-	write_reg(&b->w, b->t->ram_base.v, b->t->ram_size);
-	write_end(&b->w);
-}
-
-/* Linux takes only the contexts listed with cause 9, and counts the others. */
-static void write_plic_contexts(struct build *b)
-{
-	fdt32_t *cells = write_cells(&b->w, "interrupts-extended", b->t->nvcpus * PLIC_CELLS);
-
-	for (unsigned i = 0; cells && i < b->t->nvcpus; i++) {
-		cells = put_cells(cells, b->first_hart + i, 1);
-		cells = put_cells(cells, NO_IRQ, 1);
-		cells = put_cells(cells, b->first_hart + i, 1);
-		cells = put_cells(cells, IRQ_S_EXT, 1);
-	}
-}
-
-static void write_plic(struct build *b)
+/* Linux takes only the contexts listed with cause 9, and counts the others. Its interrupt-map needs
+ * to know #address-cells. */
+static void put_plic(struct build *b)
 {
 	static const char compatible[] = "sifive,plic-1.0.0\0riscv,plic0";
-	struct writer *w = &b->w;
+	fdt32_t contexts[MACHINE_MAX_HARTS][4];
 
-	write_begin_at(w, "interrupt-controller", b->t->plic_base.v);
-	write_bytes(w, "compatible", compatible, sizeof(compatible));
-	write_reg(w, b->t->plic_base.v, b->t->plic_size);
-	write_empty(w, "interrupt-controller");
-	write_u32(w, "#interrupt-cells", 1);
-	write_u32(w, "#address-cells", 0); /* interrupt-map needs to know */
-	write_u32(w, "riscv,ndev", b->t->plic_ndev);
-	write_plic_contexts(b);
-	write_u32(w, "phandle", b->plic);
-	write_end(w);
+	for (unsigned i = 0; i < b->t->nvcpus; i++) {
+		contexts[i][0] = contexts[i][2] = cpu_to_fdt32(b->plic + 1 + i);
+		contexts[i][1] = cpu_to_fdt32(NO_IRQ);
+		contexts[i][3] = cpu_to_fdt32(IRQ_S_EXT);
+	}
+	node_begin(b, "interrupt-controller", b->t->plic_base.v,
+		PROPS(REG(b->t->plic_base.v, b->t->plic_size), FLAG("interrupt-controller"),
+			CELL("#interrupt-cells", 1), CELL("#address-cells", 0),
+			CELL("riscv,ndev", b->t->plic_ndev), CELL("phandle", b->plic)));
+	put(b, "compatible", compatible, sizeof(compatible));
+	put(b, "interrupts-extended", contexts, b->t->nvcpus * sizeof(contexts[0]));
+	node_end(b);
 }
 
-static void write_uart(struct build *b)
-{
-	struct writer *w = &b->w;
-
-	write_begin_at(w, "serial", b->t->uart_base.v);
-	write_string(w, "compatible", "ns16550a");
-	write_reg(w, b->t->uart_base.v, UART_SIZE);
-	write_u32(w, "clock-frequency", b->t->uart_clock_hz);
-	if (b->t->uart_irq)
-		write_u32(w, "interrupts", b->t->uart_irq);
-	write_end(w);
-}
-
-/* Its interrupt is a pulse, and the PLIC's one cell says nothing of that: a pulse is pending until
- * claimed. */
-static void write_vmgenid(struct build *b)
-{
-	struct writer *w = &b->w;
-
-	write_begin_at(w, "rng", b->t->vmgenid_page.v);
-	write_string(w, "compatible", "microsoft,vmgenid");
-	write_reg(w, b->t->vmgenid_page.v, PAGE_SIZE);
-	write_u32(w, "interrupts", b->t->vmgenid_irq);
-	write_end(w);
-}
-
-static void write_soc(struct build *b)
+/* UART, and generation ID: its interrupt is a pulse, and the PLIC's one cell says nothing of that:
+ * a pulse is pending until claimed. */
+static void put_own_devices(struct build *b)
 {
 	const struct guest_tree *t = b->t;
-	struct writer *w = &b->w;
-
-	write_begin(w, "soc");
-	write_string(w, "compatible", "simple-bus");
-	write_u32(w, "#address-cells", 2);
-	write_u32(w, "#size-cells", 2);
-	write_u32(w, "interrupt-parent", b->plic);
-	write_empty(w, "ranges");
-	write_plic(b);
-	if (t->uart_base.v)
-		write_uart(b);
-	if (t->vmgenid_page.v)
-		write_vmgenid(b);
-	for (unsigned i = 0; i < t->ndevices && w->err == OK; i++)
-		copy_device(w, t->host_fdt, &t->machine->devices[t->devices[i]], b->plic);
-	write_end(w);
-}
-
-/* The console: named by /chosen, and numbered 0 by /aliases. */
-static void write_console(struct build *b, const char *property)
-{
-	char path[NODE_NAME_MAX];
-
-	fmt_snprintf(path, sizeof(path), "/soc/serial@%llx", (unsigned long long)b->t->uart_base.v);
-	write_string(&b->w, property, path);
-}
-
-static void write_chosen(struct build *b)
-{
-	const struct guest_tree *t = b->t;
-	struct writer *w = &b->w;
 
 	if (t->uart_base.v) {
-		write_begin(w, "aliases");
-		write_console(b, "serial0");
-		write_end(w);
+		node_begin(b, "serial", t->uart_base.v,
+			PROPS(TEXT("compatible", "ns16550a"), REG(t->uart_base.v, UART_SIZE),
+				CELL("clock-frequency", t->uart_clock_hz)));
+		if (t->uart_irq)
+			put_all(b, PROPS(CELL("interrupts", t->uart_irq)));
+		node_end(b);
 	}
-	write_begin(w, "chosen");
-	write_string(w, "bootargs", t->bootargs);
-	if (t->uart_base.v)
-		write_console(b, "stdout-path");
-	write_bytes(w, "rng-seed", t->rng_seed, sizeof(t->rng_seed));
-	if (t->initrd_size) {
-		write_u64(w, "linux,initrd-start", t->initrd.v);
-		write_u64(w, "linux,initrd-end", t->initrd.v + t->initrd_size);
+	if (t->vmgenid_page.v) {
+		node_begin(b, "rng", t->vmgenid_page.v,
+			PROPS(TEXT("compatible", "microsoft,vmgenid"),
+				REG(t->vmgenid_page.v, PAGE_SIZE),
+				CELL("interrupts", t->vmgenid_irq)));
+		node_end(b);
 	}
-	write_end(w);
 }
 
-static void write_root(struct build *b)
+/* The host's name with the physical address for its unit address; and `reg` anew, for the host's
+ * bus may have other cells or map elsewhere. */
+static void begin_device(struct build *b, const struct machine_device *d)
 {
-	struct writer *w = &b->w;
+	char name[NODE_NAME_MAX], *unit;
+	fdt64_t reg[DEVICE_MAX_REGIONS][2];
 
-	write_begin(w, "");
-	write_u32(w, "#address-cells", 2);
-	write_u32(w, "#size-cells", 2);
-	write_string(w, "compatible", "diosix,vm");
-	write_string(w, "model", "Diosix virtual machine");
-	write_chosen(b);
-	write_cpus(b);
-	write_memory(b);
-	write_soc(b);
-	write_begin(w, "hypervisor");
-	write_string(w, "compatible", "diosix,hypervisor");
-	write_u32(w, "diosix,abi-version", b->t->abi_version);
-	write_end(w);
-	write_end(w);
+	fmt_snprintf(name, sizeof(name), "%s", fdt_get_name(b->t->host_fdt, d->node, NULL));
+	unit = strchr(name, '@');
+	if (unit)
+		*unit = '\0';
+	node_begin(b, name, d->reg[0].base.v, NULL, 0);
+	for (unsigned i = 0; i < d->nregs; i++) {
+		reg[i][0] = cpu_to_fdt64(d->reg[i].base.v);
+		reg[i][1] = cpu_to_fdt64(d->reg[i].size);
+	}
+	put(b, "reg", reg, d->nregs * sizeof(reg[0]));
 }
 
-static bool request_ok(const struct guest_tree *t)
+/* Copied is only what holds no phandle but the PLIC's: what else a node refers to (clocks, IOMMU,
+ * MSI controller ...), the guest does not have. PCI falls back on its INTx lines. */
+static void put_device(struct build *b, const struct machine_device *d)
 {
-	if (t->nvcpus < 1 || t->nvcpus > MACHINE_MAX_HARTS || !t->timebase_hz ||
-		t->timebase_hz > UINT32_MAX || t->plic_phandle == UINT32_MAX)
-		return false;
-	if (t->ndevices && (!t->host_fdt || !t->machine))
-		return false;
+	static const char copied[] =
+		"compatible\0device_type\0bus-range\0linux,pci-domain\0#address-cells\0"
+		"#size-cells\0#interrupt-cells\0ranges\0interrupts\0interrupts-extended\0"
+		"interrupt-map\0interrupt-map-mask\0dma-coherent";
+	const void *host = b->t->host_fdt;
+	int property, len;
+
+	begin_device(b, d);
+	fdt_for_each_property_offset(property, host, d->node)
+	{
+		const char *name;
+		const void *value = fdt_getprop_by_offset(host, property, &name, &len);
+
+		if (value && fdt_stringlist_contains(copied, sizeof(copied) - 1, name))
+			put(b, name, value, (size_t)len);
+	}
+	node_end(b);
+}
+
+static void put_soc(struct build *b)
+{
+	const struct guest_tree *t = b->t;
+
+	node_begin(b, "soc", NO_UNIT,
+		PROPS(TEXT("compatible", "simple-bus"), CELL("#address-cells", 2),
+			CELL("#size-cells", 2), CELL("interrupt-parent", b->plic), FLAG("ranges")));
+	put_plic(b);
+	put_own_devices(b);
 	for (unsigned i = 0; i < t->ndevices; i++)
-		if (t->devices[i] >= t->machine->ndevices)
-			return false;
-	return true;
+		put_device(b, &t->machine->devices[t->devices[i]]);
+	node_end(b);
+}
+
+static void put_chosen(struct build *b)
+{
+	const struct guest_tree *t = b->t;
+	char console[NODE_NAME_MAX];
+
+	fmt_snprintf(
+		console, sizeof(console), "/soc/serial@%llx", (unsigned long long)t->uart_base.v);
+	if (t->uart_base.v) {
+		node_begin(b, "aliases", NO_UNIT, PROPS(TEXT("serial0", console)));
+		node_end(b);
+	}
+	node_begin(b, "chosen", NO_UNIT, PROPS(TEXT("bootargs", t->bootargs)));
+	put(b, "rng-seed", t->rng_seed, sizeof(t->rng_seed));
+	if (t->uart_base.v)
+		put_all(b, PROPS(TEXT("stdout-path", console)));
+	if (t->initrd_size)
+		put_all(b, PROPS(PAIR("linux,initrd-start", t->initrd.v),
+				   PAIR("linux,initrd-end", t->initrd.v + t->initrd_size)));
+	node_end(b);
+}
+
+static void put_root(struct build *b)
+{
+	const struct guest_tree *t = b->t;
+
+	node_begin(b, "", NO_UNIT,
+		PROPS(CELL("#address-cells", 2), CELL("#size-cells", 2),
+			TEXT("compatible", "diosix,vm"), TEXT("model", "Diosix virtual machine")));
+	put_chosen(b);
+	put_cpus(b);
+	node_begin(b, "memory", t->ram_base.v,
+		PROPS(TEXT("device_type", "memory"), REG(t->ram_base.v, t->ram_size)));
+	node_end(b);
+	put_soc(b);
+	node_begin(b, "hypervisor", NO_UNIT,
+		PROPS(TEXT("compatible", "diosix,hypervisor"),
+			CELL("diosix,abi-version", t->abi_version)));
+	node_end(b);
+	node_end(b);
 }
 
 enum err fdt_build_guest(const struct guest_tree *t, void *buf, size_t size, size_t *used)
 {
-	struct build b = {.t = t};
-	uint64_t next;
+	struct build b = {.t = t, .fdt = buf, .plic = t->plic_phandle ? t->plic_phandle : 1};
+	int room = (int)MIN(size, (size_t)INT32_MAX);
 
 	*used = 0;
-	if (!request_ok(t) || (uintptr_t)buf % 8)
+	if (t->nvcpus < 1 || t->nvcpus > MACHINE_MAX_HARTS || !t->timebase_hz ||
+		t->timebase_hz > UINT32_MAX || t->plic_phandle >= UINT32_MAX - t->nvcpus)
 		return E_INVAL;
-	next = MAX(t->machine ? t->machine->max_phandle : 0, t->plic_phandle) + UINT64_C(1);
-	b.plic = t->plic_phandle ? t->plic_phandle : (uint32_t)next++;
-	if (next + t->nvcpus > UINT32_MAX) /* all ones is no phandle */
-		return E_FORMAT;
-	b.first_hart = (uint32_t)next;
-	write_start(&b.w, buf, size);
-	write_root(&b);
-	return write_finish(&b.w, used);
+	/* Otherwise each name is searched for among all the earlier ones. */
+	if (fdt_create_with_flags(buf, room, FDT_CREATE_FLAG_NO_NAME_DEDUP) != 0)
+		return E_NOMEM;
+	note(&b, fdt_finish_reservemap(buf));
+	put_root(&b);
+	if (b.rc == 0)
+		b.rc = fdt_finish(buf);
+	if (b.rc != 0)
+		return b.rc == -FDT_ERR_NOSPACE ? E_NOMEM : E_FORMAT;
+	*used = fdt_totalsize(buf);
+	return OK;
 }

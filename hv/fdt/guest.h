@@ -16,8 +16,8 @@ struct guest_tree {
 	gpa_t plic_base;
 	uint64_t plic_size;
 	uint32_t plic_ndev;
-	uint32_t plic_phandle; /* equals the host PLIC's, so that copied nodes keep their
-				  references; 0: any */
+	uint32_t plic_phandle; /* equals the host PLIC's, so that devices keep their references; 0:
+				  any, when there are none */
 
 	gpa_t uart_base;   /* emulated ns16550a, byte registers without shift; 0 for none */
 	uint32_t uart_irq; /* 0 for none: the guest polls */
@@ -41,14 +41,12 @@ struct guest_tree {
 /*
  * Writes the tree into `buf` (8-byte aligned, `size` bytes); `*used` becomes its length, 0 on
  * error. Takes time linear in that length; about 2 KiB for each VCPU with all extensions, 1 KiB for
- * a PCI host. Phandles of its own start above every phandle of the host tree. VCPU features:
- * riscv,isa (string), riscv,isa-base and riscv,isa-extensions, mmu-type,
+ * a PCI host. VCPU features: riscv,isa (string), riscv,isa-base and riscv,isa-extensions, mmu-type,
  * riscv,cbo{m,z,p}-block-size. /chosen holds bootargs, stdout-path, rng-seed, linux,initrd-start
- * and -end.
+ * and -end. The host tree is the one that `machine` was read from, and the devices are its.
  *
- * Errors: E_NOMEM the buffer is too small; E_FORMAT a host node cannot be copied, or no phandles
- * are left; E_INVAL no VCPU or more than MACHINE_MAX_HARTS, a timebase not of 32 bits, a device
- * that is not there.
+ * Errors: E_NOMEM the buffer is too small; E_FORMAT a device's name is too long; E_INVAL no VCPU or
+ * more than MACHINE_MAX_HARTS, a timebase not of 32 bits, no phandles left above the PLIC's.
  */
 enum err must_check fdt_build_guest(
 	const struct guest_tree *t, void *buf, size_t size, size_t *used);

@@ -1,71 +1,88 @@
 /* SPDX-License-Identifier: MIT */
-/* fdt_read_machine(): the parts in their order, and what fits nowhere else. See machine.h. */
+/* fdt_read_machine(): the walks in their order, and what fits nowhere else. See machine.h. */
 #include <string.h>
 #include "fdt/tree.h"
 
-/* The model goes to the console: no control characters. */
-static void read_model(const void *fdt, struct machine *m)
+/* Copies a string property, cut to fit; false when it was cut. "" when absent. */
+static bool copy_string(const struct node *n, const char *name, char *buf, size_t size)
 {
-	(void)tree_copy_string(fdt, 0, "model", m->model, sizeof(m->model));
+	int len;
+	const char *s = node_prop(n, name, &len);
+	size_t whole = strnlen(s ? s : "", (size_t)len), kept = MIN(whole, size - 1);
+
+	memcpy(buf, s ? s : "", kept);
+	buf[kept] = '\0';
+	return kept == whole;
+}
+
+/* The model goes to the console: no control characters. */
+static void read_model(const struct node *n, struct machine *m)
+{
+	(void)copy_string(n, "model", m->model, sizeof(m->model));
 	for (char *c = m->model; *c; c++)
 		if (*c < ' ' || *c > '~')
 			*c = '?';
 }
 
-static void read_chosen(const void *fdt, struct machine *m)
+static void read_chosen(const struct node *n, struct machine *m)
 {
-	int node = tree_child(fdt, 0, "chosen"), len;
-	const void *seed;
+	int len, path_len;
+	const void *seed = node_prop(n, "rng-seed", &len);
+	const char *path = node_prop(n, "stdout-path", &path_len), *options;
 
-	if (node < 0)
-		return;
-	if (!tree_copy_string(fdt, node, "bootargs", m->bootargs, sizeof(m->bootargs)))
-		m->truncated = true;
-	seed = tree_prop(fdt, node, "rng-seed", &len);
-	if (seed) {
-		m->rng_seed_len = MIN((uint32_t)len, sizeof(m->rng_seed));
+	m->rng_seed_len = MIN((uint32_t)len, sizeof(m->rng_seed));
+	if (seed)
 		memcpy(m->rng_seed, seed, m->rng_seed_len);
-	}
+	if (!copy_string(n, "bootargs", m->bootargs, sizeof(m->bootargs)))
+		m->truncated = true;
+	if (!path)
+		return;
+	path_len = (int)strnlen(path, (size_t)path_len);
+	options = memchr(path, ':', (size_t)path_len);
+	m->uart.node =
+		fdt_path_offset_namelen(n->fdt, path, options ? (int)(options - path) : path_len);
 }
 
 void fdt_wipe_seed(void *fdt)
 {
-	int node = tree_child(fdt, 0, "chosen"), len;
-	const char *seed = node < 0 ? NULL : tree_prop(fdt, node, "rng-seed", &len);
+	int len;
+	void *seed = fdt_getprop_w(fdt, fdt_path_offset(fdt, "/chosen"), "rng-seed", &len);
 
 	if (seed)
-		memset((char *)fdt + (seed - (const char *)fdt), 0, (size_t)len);
+		memset(seed, 0, (size_t)len);
 }
 
-static uint32_t max_phandle(const void *fdt)
+/* libfdt reads what is in it as aligned words, and a core may trap on others. */
+static bool header_ok(const void *fdt, size_t max)
 {
-	uint32_t max = 0;
-	int depth = 0;
+	return (uintptr_t)fdt % 8 == 0 && max >= sizeof(struct fdt_header) &&
+	       fdt_check_header(fdt) == 0 && fdt_version(fdt) >= 17 &&
+	       fdt_last_comp_version(fdt) <= 17 && fdt_totalsize(fdt) <= max &&
+	       fdt_off_dt_struct(fdt) % 4 == 0 && fdt_off_mem_rsvmap(fdt) % 8 == 0;
+}
 
-	for (int node = 0; node >= 0; node = tree_next(fdt, node, &depth)) {
-		uint32_t phandle = tree_phandle(fdt, node);
-
-		max = MAX(max, phandle);
-	}
-	return max;
+/* What needs nothing else. */
+static enum err survey(const struct node *n, struct machine *m)
+{
+	if (n->depth == 0)
+		read_model(n, m);
+	if (n->depth == 1 && strcmp(n->name, "chosen") == 0)
+		read_chosen(n, m);
+	cpus_visit(n, m);
+	return memory_visit(n, m);
 }
 
 enum err fdt_read_machine(const void *fdt, size_t max, struct machine *m)
 {
-	enum err rc;
+	static const tree_visit visits[] = {
+		survey, controllers_visit, console_visit, devices_visit};
+	enum err rc = header_ok(fdt, max) ? OK : E_FORMAT;
 
 	memset(m, 0, sizeof(*m));
-	rc = tree_check(fdt, max);
+	m->uart.node = -1;
+	for (unsigned i = 0; rc == OK && i < ARRAY_SIZE(visits); i++)
+		rc = tree_walk(fdt, visits[i], m);
 	if (rc == OK)
-		rc = memory_read(fdt, m);
-	if (rc == OK)
-		rc = cpus_read(fdt, m);
-	if (rc != OK)
-		return rc;
-	m->max_phandle = max_phandle(fdt);
-	read_model(fdt, m);
-	read_chosen(fdt, m);
-	controllers_read(fdt, m); /* before the devices, whose interrupts refer to them */
-	devices_read(fdt, m);
-	return OK;
+		rc = memory_finish(fdt, m);
+	return rc == OK && !m->nharts ? E_FORMAT : rc;
 }

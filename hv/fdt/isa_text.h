@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * ISA extensions as the device tree writes them, read and written. Unknown extensions are ignored.
+ * ISA extensions as the device tree writes them, read and written. In lower case and without
+ * versions, as the binding has it. Unknown extensions are ignored.
  * Source of the rules: Linux's Documentation/devicetree/bindings/riscv/extensions.yaml; the RISC-V
  * Unprivileged ISA, chapter "ISA Extension Naming Conventions".
  */
@@ -22,17 +23,17 @@ enum { ISA_TEXT_SIZE = 8 ISA_EXTENSIONS(X) };
 static const uint64_t isa_guest_exts = 0 ISA_EXTENSIONS(X);
 #undef X
 
-/* "riscv,isa-base": sets xlen, and leaves it 0 when the base is not rv32i or rv64i. */
-void isa_parse_base(const char *text, size_t size, struct isa *isa);
+/* "mmu-type" by levels of page tables; NULL below 2. */
+#define ISA_MMU_TYPES 6
+extern const char *const isa_mmu_types[ISA_MMU_TYPES];
 
 /* "riscv,isa-extensions": NUL-terminated names, `size` bytes in all. */
 void isa_parse_list(const char *list, size_t size, struct isa *isa);
 
-/* "riscv,isa", for trees without the two above. Sets xlen and the extensions; 'i' brings Zicsr and
+/* "riscv,isa" for trees without the two above. Sets xlen and the extensions; 'i' brings Zicsr and
  * Zifencei, which were part of it when this property was defined. */
 void isa_parse_string(const char *text, size_t size, struct isa *isa);
 
-/* The same, written: lengths in bytes with the final NUL. The list is not empty if the set is not.
- */
-size_t isa_write_list(const struct isa *isa, char buf[ISA_TEXT_SIZE]);
-size_t isa_write_string(const struct isa *isa, char buf[ISA_TEXT_SIZE]);
+/* The same, written, as the list or the string: lengths in bytes with the final NUL. The list is
+ * not empty if the set is not. */
+size_t isa_write(const struct isa *isa, bool list, char buf[ISA_TEXT_SIZE]);

@@ -37,6 +37,7 @@ struct machine_hart {
 };
 
 struct machine_uart {
+	int node;           /* what stdout-path names; negative: nothing, and the first is taken */
 	hpa_t base;         /* 0 when there is no console UART we can drive */
 	uint64_t size;      /* bytes, of the reg property */
 	uint32_t reg_shift; /* register n lies at base + (n << reg_shift) */
@@ -56,24 +57,19 @@ struct machine_plic {
 /* A device of the host that a trusted VM may be given. Kept in the order of the tree. */
 struct machine_device {
 	int node; /* offset of its node in the host tree */
-	unsigned nregions, nirqs;
+	unsigned nregions, nirqs, nregs;
 	struct machine_range regions[DEVICE_MAX_REGIONS]; /* as pages: base rounded down, end up */
+	struct machine_range reg[DEVICE_MAX_REGIONS];     /* the node's `reg`, to the byte */
 	uint32_t irqs[DEVICE_MAX_IRQS];                   /* PLIC sources */
-	/* For fdt_build_guest(), which writes the node anew: */
-	unsigned nregs; /* regions [0, nregs) are the node's `reg`, the others its `ranges`, in
-			   order */
-	struct machine_range exact[DEVICE_MAX_REGIONS]; /* the same regions, to the byte */
-	uint32_t bus_addr_cells;                        /* of the host's bus */
-	bool dma_noncoherent;                           /* itself, or by its bus */
 };
 
 struct machine {
 	char model[64];
 	unsigned nharts, nram, nreserved, ndevices;
 	struct machine_hart harts[MACHINE_MAX_HARTS];
-	struct machine_range ram[MACHINE_MAX_RAM]; /* sorted, merged, page aligned inwards */
-	struct machine_range reserved[MACHINE_MAX_RESERVED]; /* /memreserve/, /reserved-memory; page
-								aligned outwards */
+	/* Sorted, merged, in pages; one more than is kept, to insert. RAM is aligned inwards, what
+	 * is reserved (/memreserve/, /reserved-memory) outwards. */
+	struct machine_range ram[MACHINE_MAX_RAM + 1], reserved[MACHINE_MAX_RESERVED + 1];
 	struct machine_device devices[MACHINE_MAX_DEVICES];
 	unsigned nown;
 	struct machine_range own[MACHINE_MAX_OWN]; /* MMIO no VM may have: UART, ACLINT, PLIC, AIA,
@@ -82,12 +78,11 @@ struct machine {
 	hpa_t mtime; /* ACLINT MTIMER time register (64 bit); 0 when there is none */
 	struct machine_uart uart;
 	struct machine_plic plic;
-	hpa_t finisher; /* syscon / sifive,test register; 0 when there is none */
+	hpa_t finisher; /* SiFive test finisher's register; 0 when there is none */
 	uint32_t poweroff_value, reboot_value; /* 32-bit values to store there */
 	uint8_t rng_seed[64];
 	uint32_t rng_seed_len; /* bytes */
 	char bootargs[512];    /* /chosen bootargs: the hypervisor's own command line */
-	uint32_t max_phandle;  /* the highest in the tree; 0 when it has none */
 	bool truncated;        /* the tree held more of something than the limits above */
 };
 
@@ -101,11 +96,13 @@ struct machine {
  * pci-host-ecam-generic (its ECAM and the windows of its `ranges`, I/O included, its
  * interrupt-map's sources). A device is listed only with all its ranges and interrupts, at least
  * one of each: never one that touches `own` or RAM, whose interrupts go elsewhere than to the PLIC,
- * or whose bus cannot be translated (see bus.c).
+ * whose bus cannot be translated, is not coherent or has DMA addresses of its own; never a PCI host
+ * whose windows are not at the addresses that its `ranges` names.
  *
  * `own` lists every enabled PLIC, CLINT, ACLINT, APLIC, IMSIC and IOMMU, the UART and the finisher.
  * A stdout-path that names a UART we cannot drive leaves uart.base 0. Of several PLICs the first is
- * used. Too many reservations are merged, gaps included, so that nothing reserved is ever lost.
+ * used. Of too many reservations the last grows over the gaps, so that nothing reserved is ever
+ * lost.
  *
  * Errors: E_FORMAT not a valid tree, or one without memory or CPUs; E_RANGE a range of RAM or of
  * reserved memory ends above the 56 bits of a physical address.

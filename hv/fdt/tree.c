@@ -1,186 +1,137 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The accessors of tree.h, for trees that tree_check() has passed. Knows the format, and nothing of
- * what the nodes mean. A step looks at one item of the structure block, a look-up at the properties
- * of one node, which come before its children (Devicetree Specification 0.4, 5.4).
+ * The walk over a tree, and what nodes have in common: properties, and the way from a `reg` through
+ * the buses to a physical address. libfdt has checked that a property lies in the tree, and that
+ * something follows it, when a node is handed out.
  */
 #include <string.h>
 #include "fdt/tree.h"
 
-static const char *structure(const void *fdt)
+static bool is_bus(const struct node *n)
 {
-	return (const char *)fdt + fdt_off_dt_struct(fdt);
+	unsigned entry = n->addr_cells + n->size_cells;
+	int len;
+
+	if (n->addr_cells < 1 || n->addr_cells > 2 || n->size_cells < 1 || n->size_cells > 2)
+		return false;
+	if (!n->parent)
+		return true;
+	/* Without `ranges` the children have no address up here; empty, it is the same one. */
+	return node_reachable(n) && node_says(n, "compatible", "simple-bus") &&
+	       node_prop(n, "ranges", &len) && len % ((entry + n->parent->addr_cells) * 4) == 0;
 }
 
-static const struct fdt_property *property(const char *at)
+static enum err begin_node(const void *fdt, int offset, int depth, struct node *n)
 {
-	return (const void *)at;
+	n->fdt = fdt;
+	n->offset = offset;
+	n->depth = depth;
+	n->name = fdt_offset_ptr(fdt, offset + FDT_TAGSIZE, 1);
+	n->parent = depth ? n - 1 : NULL;
+	n->nprops = 0;
+	return depth == 0 && offset != 0 ? E_FORMAT : OK; /* a second root */
 }
 
-static uint32_t tag_at(const char *at)
+/* `n` is NULL for a property that comes after its node's children. */
+static enum err add_property(struct node *n, const void *fdt, int offset)
 {
-	return fdt32_to_cpu(*(const fdt32_t *)(const void *)at);
+	struct node_prop p;
+
+	p.data = fdt_getprop_by_offset(fdt, offset, &p.name, &p.len);
+	if (n && p.data && n->nprops < NODE_MAX_PROPS)
+		n->props[n->nprops++] = p;
+	return n && p.data ? OK : E_FORMAT;
 }
 
-/* What the FDT_BEGIN_NODE at `at` takes, with the name that follows it. */
-static size_t node_size(const char *at)
+/* All properties of `n` are known; NULL when that was so already. */
+static enum err visit_node(struct node *n, tree_visit visit, struct machine *m)
 {
-	return ALIGN_UP(FDT_TAGSIZE + strlen(at + FDT_TAGSIZE) + 1, FDT_TAGSIZE);
+	if (!n || n->depth >= TREE_MAX_DEPTH)
+		return OK;
+	n->addr_cells = node_u32(n, "#address-cells", 2);
+	n->size_cells = node_u32(n, "#size-cells", 1);
+	n->bus = is_bus(n);
+	return visit(n, m);
 }
 
-static size_t property_size(const struct fdt_property *p)
+enum err tree_walk(const void *fdt, tree_visit visit, struct machine *m)
 {
-	return ALIGN_UP(sizeof(*p) + fdt32_to_cpu(p->len), FDT_TAGSIZE);
-}
-
-static size_t item_size(const char *at, uint32_t tag)
-{
-	if (tag == FDT_PROP)
-		return property_size(property(at));
-	return tag == FDT_BEGIN_NODE ? node_size(at) : FDT_TAGSIZE;
-}
-
-uint32_t tree_tag(const void *fdt, int offset, int *next)
-{
-	const char *at = structure(fdt) + offset;
-	uint32_t tag = tag_at(at);
-
-	*next = offset + (int)item_size(at, tag);
-	return tag;
-}
-
-int tree_next(const void *fdt, int node, int *depth)
-{
-	const char *begin = structure(fdt), *at = begin + node;
+	static struct node path[TREE_MAX_DEPTH + 1]; /* the last is for all that are too deep */
+	struct node *open = NULL;                    /* its properties are being read */
+	int offset = 0, next, depth = 0;
+	enum err rc = OK;
 	uint32_t tag;
 
-	for (at += node_size(at); *depth >= 0; at += item_size(at, tag)) {
-		tag = tag_at(at);
-		if (tag == FDT_BEGIN_NODE) {
-			++*depth;
-			return (int)(at - begin);
+	for (; rc == OK && (tag = fdt_next_tag(fdt, offset, &next)) != FDT_END; offset = next) {
+		if (tag == FDT_PROP)
+			rc = add_property(open, fdt, offset);
+		if (tag != FDT_BEGIN_NODE && tag != FDT_END_NODE)
+			continue;
+		rc = visit_node(open, visit, m);
+		open = tag == FDT_BEGIN_NODE ? &path[MIN(depth, TREE_MAX_DEPTH)] : NULL;
+		if (rc == OK && open)
+			rc = begin_node(fdt, offset, depth++, open);
+		else if (rc == OK && depth-- == 0)
+			rc = E_FORMAT;
+	}
+	return rc == OK && (next < 0 || depth != 0) ? E_FORMAT : rc;
+}
+
+const void *node_prop(const struct node *n, const char *name, int *len)
+{
+	for (unsigned i = 0; i < n->nprops; i++)
+		if (strcmp(n->props[i].name, name) == 0) {
+			*len = n->props[i].len;
+			return n->props[i].data;
 		}
-		if (tag == FDT_END_NODE)
-			--*depth;
-	}
-	return -1;
+	*len = 0;
+	return NULL;
 }
 
-int tree_first_child(const void *fdt, int parent)
-{
-	int depth = 0;
-
-	return tree_next(fdt, parent, &depth);
-}
-
-int tree_next_child(const void *fdt, int node)
-{
-	int depth = 1;
-
-	do
-		node = tree_next(fdt, node, &depth);
-	while (node >= 0 && depth > 1);
-	return node;
-}
-
-const char *tree_name(const void *fdt, int node)
-{
-	return structure(fdt) + node + FDT_TAGSIZE;
-}
-
-/* The name's first `len` characters count. */
-static int find_child(const void *fdt, int parent, const char *name, size_t len)
-{
-	bool any_unit = !memchr(name, '@', len);
-	int node;
-
-	tree_for_each_child(node, fdt, parent)
-	{
-		const char *s = tree_name(fdt, node);
-
-		if (strncmp(s, name, len) == 0 && (!s[len] || (any_unit && s[len] == '@')))
-			break;
-	}
-	return node;
-}
-
-int tree_child(const void *fdt, int parent, const char *name)
-{
-	return find_child(fdt, parent, name, strlen(name));
-}
-
-int tree_path(const void *fdt, const char *path)
-{
-	int node = 0;
-
-	while (node >= 0 && *path) {
-		size_t len = 0;
-
-		while (path[len] && path[len] != '/')
-			len++;
-		if (len)
-			node = find_child(fdt, node, path, len);
-		path += MAX(len, 1);
-	}
-	return node;
-}
-
-const void *tree_prop_at(const void *fdt, int offset, const char **name, int *len)
-{
-	const struct fdt_property *p = property(structure(fdt) + offset);
-
-	*name = (const char *)fdt + fdt_off_dt_strings(fdt) + fdt32_to_cpu(p->nameoff);
-	*len = (int)fdt32_to_cpu(p->len);
-	return p->data;
-}
-
-/* The property at `at`, or after what a loader took out there; NULL: all have been seen. */
-static const struct fdt_property *property_from(const char *at)
-{
-	while (tag_at(at) == FDT_NOP)
-		at += FDT_TAGSIZE;
-	return tag_at(at) == FDT_PROP ? property(at) : NULL;
-}
-
-const void *tree_prop(const void *fdt, int node, const char *name, int *len)
-{
-	const char *strings = (const char *)fdt + fdt_off_dt_strings(fdt);
-	const char *at = structure(fdt) + node;
-	const struct fdt_property *p = property_from(at + node_size(at));
-
-	for (; p; p = property_from((const char *)p + property_size(p))) {
-		const char *s = strings + fdt32_to_cpu(p->nameoff);
-
-		if (*s == *name && strcmp(s, name) == 0)
-			break;
-	}
-	*len = p ? (int)fdt32_to_cpu(p->len) : 0;
-	return p ? p->data : NULL;
-}
-
-uint32_t tree_phandle(const void *fdt, int node)
-{
-	unsigned n;
-	const fdt32_t *cell = tree_cells(fdt, node, "phandle", &n);
-
-	if (n != 1)
-		cell = tree_cells(fdt, node, "linux,phandle", &n); /* before 2007 */
-	return n == 1 ? fdt32_to_cpu(*cell) : 0;
-}
-
-const fdt32_t *tree_cells(const void *fdt, int node, const char *name, unsigned *ncells)
+const fdt32_t *node_cells(const struct node *n, const char *name, unsigned *ncells)
 {
 	int len;
-	const fdt32_t *cells = tree_prop(fdt, node, name, &len);
+	const fdt32_t *cells = node_prop(n, name, &len);
 
-	*ncells = 0;
-	if (!cells || len <= 0 || len % 4)
-		return NULL;
-	*ncells = (unsigned)len / 4;
-	return cells;
+	*ncells = len % 4 ? 0 : (unsigned)len / 4;
+	return *ncells ? cells : NULL;
 }
 
-uint64_t tree_number(const fdt32_t *cells, unsigned n)
+uint32_t node_u32(const struct node *n, const char *name, uint32_t otherwise)
+{
+	unsigned ncells;
+	const fdt32_t *cells = node_cells(n, name, &ncells);
+
+	return ncells == 1 ? fdt32_to_cpu(*cells) : otherwise;
+}
+
+bool node_has(const struct node *n, const char *name)
+{
+	int len;
+
+	return node_prop(n, name, &len) != NULL;
+}
+
+bool node_says(const struct node *n, const char *name, const char *want)
+{
+	int len;
+	const char *list = node_prop(n, name, &len);
+
+	return fdt_stringlist_contains(list, len, want);
+}
+
+bool node_enabled(const struct node *n)
+{
+	return !node_has(n, "status") || node_says(n, "status", "okay") ||
+	       node_says(n, "status", "ok");
+}
+
+bool node_reachable(const struct node *n)
+{
+	return n->parent && n->parent->bus && node_enabled(n);
+}
+
+uint64_t cells_number(const fdt32_t *cells, unsigned n)
 {
 	uint64_t v = 0;
 
@@ -189,75 +140,60 @@ uint64_t tree_number(const fdt32_t *cells, unsigned n)
 	return v;
 }
 
-uint32_t tree_u32(const void *fdt, int node, const char *name, uint32_t otherwise)
+enum err node_reg(const struct node *n, unsigned index, struct machine_range *out)
 {
-	unsigned n;
-	const fdt32_t *cells = tree_cells(fdt, node, name, &n);
+	uint32_t ac = n->parent->addr_cells, sc = n->parent->size_cells;
+	unsigned ncells;
+	const fdt32_t *reg = node_cells(n, "reg", &ncells);
 
-	return n == 1 ? fdt32_to_cpu(*cells) : otherwise;
+	if (reg && (ac < 1 || ac > 2 || sc < 1 || sc > 2 || ncells % (ac + sc)))
+		return E_FORMAT;
+	if (!reg || index >= ncells / (ac + sc))
+		return E_NOENT;
+	reg += index * (ac + sc);
+	*out = (struct machine_range){hpa(cells_number(reg, ac)), cells_number(reg + ac, sc)};
+	return OK;
 }
 
-bool tree_has(const void *fdt, int node, const char *name)
+/* One level up, through the `ranges` of `bus`. */
+static bool translate_up(const struct node *bus, struct machine_range *r)
 {
-	int len;
+	unsigned child = bus->addr_cells, up = bus->parent->addr_cells, n;
+	unsigned entry = child + up + bus->size_cells;
+	const fdt32_t *ranges = node_cells(bus, "ranges", &n);
 
-	return tree_prop(fdt, node, name, &len) != NULL;
-}
+	for (unsigned i = 0; i < n; i += entry) {
+		uint64_t from = cells_number(ranges + i, child);
+		uint64_t to = cells_number(ranges + i + child, up);
+		uint64_t size = cells_number(ranges + i + child + up, bus->size_cells);
 
-bool tree_text_is(const char *s, int len, const char *want)
-{
-	return s && (size_t)len == strlen(want) + 1 && memcmp(s, want, (size_t)len) == 0;
-}
-
-bool tree_string_is(const void *fdt, int node, const char *name, const char *want)
-{
-	int len;
-	const char *s = tree_prop(fdt, node, name, &len);
-
-	return tree_text_is(s, len, want);
-}
-
-bool tree_enabled(const void *fdt, int node)
-{
-	int len;
-	const char *s = tree_prop(fdt, node, "status", &len);
-
-	return !s || tree_text_is(s, len, "okay") || tree_text_is(s, len, "ok");
-}
-
-bool tree_list_has(const char *list, int len, const char *want)
-{
-	int size = (int)strlen(want) + 1;
-
-	while (len >= size) {
-		int step;
-
-		if (*list == *want && memcmp(list, want, (size_t)size) == 0)
+		if (range_within(r->base.v, r->size, from, size) &&
+			range_within(to, size, 0, BIT(PHYS_BITS))) {
+			r->base.v = to + (r->base.v - from);
 			return true;
-		step = (int)strnlen(list, (size_t)len) + 1;
-		list += step;
-		len -= step;
+		}
 	}
-	return false;
+	return n == 0;
 }
 
-bool tree_compatible(const void *fdt, int node, const char *want)
+enum err bus_translate(const struct node *bus, struct machine_range *r)
 {
-	int len;
-	const char *list = tree_prop(fdt, node, "compatible", &len);
-
-	return tree_list_has(list, len, want);
+	for (; bus->parent; bus = bus->parent)
+		if (!translate_up(bus, r))
+			return E_RANGE;
+	return r->size && range_within(r->base.v, r->size, 0, BIT(PHYS_BITS)) ? OK : E_RANGE;
 }
 
-bool tree_copy_string(const void *fdt, int node, const char *name, char *buf, size_t size)
+enum err node_region(const struct node *n, unsigned index, struct machine_range *out)
 {
-	int len;
-	const char *s = tree_prop(fdt, node, name, &len);
-	size_t n = s ? strnlen(s, (size_t)len) : 0;
-	size_t kept = MIN(n, size - 1);
+	enum err rc = node_reg(n, index, out);
 
-	if (kept)
-		memcpy(buf, s, kept);
-	buf[kept] = '\0';
-	return kept == n;
+	return rc == OK ? bus_translate(n->parent, out) : rc;
+}
+
+struct machine_range range_pages(struct machine_range r)
+{
+	uint64_t base = ALIGN_DOWN(r.base.v, PAGE_SIZE);
+
+	return (struct machine_range){hpa(base), ALIGN_UP(r.base.v + r.size, PAGE_SIZE) - base};
 }

@@ -13,8 +13,9 @@ FUZZ_CFLAGS  := -std=gnu11 -g -O1 -Wall -Wextra -Werror -Wshadow -Wno-unused-par
 fuzz_decode := hv/riscv/decode.c
 fuzz_payload := hv/payload/payload.c hv/payload/image.c hv/payload/elf.c
 fuzz_payload_flags := -max_len=8192
-fuzz_hostfdt := $(addprefix hv/fdt/,host.c check.c tree.c bus.c memory.c cpus.c isa_text.c controllers.c own.c irqs.c devices.c)
-fuzz_guestfdt := $(fuzz_hostfdt) hv/fdt/guest.c hv/fdt/copy.c hv/fdt/write.c hv/lib/printf.c
+# Of libfdt what the hypervisor uses is its own copy; what edits the trees may be the machine's.
+fuzz_hostfdt := $(addprefix hv/fdt/,host.c tree.c memory.c cpus.c isa_text.c controllers.c console.c devices.c) $(addprefix $(LIBFDT)/,fdt.c fdt_ro.c fdt_sw.c)
+fuzz_guestfdt := $(fuzz_hostfdt) hv/fdt/guest.c hv/lib/printf.c
 fuzz_vplic := hv/vdev/vplic.c
 fuzz_vplic_flags := -max_len=2048
 fuzz_vuart := hv/vdev/vuart.c
@@ -24,6 +25,8 @@ fuzz_gstage_flags := -max_len=400 -len_control=0
 FUZZ_TARGETS := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 
 $(foreach t,$(FUZZ_TARGETS),$(eval $(BUILD)/fuzz/fuzz_$(t): $(fuzz_$(t))))
+
+$(addprefix $(BUILD)/fuzz/fuzz_,hostfdt guestfdt): FUZZ_CFLAGS += -isystem $(LIBFDT) $(LIBFDT_FLAGS)
 
 $(BUILD)/fuzz/fuzz_%: test/fuzz/fuzz_%.c test/unit/host.c $(wildcard test/unit/*.h hv/*/*.h abi/*.h)
 	@mkdir -p $(@D)

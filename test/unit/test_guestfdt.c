@@ -122,7 +122,6 @@ static void test_nodes(void **state)
 	request();
 	assert_int_equal(build(), OK);
 	assert_int_equal(used, fdt_totalsize(out));
-	assert_int_equal(tree_check(out, used), OK);
 	WANT_CELLS("/", "#address-cells", 2);
 	WANT_CELLS("/", "#size-cells", 2);
 	WANT_CELLS("/memory@90000000", "reg", 0, 0x90000000, 0, 0x10000000);
@@ -156,9 +155,9 @@ static void test_cpus(void **state)
 	WANT_CELLS("/cpus/cpu@1", "riscv,cbom-block-size", 64);
 	want_absent("/cpus/cpu@1", "riscv,cboz-block-size");
 	want_absent("/cpus/cpu@1", "riscv,cbop-block-size");
-	/* 4 is the host's highest. */
-	WANT_CELLS("/cpus/cpu@0/interrupt-controller", "phandle", 5);
-	WANT_CELLS("/cpus/cpu@1/interrupt-controller", "phandle", 6);
+	/* They follow the PLIC's. */
+	WANT_CELLS("/cpus/cpu@0/interrupt-controller", "phandle", 4);
+	WANT_CELLS("/cpus/cpu@1/interrupt-controller", "phandle", 5);
 	WANT_CELLS("/cpus/cpu@1/interrupt-controller", "#interrupt-cells", 1);
 	want_string("/cpus/cpu@1/interrupt-controller", "compatible", "riscv,cpu-intc");
 	want_bytes("/cpus/cpu@1/interrupt-controller", "interrupt-controller", "", 0);
@@ -234,8 +233,8 @@ static void test_soc(void **state)
 	WANT_CELLS("/soc/interrupt-controller@c000000", "phandle", PLIC_PHANDLE);
 	WANT_CELLS("/soc/interrupt-controller@c000000", "#address-cells", 0);
 	WANT_CELLS("/soc/interrupt-controller@c000000", "#interrupt-cells", 1);
-	WANT_CELLS("/soc/interrupt-controller@c000000", "interrupts-extended", 5, 0xffffffff, 5, 9,
-		6, 0xffffffff, 6, 9);
+	WANT_CELLS("/soc/interrupt-controller@c000000", "interrupts-extended", 4, 0xffffffff, 4, 9,
+		5, 0xffffffff, 5, 9);
 	want_string("/soc/serial@10000000", "compatible", "ns16550a");
 	WANT_CELLS("/soc/serial@10000000", "reg", 0, 0x10000000, 0, 8);
 	WANT_CELLS("/soc/serial@10000000", "interrupts", 10);
@@ -264,7 +263,6 @@ static void test_smallest(void **state)
 		.bootargs = "",
 	};
 	assert_int_equal(build(), OK);
-	assert_int_equal(tree_check(out, used), OK);
 	WANT_CELLS("/memory@1080000000", "reg", 0x10, 0x80000000, 0, 0x200000);
 	want_string("/chosen", "bootargs", "");
 	want_absent("/chosen", "stdout-path");
@@ -286,10 +284,8 @@ static void expect_same_device(const struct machine_device *a, const struct mach
 	assert_int_equal(a->nregs, b->nregs);
 	assert_int_equal(a->nirqs, b->nirqs);
 	assert_memory_equal(a->regions, b->regions, sizeof(a->regions));
-	assert_memory_equal(a->exact, b->exact, sizeof(a->exact));
+	assert_memory_equal(a->reg, b->reg, sizeof(a->reg));
 	assert_memory_equal(a->irqs, b->irqs, sizeof(a->irqs));
-	assert_int_equal(a->dma_noncoherent, b->dma_noncoherent);
-	assert_int_equal(b->bus_addr_cells, 2);
 }
 
 static void test_round_trip(void **state)
@@ -348,7 +344,7 @@ static void test_many_vcpus(void **state)
 	t.nvcpus = MACHINE_MAX_HARTS;
 	assert_int_equal(build(), OK);
 	assert_true(has_node("/cpus/cpu@3f"));
-	WANT_CELLS("/cpus/cpu@3f/interrupt-controller", "phandle", 5 + 63);
+	WANT_CELLS("/cpus/cpu@3f/interrupt-controller", "phandle", 4 + 63);
 	t.nvcpus++;
 	assert_int_equal(build(), E_INVAL);
 }
@@ -373,93 +369,50 @@ static void test_pci_copy(void **state)
 	want_absent("/soc/pci@30000000", "msi-parent");
 }
 
+/* Only what a guest can use: no references but to the PLIC, nothing below the node. */
 static void test_left_out(void **state)
 {
 	static const char *const names[] = {"clocks", "iommu-map", "memory-region", "pinctrl-0",
-		"vdd-supply", "reset-gpios", "assigned-clock-rates", "power-domains",
-		"numa-node-id"};
+		"vdd-supply", "reset-gpios", "power-domains", "numa-node-id", "phandle",
+		"interrupt-parent", "vendor,value"};
 
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
-		CELLS(VIRTIO, names[i], 4);
-	CELLS(VIRTIO, "vendor,value", 1, 2, 3);
-	set(VIRTIO, "vendor,flag", "", 0);
-	set_string(VIRTIO, "gpio-name", "x"); /* only looks like one */
+		CELLS(VIRTIO, names[i], i == 9 ? PLIC_PHANDLE : 8);
+	add(VIRTIO, "child@1");
+	CELLS(VIRTIO "/child@1", "interrupt-parent", 2);
+	set(VIRTIO, "dma-coherent", "", 0);
 	request();
 	assert_int_equal(build(), OK);
 	for (size_t i = 0; i < ARRAY_SIZE(names); i++)
 		want_absent(VIRTIO, names[i]);
-	WANT_CELLS(VIRTIO, "vendor,value", 1, 2, 3);
-	want_bytes(VIRTIO, "vendor,flag", "", 0);
-	want_string(VIRTIO, "gpio-name", "x");
+	assert_false(has_node(VIRTIO "/child@1"));
+	want_bytes(VIRTIO, "dma-coherent", "", 0);
 	want_string(VIRTIO, "compatible", "virtio,mmio");
-}
-
-static void test_subnodes(void **state)
-{
-	add(VIRTIO, "child@1");
-	CELLS(VIRTIO "/child@1", "reg", 1);
-	CELLS(VIRTIO "/child@1", "clocks", 4);
-	CELLS(VIRTIO "/child@1", "interrupt-parent", PLIC_PHANDLE);
-	add(VIRTIO "/child@1", "grandchild");
-	set_string(VIRTIO "/child@1/grandchild", "label", "deep");
-	request();
-	assert_int_equal(build(), OK);
-	WANT_CELLS(VIRTIO "/child@1", "reg", 1);
-	want_absent(VIRTIO "/child@1", "clocks");
-	want_string(VIRTIO "/child@1/grandchild", "label", "deep");
+	WANT_CELLS(VIRTIO, "interrupts", 1);
 	assert_true(has_node("/soc/rtc@101000"));
 	assert_true(has_node("/hypervisor"));
 }
 
-static void expect_no_copy(void)
+static void test_long_names(void **state)
 {
+	char name[65];
+
+	memset(name, 'n', sizeof(name));
+	name[64] = '\0';
+	assert_int_equal(fdt_set_name(tree, at(VIRTIO), name), 0);
 	request();
-	assert_int_equal(m.ndevices, 3);
 	assert_int_equal(build(), E_FORMAT);
 	assert_int_equal(used, 0);
 	virt_tree();
-	add(VIRTIO, "child");
-}
-
-static void test_foreign_interrupts(void **state)
-{
-	add(VIRTIO, "child");
-	CELLS(VIRTIO "/child", "interrupt-parent", 2);
-	expect_no_copy();
-	CELLS(VIRTIO "/child", "interrupts-extended", PLIC_PHANDLE, 1, 2, 9);
-	expect_no_copy();
-	CELLS(VIRTIO "/child", "interrupts-extended", PLIC_PHANDLE);
-	expect_no_copy();
-	set(VIRTIO "/child", "interrupt-parent", "abc", 3);
-	expect_no_copy();
-	CELLS(VIRTIO "/child", "interrupt-map", 0, 0, 0, 1, PLIC_PHANDLE, 32);
-	expect_no_copy();
-	/* Not used beside interrupts-extended, but a guest would not know. */
-	CELLS("/soc/rtc@101000", "interrupt-parent", 2);
-	expect_no_copy();
-}
-
-static void test_odd_nodes(void **state)
-{
-	char name[400];
-
-	CELLS(VIRTIO, "ranges", 1, 2, 3); /* windows of a kind we do not know */
-	expect_no_copy();
-	memset(name, 'n', sizeof(name));
-	name[256] = '\0';
-	set(VIRTIO, name, "", 0);
-	expect_no_copy();
-	name[255] = '\0';
-	set(VIRTIO, name, "x", 1);
+	name[55] = '\0'; /* fits, but not with its unit address */
+	assert_int_equal(fdt_set_name(tree, at(VIRTIO), name), 0);
+	request();
+	assert_int_equal(build(), E_FORMAT);
+	virt_tree();
+	name[54] = '\0';
+	assert_int_equal(fdt_set_name(tree, at(VIRTIO), name), 0);
 	request();
 	assert_int_equal(build(), OK);
-	want_bytes(VIRTIO, name, "x", 1);
-	name[64] = '\0';
-	assert_int_equal(fdt_set_name(tree, at(VIRTIO), name), 0);
-	expect_no_copy();
-	name[60] = '\0'; /* fits, but not with its unit address */
-	assert_int_equal(fdt_set_name(tree, at(VIRTIO), name), 0);
-	expect_no_copy();
 }
 
 /* From a bus with other cells, elsewhere: the guest sees physical addresses under plain names. */
@@ -471,31 +424,16 @@ static void test_another_bus(void **state)
 	CELLS("/soc/bus", "#size-cells", 1);
 	CELLS("/soc/bus", "interrupt-parent", PLIC_PHANDLE);
 	CELLS("/soc/bus", "ranges", 0x1000, 1, 0x20000000, 0x4000, 0x8000, 1, 0x30000000, 0x10000);
-	set("/soc/bus", "dma-noncoherent", "", 0);
 	add("/soc/bus", "virtio@1200");
 	set_string("/soc/bus/virtio@1200", "compatible", "virtio,mmio");
 	CELLS("/soc/bus/virtio@1200", "reg", 0x1200, 0x200, 0x8000, 0x100);
 	CELLS("/soc/bus/virtio@1200", "interrupts", 7);
-	add("/soc/bus", "pci");
-	set_string("/soc/bus/pci", "compatible", "pci-host-ecam-generic");
-	CELLS("/soc/bus/pci", "#address-cells", 3);
-	CELLS("/soc/bus/pci", "#size-cells", 2);
-	CELLS("/soc/bus/pci", "#interrupt-cells", 1);
-	CELLS("/soc/bus/pci", "reg", 0x9000, 0x1000);
-	CELLS("/soc/bus/pci", "ranges", 0x2000000, 0, 0x5000, 0xa000, 0, 0x1000);
-	CELLS("/soc/bus/pci", "interrupt-map", 0, 0, 0, 1, PLIC_PHANDLE, 9);
-	set("/soc/bus/pci", "dma-coherent", "", 0);
-	drop_node("/soc/pci@30000000");
 	request();
 	assert_int_equal(m.ndevices, 4);
 	assert_int_equal(build(), OK);
 	WANT_CELLS(
 		"/soc/virtio@120000200", "reg", 1, 0x20000200, 0, 0x200, 1, 0x30000000, 0, 0x100);
 	WANT_CELLS("/soc/virtio@120000200", "interrupts", 7);
-	want_bytes("/soc/virtio@120000200", "dma-noncoherent", "", 0);
-	WANT_CELLS("/soc/pci@130001000", "reg", 1, 0x30001000, 0, 0x1000);
-	WANT_CELLS("/soc/pci@130001000", "ranges", 0x2000000, 0, 0x5000, 1, 0x30002000, 0, 0x1000);
-	want_absent("/soc/pci@130001000", "dma-noncoherent");
 	assert_false(has_node("/soc/bus"));
 }
 
@@ -532,8 +470,6 @@ static void expect_invalid(void)
 
 static void test_invalid_requests(void **state)
 {
-	uint8_t beyond = 3;
-
 	request();
 	t.nvcpus = 0;
 	expect_invalid();
@@ -543,28 +479,17 @@ static void test_invalid_requests(void **state)
 	expect_invalid();
 	t.plic_phandle = UINT32_MAX;
 	expect_invalid();
-	t.host_fdt = NULL;
-	expect_invalid();
-	t.machine = NULL;
-	expect_invalid();
-	t.devices = &beyond;
-	t.ndevices = 1;
-	expect_invalid();
-	assert_int_equal(fdt_build_guest(&t, out + 4, sizeof(out) - 4, &used), E_INVAL);
 }
 
 static void test_phandles_run_out(void **state)
 {
-	CELLS("/soc/test@100000", "phandle", 0xfffffffc);
 	request();
-	assert_int_equal(m.max_phandle, 0xfffffffc);
+	t.ndevices = 0;
+	t.plic_phandle = 0xfffffffc;
 	assert_int_equal(build(), OK);
 	WANT_CELLS("/cpus/cpu@1/interrupt-controller", "phandle", 0xfffffffe);
 	t.nvcpus = 3;
-	assert_int_equal(build(), E_FORMAT);
-	t.nvcpus = 2;
-	t.plic_phandle = 0xfffffffd;
-	assert_int_equal(build(), E_FORMAT);
+	assert_int_equal(build(), E_INVAL);
 }
 
 #define TEST(f) cmocka_unit_test_setup_teardown(f, fresh, drop_packed)
@@ -585,9 +510,7 @@ int main(void)
 		TEST(test_many_vcpus),
 		TEST(test_pci_copy),
 		TEST(test_left_out),
-		TEST(test_subnodes),
-		TEST(test_foreign_interrupts),
-		TEST(test_odd_nodes),
+		TEST(test_long_names),
 		TEST(test_another_bus),
 		TEST(test_any_buffer),
 		TEST(test_invalid_requests),

@@ -52,7 +52,6 @@ static void test_virt(void **state)
 		assert_true(isa_has(&m.harts[i].isa, ISA_SSTC));
 		assert_false(isa_has(&m.harts[i].isa, ISA_V));
 	}
-	assert_int_equal(m.max_phandle, 4);
 	assert_false(m.truncated);
 }
 
@@ -242,7 +241,7 @@ static void test_reserved_errors(void **state)
 	assert_int_equal(parse(), E_RANGE);
 }
 
-/* Too many: none is lost, and it is the narrowest gap that is given up. */
+/* Too many: none is lost, the last one kept grows up to what finds no place. */
 static void test_reserved_overflow(void **state)
 {
 	for (unsigned i = 0; i < MACHINE_MAX_RESERVED; i++)
@@ -254,10 +253,13 @@ static void test_reserved_overflow(void **state)
 	assert_int_equal(parse(), OK);
 	assert_int_equal(m.nreserved, MACHINE_MAX_RESERVED);
 	assert_true(m.truncated);
-	expect_reserved(4, 0x80040000, 0x1000);
-	expect_reserved(5, 0x80050000, 0x4000);
-	expect_reserved(6, 0x80060000, 0x1000);
-	expect_reserved(31, 0x801f0000, 0x1000);
+	expect_reserved(5, 0x80050000, 0x1000);
+	expect_reserved(6, 0x80053000, 0x1000);
+	expect_reserved(30, 0x801d0000, 0x1000);
+	expect_reserved(31, 0x801e0000, 0x11000);
+	assert_int_equal(fdt_add_mem_rsv(tree, 0x90000000, 0x1000), 0);
+	assert_int_equal(parse(), OK);
+	expect_reserved(31, 0x801e0000, 0xfe21000);
 }
 
 /* --- harts --- */
@@ -284,7 +286,7 @@ static void test_isa_sources(void **state)
 {
 	set_string("/cpus/cpu@0", "riscv,isa", "rv64imac_zba"); /* the newer properties win */
 	drop("/cpus/cpu@1", "riscv,isa-extensions");
-	set_string("/cpus/cpu@1", "riscv,isa", "rv64gc_zicboz_zicbop");
+	set_string("/cpus/cpu@1", "riscv,isa", "rv64imafdc_zicboz_zicbop");
 	CELLS("/cpus/cpu@1", "riscv,cbop-block-size", 32);
 	CELLS("/cpus/cpu@1", "riscv,cboz-block-size", 128);
 	set_string("/cpus/cpu@1", "mmu-type", "riscv,sv39");
@@ -400,16 +402,13 @@ static void test_no_harts(void **state)
 
 static void test_timebase(void **state)
 {
-	CELLS("/cpus", "timebase-frequency", 1, 0, 5000);
-	assert_int_equal(parse(), OK);
-	assert_int_equal(m.timebase_hz, 0);
 	CELLS("/cpus", "timebase-frequency", 0, 5000);
 	assert_int_equal(parse(), OK);
-	assert_int_equal(m.timebase_hz, 5000);
+	assert_int_equal(m.timebase_hz, 0);
 	drop("/cpus", "timebase-frequency");
 	assert_int_equal(parse(), OK);
 	assert_int_equal(m.timebase_hz, 0);
-	CELLS("/cpus/cpu@1", "timebase-frequency", 32768);
+	CELLS("/cpus", "timebase-frequency", 32768);
 	assert_int_equal(parse(), OK);
 	assert_int_equal(m.timebase_hz, 32768);
 }
@@ -444,6 +443,11 @@ static void test_header(void **state)
 
 	fdt_set_version(packed, 16);
 	assert_int_equal(reparse(n), E_FORMAT);
+	fdt_set_version(packed, 18);
+	assert_int_equal(reparse(n), OK); /* one that says it is like 16 */
+	fdt_set_last_comp_version(packed, 18);
+	assert_int_equal(reparse(n), E_FORMAT);
+	fdt_set_last_comp_version(packed, 16);
 	fdt_set_version(packed, 17);
 	fdt_set_magic(packed, 0xd00dfeee);
 	assert_int_equal(reparse(n), E_FORMAT);
@@ -455,19 +459,6 @@ static void test_header(void **state)
 	assert_int_equal(reparse(n), E_FORMAT);
 	fdt_set_off_mem_rsvmap(packed, (uint32_t)n & ~7u); /* a list that does not end */
 	assert_int_equal(reparse(n), E_FORMAT);
-}
-
-static void test_depth(void **state)
-{
-	int node = 0;
-
-	for (unsigned i = 1; i < TREE_MAX_DEPTH; i++) {
-		node = fdt_add_subnode(tree, node, "n");
-		assert_true(node > 0);
-	}
-	assert_int_equal(parse(), OK);
-	assert_true(fdt_add_subnode(tree, node, "n") > 0);
-	assert_int_equal(parse(), E_FORMAT);
 }
 
 /* Tags that libfdt steps over but that make no tree. */
@@ -519,78 +510,41 @@ static void test_last_tag(void **state)
 static void test_property_without_name(void **state)
 {
 	struct fdt_property *p;
-	fdt32_t kept;
 	int len;
 
 	set("/chosen", "vendor,other", "x", 1);
 	assert_int_equal(parse(), OK);
 	p = fdt_get_property_w(packed, fdt_path_offset(packed, "/chosen"), "vendor,other", &len);
 	assert_non_null(p);
-	kept = p->nameoff;
 	p->nameoff = cpu_to_fdt32(fdt_size_dt_strings(packed));
 	assert_int_equal(reparse(fdt_totalsize(packed)), E_FORMAT);
-	p->nameoff = kept;
-	assert_int_equal(reparse(fdt_totalsize(packed)), OK);
 }
 
-/* A tree whose structure block is these cells, the last bytes of the file; its one string is "ab",
- * and "c" without an end. */
-static enum err check_cells(const uint32_t *cells, size_t n)
+/* Whatever lies too deep is not looked at, and nor is what follows taken for something else. */
+static void test_depth(void **state)
 {
-	const uint32_t header[] = {
-		FDT_MAGIC, 60 + (uint32_t)n * 4, 60, 56, 40, 17, 16, 0, 4, (uint32_t)n * 4};
-	fdt32_t *raw;
-	enum err rc;
+	int node = 0;
 
-	raw = calloc(1, 60 + n * 4);
-	assert_non_null(raw);
-	for (size_t i = 0; i < ARRAY_SIZE(header); i++)
-		raw[i] = cpu_to_fdt32(header[i]);
-	memcpy(raw + 14, "ab\0c", 4);
-	for (size_t i = 0; i < n; i++)
-		raw[15 + i] = cpu_to_fdt32(cells[i]);
-	rc = tree_check(raw, 60 + n * 4);
-	free(raw);
-	return rc;
+	for (unsigned i = 0; i < 100; i++) {
+		node = fdt_add_subnode(tree, node, "n");
+		assert_true(node > 0);
+	}
+	test_virt(state);
 }
 
-#define CHECK_CELLS(...)                                                                           \
-	check_cells((const uint32_t[]){__VA_ARGS__}, sizeof((const uint32_t[]){__VA_ARGS__}) / 4)
-#define ROOT FDT_BEGIN_NODE, 0
-
-/* Where each kind of item may begin and must end. */
-static void test_items(void **state)
+/* More properties than we keep: the others are not seen, and nothing is overwritten. */
+static void test_many_properties(void **state)
 {
-	const uint32_t abcd = 0x61626364;
+	char name[32];
 
-	assert_int_equal(CHECK_CELLS(ROOT, FDT_END_NODE, FDT_END), OK);
-	assert_int_equal(CHECK_CELLS(ROOT, FDT_NOP, FDT_END_NODE, FDT_NOP, FDT_END), OK);
-	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP, 4, 0, abcd, FDT_END_NODE, FDT_END), OK);
-	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP, 0, 2, FDT_END_NODE, FDT_END), OK);
-	/* no root, or not at the beginning, or two */
-	assert_int_equal(CHECK_CELLS(FDT_END), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(FDT_END_NODE, FDT_END), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(FDT_PROP, 0, 0, FDT_END), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(FDT_NOP, ROOT, FDT_END_NODE, FDT_END), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(ROOT, FDT_END_NODE, ROOT, FDT_END_NODE, FDT_END), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(ROOT, FDT_END_NODE, FDT_END_NODE, FDT_END), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(ROOT, FDT_END_NODE, FDT_PROP, 0, 0, FDT_END), E_FORMAT);
-	/* the block ends too early */
-	assert_int_equal(CHECK_CELLS(ROOT, FDT_END_NODE), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(ROOT, FDT_END), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(ROOT), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(FDT_BEGIN_NODE), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(FDT_BEGIN_NODE, abcd), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP, 0), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP, 0, 0), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP, 5, 0, abcd), E_FORMAT);
-	assert_int_equal(
-		CHECK_CELLS(ROOT, FDT_PROP, UINT32_MAX, 0, FDT_END_NODE, FDT_END), E_FORMAT);
-	/* a name without an end, or beyond the names; a tag unknown */
-	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP, 0, 3, FDT_END_NODE, FDT_END), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(ROOT, FDT_PROP, 0, 4, FDT_END_NODE, FDT_END), E_FORMAT);
-	assert_int_equal(CHECK_CELLS(ROOT, 5, FDT_END_NODE, FDT_END), E_FORMAT);
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.ndevices, 3);
+	for (unsigned i = 0; i < 2 * NODE_MAX_PROPS; i++) {
+		snprintf(name, sizeof(name), "vendor,p%u", i);
+		set("/soc/rtc@101000", name, "x", 1); /* libfdt adds in front */
+	}
+	test_virt(state);
+	assert_int_equal(m.ndevices, 2);
 }
 
 static void test_wipe_seed(void **state)
@@ -638,64 +592,6 @@ static void test_nops(void **state)
 	assert_int_equal(m.harts[1].isa.xlen, 64);
 	assert_int_equal(m.uart.base.v, 0x10000000);
 	assert_int_equal(m.ndevices, 2);
-}
-
-static void test_children(void **state)
-{
-	int soc, uart;
-
-	assert_int_equal(parse(), OK);
-	soc = tree_child(packed, 0, "soc");
-	assert_int_equal(soc, fdt_path_offset(packed, "/soc"));
-	assert_int_equal(tree_child(packed, soc, "soc"), -1);
-	assert_int_equal(tree_child(packed, 0, "so"), -1);
-	assert_int_equal(tree_child(packed, 0, "serial"), -1); /* not a child, but below one */
-	uart = tree_child(packed, soc, "serial");
-	assert_int_equal(uart, fdt_path_offset(packed, "/soc/serial@10000000"));
-	assert_int_equal(tree_child(packed, soc, "serial@10000000"), uart);
-	assert_int_equal(tree_child(packed, soc, "serial@1000000"), -1);
-	add("/soc", "a@b@c"); /* not a unit address of a@b, which has one */
-	assert_int_equal(parse(), OK);
-	soc = tree_child(packed, 0, "soc");
-	uart = tree_child(packed, soc, "serial");
-	assert_int_equal(tree_child(packed, soc, "a@b"), -1);
-	assert_int_equal(tree_path(packed, "/soc/serial@10000000"), uart);
-	assert_int_equal(tree_path(packed, "//soc//serial/"), uart);
-	assert_int_equal(tree_path(packed, "/"), 0);
-	assert_int_equal(tree_path(packed, "/soc/serial/none"), -1);
-	assert_int_equal(tree_path(packed, "/none/serial"), -1);
-}
-
-static void test_compatible(void **state)
-{
-	set("/chosen", "compatible", "a,bc\0d\0ef", 9); /* the last one has no end */
-	assert_int_equal(parse(), OK);
-	int node = tree_child(packed, 0, "chosen");
-
-	assert_true(tree_compatible(packed, node, "a,bc"));
-	assert_true(tree_compatible(packed, node, "d"));
-	assert_false(tree_compatible(packed, node, "a,b"));
-	assert_false(tree_compatible(packed, node, "bc"));
-	assert_false(tree_compatible(packed, node, "ef"));
-	assert_false(tree_compatible(packed, node, "e"));
-	assert_true(tree_list_has("d", 2, "d"));
-	assert_false(tree_list_has("d", 1, "d"));
-	assert_false(tree_list_has(NULL, 0, ""));
-}
-
-/* Before `phandle` there was `linux,phandle`; the new one counts where it is well-formed. */
-static void test_old_phandle(void **state)
-{
-	CELLS("/soc/test@100000", "linux,phandle", 1000);
-	CELLS("/soc/rtc@101000", "linux,phandle", 1001);
-	assert_int_equal(parse(), OK);
-	assert_int_equal(m.max_phandle, 1001);
-	CELLS("/soc/rtc@101000", "phandle", 1, 2);
-	assert_int_equal(parse(), OK);
-	assert_int_equal(m.max_phandle, 1001);
-	CELLS("/soc/rtc@101000", "phandle", 77);
-	assert_int_equal(parse(), OK);
-	assert_int_equal(m.max_phandle, 77);
 }
 
 /* Cut off anywhere, with a header that goes along with it: never a read beyond. */
@@ -767,16 +663,13 @@ int main(void)
 		TEST(test_no_harts),
 		TEST(test_timebase),
 		TEST(test_header),
-		TEST(test_depth),
 		TEST(test_structure),
 		TEST(test_last_tag),
 		TEST(test_property_without_name),
-		TEST(test_items),
+		TEST(test_depth),
+		TEST(test_many_properties),
 		TEST(test_wipe_seed),
 		TEST(test_nops),
-		TEST(test_children),
-		TEST(test_compatible),
-		TEST(test_old_phandle),
 		TEST(test_truncated_anywhere),
 		TEST(test_damaged),
 	};

@@ -18,9 +18,11 @@ unit_plic := hv/drivers/plic.c
 unit_uart := hv/drivers/uart.c hv/drivers/ns16550.c hv/drivers/sifive_uart.c hv/drivers/finisher.c
 unit_console := hv/core/console.c hv/core/ttyline.c hv/lib/printf.c
 unit_isatext := hv/fdt/isa_text.c
-unit_hostfdt := $(addprefix hv/fdt/,host.c check.c tree.c bus.c memory.c cpus.c isa_text.c controllers.c own.c irqs.c devices.c)
+# The hypervisor's libfdt, not the machine's.
+libfdt := $(addprefix $(LIBFDT)/,fdt.c fdt_ro.c fdt_rw.c fdt_sw.c fdt_wip.c fdt_empty_tree.c)
+unit_hostfdt := $(addprefix hv/fdt/,host.c tree.c memory.c cpus.c isa_text.c controllers.c console.c devices.c) $(libfdt)
 unit_hostdev := $(unit_hostfdt)
-unit_guestfdt := $(unit_hostfdt) hv/fdt/guest.c hv/fdt/copy.c hv/fdt/write.c hv/lib/printf.c
+unit_guestfdt := $(unit_hostfdt) hv/fdt/guest.c hv/lib/printf.c
 unit_sched := hv/core/heap.c
 unit_heap := hv/core/heap.c
 unit_vm := hv/core/vm.c hv/core/frame.c hv/core/quota.c hv/mmu/gstage.c
@@ -31,7 +33,7 @@ UNIT_TESTS := $(patsubst test/unit/test_%.c,%,$(wildcard test/unit/test_*.c))
 
 $(BUILD)/unit/%: test/unit/test_%.c test/unit/host.c $(wildcard test/unit/*.h hv/*/*.h abi/*.h)
 	@mkdir -p $(@D)
-	$(UNIT_CC) $(UNIT_CFLAGS) -o $@ $< test/unit/host.c $(unit_$*) -lcmocka -lfdt
+	$(UNIT_CC) $(UNIT_CFLAGS) -o $@ $< test/unit/host.c $(unit_$*) -lcmocka
 
 .SECONDEXPANSION:
 $(foreach t,$(UNIT_TESTS),$(eval $(BUILD)/unit/$(t): $(unit_$(t))))
@@ -44,6 +46,7 @@ $(BUILD)/unit/frame: hv/core/frame.c
 $(BUILD)/unit/quota: hv/core/quota.c
 $(BUILD)/unit/sched: hv/core/sched.c
 $(BUILD)/unit/gstage: hv/mmu/gstage.c
+$(addprefix $(BUILD)/unit/,hostfdt hostdev guestfdt): UNIT_CFLAGS += -isystem $(LIBFDT) $(LIBFDT_FLAGS)
 $(BUILD)/unit/rng: hv/core/rng.c
 $(BUILD)/unit/rng: UNIT_CFLAGS += -isystem $(MBEDTLS)/include '-DMBEDTLS_CONFIG_FILE="lib/mbedtls_config.h"'
 
