@@ -25,14 +25,25 @@ static void clear(void)
 	csr_clear(sip, BIT(IRQ_SOFT));
 }
 
+/* Takes interrupts until told to stop. The look at `stop` and the WFI are one step to interrupts:
+ * taken between them, the last one would wake nobody. */
+static void listen_until_stop(void)
+{
+	while (!stop) {
+		irqs_off();
+		if (!stop)
+			__asm__ volatile("wfi");
+		irqs_on();
+	}
+	irqs_off();
+}
+
 static void listen(struct hart *h)
 {
 	csr_write(sie, BIT(IRQ_SOFT));
 	irqs_on();
 	h->arg = 1;
-	while (!stop)
-		__asm__ volatile("wfi");
-	irqs_off();
+	listen_until_stop();
 }
 
 static void start_listeners(void (*fn)(struct hart *))
@@ -225,9 +236,7 @@ static void flood(struct hart *h)
 	for (unsigned i = 0; i < ROUNDS; i++)
 		sbi_send_ipi(i & 1 ? 0 : all_harts(), i & 1 ? ~0ul : 0);
 	h->arg = 2;
-	while (!stop)
-		__asm__ volatile("wfi");
-	irqs_off();
+	listen_until_stop();
 	csr_write(sie, 0);
 }
 
