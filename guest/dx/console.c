@@ -1,0 +1,186 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Attaching to a child's console: bytes go through as they are, both ways. What the child has
+ * written before is shown first, as far back as the driver keeps it.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <termios.h>
+#include <unistd.h>
+#include "dx.h"
+
+struct console {
+	uint32_t handle;
+	int fd, key;
+	bool input_ended;
+	char in[256]; /* typed, and not yet taken by the child */
+	size_t nin;
+};
+
+static struct termios saved;
+static bool is_raw;
+
+static void restore_terminal(void)
+{
+	if (is_raw)
+		tcsetattr(STDIN_FILENO, TCSANOW, &saved);
+	is_raw = false;
+}
+
+static void on_signal(int signal)
+{
+	restore_terminal();
+	_exit(128 + signal);
+}
+
+static void raw_terminal(void)
+{
+	static bool registered;
+	struct termios raw;
+
+	if (tcgetattr(STDIN_FILENO, &saved) < 0)
+		return;
+	if (!registered)
+		atexit(restore_terminal);
+	registered = true;
+	signal(SIGTERM, on_signal);
+	signal(SIGHUP, on_signal);
+	raw = saved;
+	cfmakeraw(&raw);
+	is_raw = true;
+	tcsetattr(STDIN_FILENO, TCSANOW, &raw);
+}
+
+static void write_all(const char *bytes, size_t n)
+{
+	while (n > 0) {
+		ssize_t done = write(STDOUT_FILENO, bytes, n);
+
+		if (done < 0 && errno == EINTR)
+			continue;
+		if (done < 0)
+			die_errno("output");
+		bytes += done;
+		n -= (size_t)done;
+	}
+}
+
+/* All that the child has written; false when there will never be more. */
+static bool show_output(struct console *c)
+{
+	char buf[4096];
+	ssize_t n;
+
+	while ((n = read(c->fd, buf, sizeof(buf))) > 0)
+		write_all(buf, (size_t)n);
+	return n < 0 && (errno == EAGAIN || errno == EINTR);
+}
+
+/* What is typed; true: the key to detach was among it. */
+static bool read_input(struct console *c)
+{
+	ssize_t n = read(STDIN_FILENO, c->in, sizeof(c->in));
+	char *key;
+
+	if (n < 0 && errno == EINTR)
+		return false;
+	c->input_ended = n <= 0;
+	if (n <= 0)
+		return false;
+	key = memchr(c->in, c->key, (size_t)n);
+	c->nin = key ? (size_t)(key - c->in) : (size_t)n;
+	return key;
+}
+
+static void pass_input(struct console *c)
+{
+	ssize_t n = write(c->fd, c->in, c->nin);
+
+	/* To a child that has ended, nothing can be said. */
+	if (n < 0 && errno != EAGAIN && errno != EINTR)
+		n = (ssize_t)c->nin;
+	if (n > 0) {
+		memmove(c->in, c->in + n, c->nin - (size_t)n);
+		c->nin -= (size_t)n;
+	}
+}
+
+static bool has_ended(const struct console *c)
+{
+	struct dxio_info i = {.handle = c->handle};
+
+	ioctl(c->fd, DXIO_EVENTS);
+	return dx_try(DXIO_INFO, (unsigned long)&i) < 0 || i.info.state == DX_GONE;
+}
+
+/* The child has ended (true), or the user wants away (false). Input that ended, a file's, is a wish
+ * to go when the child has taken it. */
+static bool converse(struct console *c)
+{
+	bool ended = has_ended(c), away = false;
+
+	for (;;) {
+		struct pollfd p[2] = {{.fd = c->fd, .events = POLLIN | POLLPRI},
+			{.fd = c->input_ended || c->nin ? -1 : STDIN_FILENO, .events = POLLIN}};
+
+		if (!show_output(c) || ended)
+			return true;
+		if (c->nin)
+			pass_input(c);
+		if ((away || c->input_ended) && !c->nin)
+			return false;
+		if (c->nin)
+			p[0].events |= POLLOUT;
+		if (poll(p, 2, -1) < 0 && errno != EINTR)
+			die_errno("poll");
+		if (p[1].revents)
+			away = read_input(c);
+		if (p[0].revents & (POLLPRI | POLLHUP))
+			ended = has_ended(c);
+	}
+}
+
+bool console_attach(uint32_t handle, int key)
+{
+	struct console c = {.handle = handle, .key = key, .fd = child_open(handle)};
+	bool ended;
+
+	fcntl(c.fd, F_SETFL, O_RDWR | O_NONBLOCK);
+	if (isatty(STDIN_FILENO))
+		fprintf(stderr, "[attached: Ctrl-%c detaches]\n", key | 0x40);
+	raw_terminal();
+	ended = converse(&c);
+	restore_terminal();
+	close(c.fd);
+	if (isatty(STDIN_FILENO))
+		fprintf(stderr, "\n[%s]\n", ended ? "the child has ended" : "detached");
+	return ended;
+}
+
+static int parse_key(const char *text)
+{
+	int key = toupper((unsigned char)*text);
+
+	if (strlen(text) != 1 || key < 'A' || key > '_')
+		die(ST_USAGE, "--escape takes a letter, or one of [ \\ ] ^ _");
+	return key & 0x1f;
+}
+
+int cmd_console(int argc, char **argv)
+{
+	static const struct option own[] = {{"escape", required_argument, NULL, 'e'}, {0}};
+	int key = ESCAPE_KEY;
+
+	while (next_option(argc, argv, own) == 'e')
+		key = parse_key(optarg);
+	operands(argc, 1, 1);
+	console_attach(child_find(argv[optind], false), key);
+	return ST_OK;
+}

@@ -1,0 +1,149 @@
+/* SPDX-License-Identifier: MIT */
+/* /dev/diosix, and which child is meant. */
+#include <ctype.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "dx.h"
+
+int device(void)
+{
+	static int fd = -1;
+
+	if (fd < 0)
+		fd = open("/dev/diosix", O_RDWR | O_CLOEXEC);
+	if (fd < 0 && (errno == EACCES || errno == EPERM))
+		die(ST_DENIED, "/dev/diosix: only root may");
+	if (fd < 0)
+		die(ST_NO_HV, "/dev/diosix: %s: is this a VM of Diosix, and the driver loaded?",
+			strerror(errno));
+	return fd;
+}
+
+/* Programs may be interrupted, and frozen by a fork of the whole VM. */
+long dx_try(unsigned long call, unsigned long arg)
+{
+	long ret;
+
+	do
+		ret = ioctl(device(), call, arg);
+	while (ret < 0 && errno == EINTR);
+	return ret;
+}
+
+long dx_do(unsigned long call, unsigned long arg, const char *what)
+{
+	long ret = dx_try(call, arg);
+
+	if (ret < 0)
+		die_errno(what);
+	return ret;
+}
+
+struct dx_info child_info(uint32_t handle)
+{
+	struct dxio_info a = {.handle = handle};
+
+	dx_do(DXIO_INFO, (unsigned long)&a, "info");
+	return a.info;
+}
+
+int child_open(uint32_t handle)
+{
+	return (int)dx_do(DXIO_OPEN, handle, "open");
+}
+
+/* "" for a child without one, or that has just ended and been reaped. */
+void child_name(uint32_t handle, char name[DX_NAME_MAX])
+{
+	struct dxio_name n = {""};
+	int fd = (int)dx_try(DXIO_OPEN, handle);
+
+	if (fd >= 0 && ioctl(fd, DXIO_NAME_GET, &n) < 0)
+		n.name[0] = '\0';
+	if (fd >= 0)
+		close(fd);
+	memcpy(name, n.name, DX_NAME_MAX);
+}
+
+void name_copy(char to[DX_NAME_MAX], const char *from)
+{
+	if (strlen(from) >= DX_NAME_MAX)
+		die(ST_USAGE, "a name has at most %d bytes", DX_NAME_MAX - 1);
+	strcpy(to, from);
+}
+
+/* NEXT knows no successor of a child that was reaped in between: then from the start. */
+static bool children_once(uint32_t **list)
+{
+	size_t n = 0, room = 0;
+	long h = 0;
+
+	for (;;) {
+		h = dx_try(DXIO_NEXT, (unsigned long)h);
+		if (h < 0 && errno == ENOENT)
+			return false;
+		if (h < 0)
+			die_errno("list");
+		if (n == room) {
+			room = room ? 2 * room : 64;
+			*list = realloc(*list, room * sizeof(**list));
+			if (!*list)
+				die(ST_FAILED, "out of memory");
+		}
+		(*list)[n++] = (uint32_t)h;
+		if (h == 0)
+			return true;
+	}
+}
+
+uint32_t *children(void)
+{
+	uint32_t *list = NULL;
+
+	while (!children_once(&list))
+		;
+	return list;
+}
+
+static uint32_t find_by_name(const char *name)
+{
+	uint32_t *list = children(), found = 0;
+	char other[DX_NAME_MAX];
+
+	for (uint32_t *h = list; *h && !found; h++) {
+		child_name(*h, other);
+		if (strcmp(other, name) == 0)
+			found = *h;
+	}
+	free(list);
+	if (!found)
+		die(ST_NOENT, "%s: no such child", escaped(name));
+	return found;
+}
+
+uint32_t child_find(const char *word, bool self_allowed)
+{
+	unsigned long n;
+	char *end;
+
+	if (strcmp(word, "self") == 0) {
+		if (!self_allowed)
+			die(ST_USAGE, "not with this VM itself");
+		return DX_SELF;
+	}
+	if (*word == '\0')
+		die(ST_USAGE, "which child?");
+	if (!isdigit((unsigned char)*word))
+		return find_by_name(word);
+	n = strtoul(word, &end, 10);
+	if (*end || n > INT_MAX)
+		die(ST_USAGE, "%s: neither a handle nor a name", escaped(word));
+	if (n == DX_SELF && !self_allowed)
+		die(ST_USAGE, "not with this VM itself");
+	return (uint32_t)n;
+}

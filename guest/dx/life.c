@@ -1,0 +1,156 @@
+/* SPDX-License-Identifier: MIT */
+/* Pausing, killing, rebooting children, and waiting for their end. */
+#include <errno.h>
+#include <limits.h>
+#include <poll.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
+#include <unistd.h>
+#include "dx.h"
+
+static const struct option keep_option[] = {{"keep", no_argument, NULL, 'k'}, {0}};
+
+/* Events are marked as read before the state is looked at: a change after that wakes poll(). */
+struct dx_info child_wait(uint32_t handle)
+{
+	struct pollfd p = {.fd = child_open(handle), .events = POLLPRI};
+	struct dx_info info;
+
+	for (;;) {
+		if (ioctl(p.fd, DXIO_EVENTS) < 0)
+			die_errno("events");
+		info = child_info(handle);
+		if (info.state == DX_GONE)
+			break;
+		if (poll(&p, 1, -1) < 0 && errno != EINTR)
+			die_errno("poll");
+	}
+	close(p.fd);
+	return info;
+}
+
+enum status end_status(const struct dx_info *i)
+{
+	switch (i->reason) {
+	case DX_REASON_EXIT:
+		return i->code ? ST_CODE : ST_OK;
+	case DX_REASON_CRASH:
+		return ST_CRASH;
+	case DX_REASON_KILLED:
+		return ST_KILLED;
+	case DX_REASON_MEMORY:
+		return ST_MEMORY;
+	default:
+		return ST_OK;
+	}
+}
+
+void end_print(uint32_t handle, const char *name, const struct dx_info *i)
+{
+	if (json) {
+		json_open(NULL, '{');
+		json_number("handle", handle);
+		json_text("name", name);
+		json_text("reason", reason_text(i->reason));
+		json_number("code", i->code);
+		json_close('}');
+		json_line();
+		return;
+	}
+	printf("%u%s%s: %s", handle, *name ? " " : "", escaped(name), reason_text(i->reason));
+	if (i->reason == DX_REASON_EXIT)
+		printf(", code %llu", (unsigned long long)i->code);
+	putchar('\n');
+}
+
+static enum status wait_one(uint32_t handle, bool keep, bool quiet)
+{
+	char name[DX_NAME_MAX];
+	struct dx_info info;
+
+	child_name(handle, name);
+	info = child_wait(handle);
+	if (!keep)
+		dx_do(DXIO_REAP, handle, "reap");
+	if (!quiet)
+		end_print(handle, name, &info);
+	return end_status(&info);
+}
+
+/* --keep, and at least one child. */
+static bool read_keep(int argc, char **argv)
+{
+	bool keep = false;
+
+	while (next_option(argc, argv, keep_option) == 'k')
+		keep = true;
+	operands(argc, 1, INT_MAX);
+	return keep;
+}
+
+int cmd_wait(int argc, char **argv)
+{
+	bool keep = read_keep(argc, argv);
+	int status = ST_OK;
+
+	for (; optind < argc; optind++)
+		status = wait_one(child_find(argv[optind], false), keep, false);
+	return status;
+}
+
+/* One that has ended already is only forgotten. */
+int cmd_kill(int argc, char **argv)
+{
+	bool keep = read_keep(argc, argv);
+
+	for (; optind < argc; optind++) {
+		uint32_t handle = child_find(argv[optind], false);
+
+		if (child_info(handle).state < DX_DYING && dx_try(DXIO_KILL, handle) < 0 &&
+			child_info(handle).state < DX_DYING)
+			die_errno(argv[optind]);
+		wait_one(handle, keep, !json);
+	}
+	return ST_OK;
+}
+
+static void done(uint32_t handle)
+{
+	if (!json)
+		return;
+	json_open(NULL, '{');
+	json_number("handle", handle);
+	json_close('}');
+	json_line();
+}
+
+static int each(int argc, char **argv, unsigned long call)
+{
+	next_option(argc, argv, NULL);
+	operands(argc, 1, INT_MAX);
+	for (; optind < argc; optind++) {
+		uint32_t handle = child_find(argv[optind], false);
+
+		/* Only what stands still can be rebooted. */
+		if (call == DXIO_REBOOT && child_info(handle).state == DX_RUNNING)
+			dx_do(DXIO_PAUSE, handle, argv[optind]);
+		dx_do(call, handle, argv[optind]);
+		done(handle);
+	}
+	return ST_OK;
+}
+
+int cmd_pause(int argc, char **argv)
+{
+	return each(argc, argv, DXIO_PAUSE);
+}
+
+int cmd_resume(int argc, char **argv)
+{
+	return each(argc, argv, DXIO_RESUME);
+}
+
+int cmd_reboot(int argc, char **argv)
+{
+	return each(argc, argv, DXIO_REBOOT);
+}
