@@ -128,7 +128,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(wanted, 0, sizeof(wanted));
 	vplic_init(&plic, &ops, data[0] % VPLIC_MAX_SOURCES, 1 + data[1] % 4);
 	for (uint32_t irq = 1; irq <= plic.ndev; irq += 2)
-		require(vplic_bind(&plic, irq) == OK);
+		require(vplic_bind(&plic, irq, true) == OK);
 	for (size_t at = 2; at + sizeof(s) <= size; at += sizeof(s)) {
 		memcpy(&s, data + at, sizeof(s));
 		run(&s);

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* The build machine's stand-ins for what the portable core calls outside itself: RAM, bug(),
- * klog(). */
+ * klog(), what VCPUs do. */
 #include "unit.h"
 #include "arch.h"
 #include "core/bug.h"
 #include "core/log.h"
+#include "core/vm.h"
 
 uint64_t host_ram_base;
 unsigned char *host_ram;
@@ -29,6 +30,11 @@ void bug(const char *file, int line, const char *what)
 		longjmp(bug_jmp, 1);
 	fprintf(stderr, "BUG %s:%d: %s\n", file, line, what);
 	abort();
+}
+
+/* The VCPUs of a VM: none runs, unless a test has some. */
+__attribute__((weak)) void vm_fence(struct vm *vm)
+{
 }
 
 __attribute__((weak)) void klog(const char *fmt, ...) /* core/console.c's where a test links that */

@@ -78,7 +78,7 @@ static hpa_t take(unsigned order, enum frame_kind kind, uint32_t payer)
 	assert_int_equal(frame_of(a)->kind, kind);
 	assert_int_equal(frame_of(a)->order, order);
 	assert_int_equal(frame_of(a)->payer, payer);
-	assert_int_equal(frame_of(a)->refs, 0);
+	assert_int_equal(frame_of(a)->refs, 1);
 	return a;
 }
 
@@ -363,12 +363,6 @@ static void wrong_splits_are_bugs(void **state)
 	static hpa_t a;
 
 	free_table(BASE, 64);
-	a = take(2, FRAME_RAM, 1);
-	expect_bug(frame_split(a, 3));
-	free_table(BASE, 64);
-	a = take(2, FRAME_RAM, 1);
-	expect_bug(frame_split(hpa_add(a, PAGE_SIZE), 0));
-	free_table(BASE, 64);
 	expect_bug(frame_split(page(0), 0));
 	free_table(BASE, 64);
 	a = take(2, FRAME_HV, 0);
@@ -378,6 +372,96 @@ static void wrong_splits_are_bugs(void **state)
 	expect_bug(frame_split(hpa_add(a, 1), 0));
 	free_table(BASE, 64);
 	expect_bug(frame_split(page(64), 0));
+}
+
+/* Of two VMs that share a block, one may have split it when the other comes to it. */
+static void what_is_small_enough_is_not_split(void **state)
+{
+	free_table(BASE, 64);
+	hpa_t a = take(2, FRAME_RAM, 1);
+
+	for (unsigned order = 2; order < 5; order++) {
+		frame_split(a, order);
+		assert_string_equal(shape(), "R2 f2 f3 f4 f5 ");
+	}
+	frame_split(a, 0);
+	frame_split(a, 0);
+	frame_split(hpa_add(a, PAGE_SIZE), 0);
+	assert_string_equal(shape(), "R0 R0 R0 R0 f2 f3 f4 f5 ");
+	audit();
+}
+
+static void leaves_are_counted(void **state)
+{
+	free_table(BASE, 64);
+	hpa_t a = take(2, FRAME_RAM, 5);
+
+	assert_true(frame_sole(a, 2));
+	assert_false(frame_sole(a, 1) || frame_sole(a, 3)); /* not what one leaf maps */
+	assert_true(frame_ref(a, 2));
+	assert_true(frame_ref(a, 2));
+	assert_false(frame_sole(a, 2));
+	frame_split(a, 1);
+	for (unsigned i = 0; i < 4; i += 2)
+		assert_int_equal(frame_of(hpa_add(a, i * PAGE_SIZE))->refs, 3);
+	assert_true(frame_ref(a, 2)); /* both blocks */
+	assert_true(frame_ref(hpa_add(a, 2 * PAGE_SIZE), 1));
+	assert_true(frame_of(a)->refs == 4 && frame_of(hpa_add(a, 2 * PAGE_SIZE))->refs == 5);
+	for (uint32_t left = 4; left-- > 0;)
+		assert_int_equal(frame_leave(a, 0, 0).refs, left);
+	assert_int_equal(frame_of(a)->payer, 5);
+	assert_int_equal(frame_of(hpa_add(a, 2 * PAGE_SIZE))->refs, 5);
+	assert_false(spin_is_locked(&frames.lock));
+}
+
+/* A leaf of several blocks is shared whole, or not at all. */
+static void what_somebody_writes_is_not_shared(void **state)
+{
+	for (unsigned order = 0; order <= 2; order++) {
+		free_table(BASE, 64);
+		hpa_t a = take(2, FRAME_RAM, 5);
+
+		frame_split(a, order);
+		for (unsigned i = 0; i < 4; i += 1u << order) {
+			frame_of(hpa_add(a, i * PAGE_SIZE))->writers = 1;
+			assert_false(frame_ref(a, 2));
+			for (unsigned k = 0; k < 4; k += 1u << order) {
+				hpa_t b = hpa_add(a, k * PAGE_SIZE);
+
+				assert_int_equal(frame_of(b)->refs, 1);
+				assert_int_equal(frame_ref(b, order), k != i);
+				if (k != i)
+					assert_int_equal(frame_leave(b, 0, 0).refs, 1);
+			}
+			frame_of(hpa_add(a, i * PAGE_SIZE))->writers = 0;
+		}
+		assert_true(frame_ref(a, 2));
+		assert_false(spin_is_locked(&frames.lock));
+	}
+}
+
+/* Only what the one who leaves pays, and only if somebody is left. */
+static void an_heir_pays_what_others_still_map(void **state)
+{
+	for (unsigned order = 0; order <= 1; order++) {
+		free_table(BASE, 64);
+		hpa_t a = take(order, FRAME_RAM, 5);
+
+		assert_true(frame_ref(a, order) && frame_ref(a, order) && frame_ref(a, order));
+		assert_int_equal(frame_leave(a, 6, 7).payer, 5); /* 6 does not pay */
+		assert_int_equal(frame_of(a)->payer, 5);
+		assert_int_equal(frame_leave(a, 5, 0).payer, 5); /* no heir */
+		assert_int_equal(frame_of(a)->payer, 5);
+		struct frame was = frame_leave(a, 5, 7);
+
+		assert_true(was.payer == 5 && was.refs == 1 && was.order == order);
+		assert_int_equal(frame_of(a)->payer, 7);
+		was = frame_leave(a, 7, 8);
+		assert_true(was.payer == 7 && was.refs == 0);
+		assert_int_equal(frame_of(a)->payer, 7); /* nobody is left: whoever frees it is told */
+		frame_free(a);
+		assert_string_equal(shape(), "f6 ");
+	}
 }
 
 /* Each part of what the hypervisor declared, given back, in a place where it has free neighbours or
@@ -461,7 +545,7 @@ static void check_run(hpa_t a, uint64_t size)
 	for (uint64_t i = first; i < first + n; i += BIT(table[i].order)) {
 		const struct frame *f = &table[i];
 
-		assert_true(f->kind == FRAME_RAM && f->payer == 4 && f->refs == 0);
+		assert_true(f->kind == FRAME_RAM && f->payer == 4 && f->refs == 1);
 		assert_int_equal(f->order, run_order(i, first, n));
 	}
 	audit();
@@ -1064,6 +1148,10 @@ int main(void)
 		cmocka_unit_test(the_hypervisor_takes_and_gives),
 		cmocka_unit_test(splitting),
 		cmocka_unit_test(wrong_splits_are_bugs),
+		cmocka_unit_test(what_is_small_enough_is_not_split),
+		cmocka_unit_test(leaves_are_counted),
+		cmocka_unit_test(what_somebody_writes_is_not_shared),
+		cmocka_unit_test(an_heir_pays_what_others_still_map),
 		cmocka_unit_test(reclaiming_any_part),
 		cmocka_unit_test(reclaiming_everything),
 		cmocka_unit_test(reclaiming_nothing_changes_nothing),

@@ -285,7 +285,7 @@ static void flags_that_no_leaf_may_have_are_bugs(void **state)
 {
 	static const uint64_t bad[] = {0, GSTAGE_W, GSTAGE_X, GSTAGE_W | GSTAGE_X, GSTAGE_DEVICE,
 		GSTAGE_R | BIT(0), GSTAGE_R | BIT(4), GSTAGE_R | BIT(5), GSTAGE_R | BIT(6),
-		GSTAGE_R | BIT(9), GSTAGE_R | BIT(10), GSTAGE_R | BIT(63)};
+		GSTAGE_R | BIT(10), GSTAGE_R | BIT(11), GSTAGE_R | BIT(63)};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(bad); i++) {
 		start(NULL);

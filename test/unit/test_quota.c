@@ -17,6 +17,7 @@ static void set_up(struct quota *at, struct quota *parent, uint64_t limit)
 	const uint64_t limits[RES_COUNT] = {limit, limit, limit};
 
 	quota_init(at, parent, limits, 3, 7);
+	quota_set_reserve(at, 0);
 }
 
 /* q[0] <- q[1] <- q[2] */
@@ -42,7 +43,7 @@ static enum err charge(unsigned i, uint64_t n)
 
 static void a_new_one_uses_nothing(void **state)
 {
-	const uint64_t limits[RES_COUNT] = {5, 6, 7};
+	const uint64_t limits[RES_COUNT] = {50, 6, 7};
 
 	memset(&q[1], 0xff, sizeof(q[1]));
 	quota_init(&q[1], &q[0], limits, 4, 9);
@@ -51,6 +52,8 @@ static void a_new_one_uses_nothing(void **state)
 	assert_ptr_equal(q[1].parent, &q[0]);
 	assert_int_equal(q[1].max_priority, 4);
 	assert_int_equal(q[1].max_depth, 9);
+	assert_true(q[1].reserve == 3 && q[1].guarantee == 0 && q[1].releases == 0);
+	assert_true(q[1].first == NULL && q[1].last == &q[1].first);
 }
 
 static void a_charge_goes_to_all_ancestors(void **state)
@@ -161,22 +164,424 @@ static void limits_fall_to_use_and_no_further(void **state)
 {
 	chain(100, 50, 20);
 	assert_int_equal(charge(2, 5), OK);
-	assert_int_equal(quota_lower(&q[1], RES_PAGES, 51), E_RANGE);
-	assert_int_equal(quota_lower(&q[1], RES_PAGES, UINT64_MAX), E_RANGE);
-	assert_int_equal(quota_lower(&q[1], RES_PAGES, 4), E_STATE);
-	assert_int_equal(quota_lower(&q[1], RES_PAGES, 0), E_STATE);
+	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 4), E_STATE);
+	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 0), E_STATE);
 	assert_int_equal(q[1].limit[RES_PAGES], 50);
-	assert_int_equal(quota_lower(&q[1], RES_PAGES, 50), OK);
-	assert_int_equal(quota_lower(&q[1], RES_PAGES, 5), OK);
+	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 50), OK);
+	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 5), OK);
 	assert_int_equal(q[1].limit[RES_PAGES], 5);
 	assert_int_equal(charge(2, 1), E_QUOTA_ABOVE);
 	assert_int_equal(charge(1, 1), E_QUOTA_OWN);
-	assert_int_equal(quota_lower(&q[1], RES_PAGES, 6), E_RANGE); /* never up again */
-	quota_release(&q[2], RES_PAGES, 5);
-	assert_int_equal(quota_lower(&q[1], RES_PAGES, 0), OK);
-	assert_int_equal(quota_lower(&q[1], RES_VCPUS, 0), OK);
+	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 6), OK); /* and up again */
+	assert_int_equal(charge(2, 1), OK);
+	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, UINT64_MAX), OK);
+	quota_release(&q[2], RES_PAGES, 6);
+	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 0), OK);
+	assert_int_equal(quota_set_limit(&q[1], RES_VCPUS, 0), OK);
 	assert_int_equal(q[1].limit[RES_VMS], 50);
 	assert_false(spin_is_locked(&quota_lock));
+}
+
+static void a_reserve_is_kept_from_descendants(void **state)
+{
+	chain(10, 10, 10);
+	quota_set_reserve(&q[0], 4);
+	assert_int_equal(charge(2, 7), E_QUOTA_ABOVE);
+	assert_int_equal(charge(2, 6), OK);
+	assert_int_equal(charge(1, 1), E_QUOTA_ABOVE);
+	assert_int_equal(charge(0, 4), OK); /* it is its own */
+	assert_int_equal(charge(0, 1), E_QUOTA_OWN);
+	quota_release(&q[2], RES_PAGES, 4);
+	assert_int_equal(charge(1, 1), E_QUOTA_ABOVE); /* its own use does not use the reserve up */
+	assert_used(6, 2, 2);
+	quota_set_reserve(&q[0], 3);
+	assert_int_equal(charge(1, 1), OK);
+	quota_set_reserve(&q[0], 11); /* more than the limit: all of it */
+	assert_int_equal(charge(1, 1), E_QUOTA_ABOVE);
+	assert_int_equal(charge(0, 3), OK);
+	quota_set_reserve(&q[0], UINT64_MAX);
+	assert_int_equal(charge(1, 1), E_QUOTA_ABOVE);
+}
+
+static void a_reserve_is_of_pages_alone(void **state)
+{
+	chain(4, 4, 4);
+	quota_set_reserve(&q[0], 4);
+	assert_int_equal(quota_charge(&q[1], RES_VCPUS, 4), OK);
+	assert_int_equal(quota_charge(&q[1], RES_VMS, 4), OK);
+	assert_int_equal(quota_charge(&q[1], RES_PAGES, 1), E_QUOTA_ABOVE);
+}
+
+static void a_guarantee_is_charged_once(void **state)
+{
+	chain(20, 20, 20);
+	assert_int_equal(charge(2, 3), OK);
+	assert_int_equal(quota_set_guarantee(&q[2], 8), OK);
+	assert_used(8, 8, 3);
+	assert_int_equal(charge(1, 12), OK); /* the rest of what there is */
+	assert_int_equal(charge(1, 1), E_QUOTA_OWN);
+	assert_int_equal(charge(2, 5), OK); /* what it was given never stalls */
+	assert_used(20, 20, 8);
+	assert_int_equal(charge(2, 1), E_QUOTA_ABOVE);
+	quota_release(&q[1], RES_PAGES, 4);
+	assert_int_equal(charge(2, 4), OK);
+	assert_used(20, 20, 12);
+	quota_release(&q[2], RES_PAGES, 3); /* above it: as without */
+	assert_used(17, 17, 9);
+	quota_release(&q[2], RES_PAGES, 9);
+	assert_used(16, 16, 0);
+	assert_int_equal(quota_set_guarantee(&q[2], 2), OK);
+	assert_used(10, 10, 0);
+	assert_int_equal(quota_set_guarantee(&q[2], 0), OK);
+	assert_used(8, 8, 0);
+	assert_int_equal(quota_charge(&q[2], RES_VCPUS, 3), OK);
+	assert_int_equal(q[0].used[RES_VCPUS], 3);
+}
+
+static void a_guarantee_that_cannot_be(void **state)
+{
+	chain(10, 30, 20);
+	assert_int_equal(quota_set_guarantee(&q[2], 21), E_RANGE);
+	assert_int_equal(quota_set_guarantee(&q[2], 11), E_QUOTA_ABOVE);
+	assert_used(0, 0, 0);
+	assert_int_equal(quota_set_guarantee(&q[2], 10), OK);
+	assert_used(10, 10, 0);
+	assert_int_equal(quota_set_guarantee(&q[2], 11), E_QUOTA_ABOVE);
+	assert_true(q[2].guarantee == 10);
+	assert_used(10, 10, 0);
+	chain(10, 10, 10);
+	quota_set_reserve(&q[1], 3);
+	assert_int_equal(quota_set_guarantee(&q[2], 8), E_QUOTA_ABOVE);
+	assert_int_equal(quota_set_guarantee(&q[2], 7), OK);
+	assert_int_equal(quota_set_guarantee(&q[0], 10), OK); /* nobody to ask */
+	assert_used(7, 7, 0);
+}
+
+/* A guarantee within a guarantee is charged where it is more. */
+static void guarantees_in_guarantees(void **state)
+{
+	chain(30, 30, 30);
+	assert_int_equal(quota_set_guarantee(&q[1], 10), OK);
+	assert_used(10, 0, 0);
+	assert_int_equal(quota_set_guarantee(&q[2], 6), OK);
+	assert_used(10, 6, 0);
+	assert_int_equal(charge(2, 8), OK);
+	assert_used(10, 8, 8);
+	assert_int_equal(charge(1, 4), OK);
+	assert_used(12, 12, 8);
+	assert_int_equal(quota_set_guarantee(&q[1], 0), OK);
+	assert_used(12, 12, 8);
+	quota_release(&q[2], RES_PAGES, 8);
+	assert_used(10, 10, 0);
+}
+
+static void a_payer_changes(void **state)
+{
+	chain(10, 10, 10);
+	assert_int_equal(charge(0, 4), OK);
+	assert_int_equal(charge(2, 6), OK);
+	assert_int_equal(quota_move(&q[0], &q[2], 3, NULL), OK); /* no room is needed for it above */
+	assert_used(10, 9, 9);
+	assert_true(q[0].own[RES_PAGES] == 1 && q[2].own[RES_PAGES] == 9);
+	assert_int_equal(quota_move(&q[2], &q[0], 9, NULL), OK);
+	assert_used(10, 0, 0);
+	assert_int_equal(quota_move(&q[0], &q[1], 0, NULL), OK);
+	assert_int_equal(quota_move(&q[0], &q[0], 10, NULL), OK);
+	assert_used(10, 0, 0);
+}
+
+static void a_refused_move_changes_nothing(void **state)
+{
+	struct refusal refused = {0};
+
+	chain(10, 10, 3);
+	assert_int_equal(charge(0, 8), OK);
+	assert_int_equal(quota_move(&q[0], &q[2], 4, &refused), E_QUOTA_OWN);
+	assert_ptr_equal(refused.at, &q[2]);
+	assert_used(8, 0, 0);
+	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 2), OK);
+	assert_int_equal(quota_move(&q[0], &q[2], 3, &refused), E_QUOTA_ABOVE);
+	assert_ptr_equal(refused.at, &q[1]);
+	quota_set_reserve(&q[0], 9);
+	assert_int_equal(quota_move(&q[0], &q[2], 2, &refused), E_QUOTA_ABOVE);
+	assert_ptr_equal(refused.at, &q[0]);
+	assert_int_equal(quota_move(&q[0], &q[2], 1, &refused), E_QUOTA_ABOVE); /* 7 and 1 + 9 */
+	assert_used(8, 0, 0);
+	assert_int_equal(q[0].own[RES_PAGES], 8);
+	quota_set_reserve(&q[0], 2);
+	assert_int_equal(quota_move(&q[0], &q[2], 2, &refused), OK);
+	assert_used(8, 2, 2);
+}
+
+static void what_a_dead_one_paid_goes_up(void **state)
+{
+	chain(10, 10, 10);
+	assert_int_equal(charge(2, 6), OK);
+	quota_pass_up(&q[2], 4);
+	assert_used(6, 6, 2);
+	assert_true(q[1].own[RES_PAGES] == 4 && q[2].own[RES_PAGES] == 2);
+	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 6), OK);
+	quota_set_reserve(&q[1], 6); /* whatever the limits say */
+	quota_pass_up(&q[2], 2);
+	assert_used(6, 6, 0);
+	/* Its guarantee is not given back by this: the parent's use grows. */
+	chain(10, 6, 6);
+	assert_int_equal(quota_set_guarantee(&q[2], 6), OK);
+	assert_int_equal(charge(2, 6), OK);
+	quota_pass_up(&q[2], 6);
+	assert_used(12, 12, 0);
+	assert_int_equal(charge(2, 1), OK); /* guaranteed */
+	assert_int_equal(charge(1, 1), E_QUOTA_OWN);
+	assert_int_equal(quota_set_guarantee(&q[2], 0), OK);
+	assert_used(7, 7, 1);
+	assert_int_equal(charge(1, 1), E_QUOTA_OWN);
+	expect_bug(quota_pass_up(&q[0], 0));
+	quota_lock = (struct spinlock)SPINLOCK_INIT;
+	expect_bug(quota_pass_up(&q[2], 2));
+	quota_lock = (struct spinlock)SPINLOCK_INIT;
+}
+
+/* --- who waits --- */
+
+struct client {
+	struct quota_waiter w;
+	struct quota *q, *at;
+	unsigned woken;
+};
+
+static struct client clients[8];
+
+static void woken(struct quota_waiter *w)
+{
+	struct client *c = container_of(w, struct client, w);
+
+	assert_false(spin_is_locked(&quota_lock)); /* it takes run queues' locks, which come before */
+	assert_null(w->at);
+	c->woken++;
+}
+
+static void client(unsigned i, struct quota *at)
+{
+	clients[i] = (struct client){.q = at, .w.wake = woken};
+}
+
+/* Tries to pay, and waits when it cannot. */
+static bool pays(unsigned i, uint64_t n)
+{
+	struct client *c = &clients[i];
+	struct refusal refused = {0};
+
+	if (quota_charge_at(c->q, RES_PAGES, n, &refused) == OK)
+		return true;
+	c->at = refused.at;
+	assert_true(quota_wait(&refused, &c->w));
+	return false;
+}
+
+/* What has been woken, and runs again. */
+static bool retries(unsigned i, uint64_t n)
+{
+	assert_int_equal(clients[i].woken, 1);
+	clients[i].woken = 0;
+	bool paid = pays(i, n);
+
+	if (paid)
+		quota_unwait(clients[i].at, &clients[i].w);
+	return paid;
+}
+
+static unsigned all_woken(void)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < ARRAY_SIZE(clients); i++)
+		n += clients[i].woken;
+	return n;
+}
+
+static void start_waiting(unsigned n)
+{
+	memset(clients, 0, sizeof(clients));
+	for (unsigned i = 0; i < n; i++)
+		client(i, &q[2]);
+}
+
+static void who_refused_is_told(void **state)
+{
+	struct refusal refused = {0};
+
+	chain(10, 10, 3);
+	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 4, &refused), E_QUOTA_OWN);
+	assert_true(refused.at == &q[2] && refused.releases == q[2].releases);
+	chain(10, 3, 10);
+	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 4, &refused), E_QUOTA_ABOVE);
+	assert_ptr_equal(refused.at, &q[1]);
+	chain(3, 10, 10);
+	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 4, &refused), E_QUOTA_ABOVE);
+	assert_ptr_equal(refused.at, &q[0]);
+	chain(5, 10, 10);
+	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 4, &refused), OK);
+}
+
+static void who_waits_is_woken_where_it_waits(void **state)
+{
+	chain(10, 4, 10);
+	start_waiting(1);
+	assert_int_equal(charge(0, 1), OK);
+	assert_int_equal(charge(1, 3), OK);
+	assert_false(pays(0, 2));
+	quota_release(&q[0], RES_PAGES, 1); /* elsewhere */
+	assert_int_equal(clients[0].woken, 0);
+	quota_release(&q[1], RES_PAGES, 1);
+	assert_true(retries(0, 2));
+	assert_int_equal(all_woken(), 0);
+	assert_true(q[1].first == NULL && q[1].last == &q[1].first);
+}
+
+static void what_makes_room_wakes(void **state)
+{
+	for (unsigned how = 0; how < 5; how++) {
+		chain(20, 10, 20);
+		quota_set_reserve(&q[1], 2);
+		start_waiting(1);
+		assert_int_equal(charge(1, 2), OK);
+		assert_int_equal(charge(2, 3), OK);
+		assert_int_equal(quota_set_guarantee(&q[2], 6), OK);
+		assert_false(pays(0, 4));
+		if (how == 0)
+			quota_release(&q[1], RES_PAGES, 1);
+		else if (how == 1)
+			assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 11), OK);
+		else if (how == 2)
+			quota_set_reserve(&q[1], 1);
+		else if (how == 3)
+			assert_int_equal(quota_move(&q[1], &q[0], 1, NULL), OK);
+		else
+			quota_pass_up(&q[1], 1);
+		assert_true(retries(0, 4));
+	}
+}
+
+/* One release, several that wait: each tries once, in the order they came. Who fails again waits at
+ * the end. */
+static void each_tries_once_for_a_release(void **state)
+{
+	chain(10, 10, 20);
+	start_waiting(4);
+	assert_int_equal(charge(1, 10), OK);
+	for (unsigned i = 0; i < 4; i++)
+		assert_false(pays(i, i == 2 ? 2 : 5));
+	quota_release(&q[1], RES_PAGES, 3);
+	assert_int_equal(all_woken(), 1);
+	clients[0].woken = 0;
+	assert_false(pays(0, 5)); /* too much, still */
+	quota_unwait(&q[1], &(struct quota_waiter){0});
+	assert_int_equal(all_woken(), 1);
+	clients[1].woken = 0;
+	assert_false(pays(1, 5));
+	quota_unwait(&q[1], &(struct quota_waiter){0});
+	assert_true(retries(2, 2));
+	assert_int_equal(all_woken(), 1);
+	clients[3].woken = 0;
+	assert_false(pays(3, 5));
+	quota_unwait(&q[1], &(struct quota_waiter){0});
+	assert_int_equal(all_woken(), 0); /* all have tried */
+	quota_release(&q[1], RES_PAGES, 4);
+	assert_true(retries(0, 5)); /* the first again */
+	assert_int_equal(clients[1].woken, 1);
+}
+
+static void a_release_that_came_before_the_wait_is_seen(void **state)
+{
+	struct refusal refused;
+
+	chain(10, 4, 10);
+	start_waiting(2);
+	assert_int_equal(charge(1, 4), OK);
+	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 1, &refused), E_QUOTA_ABOVE);
+	quota_release(&q[1], RES_PAGES, 1);
+	assert_false(quota_wait(&refused, &clients[0].w));
+	assert_null(clients[0].w.at);
+	assert_null(q[1].first);
+	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 2, &refused), E_QUOTA_ABOVE);
+	assert_true(quota_wait(&refused, &clients[0].w));
+	assert_ptr_equal(clients[0].w.wake, woken);
+}
+
+/* Who is ended in the midst of waiting, at any place of the queue. */
+static void who_goes_away_waits_no_longer(void **state)
+{
+	for (unsigned gone = 0; gone < 3; gone++) {
+		chain(10, 4, 10);
+		start_waiting(3);
+		assert_int_equal(charge(1, 4), OK);
+		for (unsigned i = 0; i < 3; i++)
+			assert_false(pays(i, 1));
+		quota_unwait(&q[1], &clients[gone].w);
+		assert_null(clients[gone].w.at);
+		quota_unwait(&q[1], &clients[gone].w);
+		assert_int_equal(all_woken(), 0);
+		quota_release(&q[1], RES_PAGES, 2);
+		unsigned first = gone == 0 ? 1 : 0, second = 3 - gone - first;
+
+		assert_true(retries(first, 1));
+		assert_true(retries(second, 1));
+		assert_true(q[1].first == NULL && q[1].last == &q[1].first);
+		client(7, &q[2]);
+		assert_false(pays(7, 1)); /* the end of the queue is good */
+		quota_release(&q[1], RES_PAGES, 1);
+		assert_true(retries(7, 1));
+	}
+}
+
+/* Who was woken and is ended before it tried hands the chance on. */
+static void who_was_woken_and_goes_away_wakes_the_next(void **state)
+{
+	chain(10, 4, 10);
+	start_waiting(2);
+	assert_int_equal(charge(1, 4), OK);
+	assert_false(pays(0, 1) || pays(1, 1));
+	quota_release(&q[1], RES_PAGES, 1);
+	assert_true(clients[0].woken == 1 && clients[1].woken == 0);
+	quota_unwait(&q[1], &clients[0].w);
+	assert_true(retries(1, 1));
+}
+
+static unsigned moves;
+
+static void tries_to_move(struct quota_waiter *w)
+{
+	struct client *c = container_of(w, struct client, w);
+	struct refusal refused;
+
+	c->woken++;
+	if (++moves > 20)
+		return;
+	assert_int_equal(quota_move(&q[0], c->q, 1, &refused), E_QUOTA_ABOVE);
+	assert_true(quota_wait(&refused, w));
+	quota_unwait(refused.at, &(struct quota_waiter){0});
+}
+
+/* Two that cannot take over what an ancestor pays: their vain attempts make no room, and must not
+ * wake each other for ever. */
+static void a_refused_move_is_no_release(void **state)
+{
+	struct refusal refused;
+
+	chain(10, 10, 10);
+	quota_set_reserve(&q[0], 8);
+	assert_int_equal(charge(0, 8), OK);
+	start_waiting(2);
+	moves = 0;
+	for (unsigned i = 0; i < 2; i++) {
+		clients[i].w.wake = tries_to_move;
+		assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 3, &refused), E_QUOTA_ABOVE);
+		assert_ptr_equal(refused.at, &q[0]);
+		assert_true(quota_wait(&refused, &clients[i].w));
+	}
+	assert_int_equal(moves, 0);
+	quota_set_reserve(&q[0], 7); /* not enough */
+	assert_in_range(moves, 1, 2);
 }
 
 static void giving_back_what_was_not_charged_is_a_bug(void **state)
@@ -203,107 +608,162 @@ static uint32_t rnd(uint32_t n)
 	return (uint32_t)(seed >> 33) % n;
 }
 
-/* The model keeps what each has charged itself, and limits; everything else is summed up when
+/* The model keeps what each has charged itself, and what was set; everything else is summed up when
  * asked. */
-static uint64_t model_own[TREE][RES_COUNT], model_limit[TREE][RES_COUNT];
+struct model {
+	uint64_t own[RES_COUNT], limit[RES_COUNT], reserve, guarantee;
+};
+
+static struct model model[TREE], before[TREE];
 static unsigned model_parent[TREE];
+static uint64_t used[TREE][RES_COUNT], used_before[TREE][RES_COUNT];
 
-static bool is_below(unsigned i, unsigned ancestor)
+static void sum_up(uint64_t sum[TREE][RES_COUNT])
 {
-	while (i != ancestor && i != 0)
-		i = model_parent[i];
-	return i == ancestor;
-}
-
-static uint64_t model_used(unsigned at, unsigned res)
-{
-	uint64_t sum = 0;
-
 	for (unsigned i = 0; i < TREE; i++)
-		if (is_below(i, at))
-			sum += model_own[i][res];
-	return sum;
+		memcpy(sum[i], model[i].own, sizeof(model[i].own));
+	for (unsigned i = TREE; i-- > 1;) /* parents have lower numbers */
+		for (unsigned r = 0; r < RES_COUNT; r++)
+			sum[model_parent[i]][r] += r == RES_PAGES ? MAX(sum[i][r], model[i].guarantee)
+								  : sum[i][r];
 }
 
-static enum err model_charge(unsigned at, unsigned res, uint64_t n)
+/* What was changed for the sake of `at` is allowed where nobody uses more than he may, or no more
+ * than before; else it is undone. */
+static enum err judge(unsigned at, unsigned res)
 {
+	sum_up(used);
 	for (unsigned i = at;; i = model_parent[i]) {
-		if (model_used(i, res) + n > model_limit[i][res])
+		uint64_t limit = model[i].limit[res];
+
+		if (i != at && res == RES_PAGES)
+			limit -= MIN(limit, model[i].reserve);
+		if (used[i][res] > limit && used[i][res] > used_before[i][res]) {
+			memcpy(model, before, sizeof(model));
 			return i == at ? E_QUOTA_OWN : E_QUOTA_ABOVE;
+		}
 		if (i == 0)
-			break;
+			return OK;
 	}
-	model_own[at][res] += n;
-	return OK;
 }
 
-static enum err model_lower(unsigned at, unsigned res, uint64_t n)
+static void model_begin(void)
 {
-	if (n > model_limit[at][res])
-		return E_RANGE;
-	if (n < model_used(at, res))
-		return E_STATE;
-	model_limit[at][res] = n;
-	return OK;
+	memcpy(before, model, sizeof(model));
+	sum_up(used_before);
+}
+
+static void step_charge(unsigned at, unsigned res)
+{
+	uint64_t n = 1 + rnd(100);
+
+	model[at].own[res] += n;
+	assert_int_equal(quota_charge(&q[at], res, n), judge(at, res));
+}
+
+static void step_release(unsigned at, unsigned res)
+{
+	uint64_t n = rnd((uint32_t)model[at].own[res] + 1);
+
+	quota_release(&q[at], res, n);
+	model[at].own[res] -= n;
+}
+
+static void step_move(unsigned from, unsigned to)
+{
+	uint64_t n = rnd((uint32_t)model[from].own[RES_PAGES] + 1);
+
+	if (n == 0)
+		return;
+	model[from].own[RES_PAGES] -= n;
+	sum_up(used_before);
+	model[to].own[RES_PAGES] += n;
+	assert_int_equal(quota_move(&q[from], &q[to], n, NULL), judge(to, RES_PAGES));
+}
+
+static void step_pass_up(unsigned at)
+{
+	uint64_t n = rnd((uint32_t)model[at].own[RES_PAGES] + 1);
+
+	if (at == 0)
+		return;
+	model[at].own[RES_PAGES] -= n;
+	model[model_parent[at]].own[RES_PAGES] += n;
+	quota_pass_up(&q[at], n);
+}
+
+static void step_guarantee(unsigned at)
+{
+	uint64_t n = rnd(4) ? rnd(300) : rnd(2100);
+	enum err err = quota_set_guarantee(&q[at], n);
+
+	if (n > model[at].limit[RES_PAGES]) {
+		assert_int_equal(err, E_RANGE);
+		return;
+	}
+	model[at].guarantee = n;
+	assert_int_equal(err, judge(at, RES_PAGES));
+}
+
+static void step_limits(unsigned at, unsigned res)
+{
+	uint64_t n = rnd(2100);
+
+	if (rnd(2)) {
+		model[at].reserve = n / 8;
+		quota_set_reserve(&q[at], n / 8);
+	} else {
+		enum err err = quota_set_limit(&q[at], res, n);
+
+		assert_int_equal(err, n < used_before[at][res] ? E_STATE : OK);
+		if (err == OK)
+			model[at].limit[res] = n;
+	}
 }
 
 static void walk_start(void)
 {
-	memset(model_own, 0, sizeof(model_own));
+	memset(model, 0, sizeof(model));
 	for (unsigned i = 0; i < TREE; i++) {
 		model_parent[i] = i ? rnd(i) : 0;
 		for (unsigned r = 0; r < RES_COUNT; r++)
-			model_limit[i][r] = i ? rnd(2000) : 5000;
-		quota_init(&q[i], i ? &q[model_parent[i]] : NULL, model_limit[i], 0, 0);
+			model[i].limit[r] = i ? rnd(2000) : 5000;
+		model[i].reserve = model[i].limit[RES_PAGES] / QUOTA_RESERVE_PART;
+		quota_init(&q[i], i ? &q[model_parent[i]] : NULL, model[i].limit, 0, 0);
 	}
 }
 
 static void walk_step(void)
 {
-	unsigned at = rnd(TREE), res = rnd(RES_COUNT);
+	unsigned at = rnd(TREE), res = rnd(RES_COUNT), what = rnd(64);
 
-	switch (rnd(8)) {
-	case 0:
-	case 1:
-	case 2:
-	case 3: {
-		uint64_t n = rnd(100);
-
-		assert_int_equal(quota_charge(&q[at], res, n), model_charge(at, res, n));
-		break;
-	}
-	case 4:
-	case 5:
-	case 6: {
-		uint64_t n = rnd((uint32_t)model_own[at][res] + 1);
-
-		quota_release(&q[at], res, n);
-		model_own[at][res] -= n;
-		break;
-	}
-	default:
-		if (rnd(10) == 0) {
-			uint64_t n = rnd(2100);
-
-			assert_int_equal(quota_lower(&q[at], res, n), model_lower(at, res, n));
-		}
-	}
+	model_begin();
+	if (what < 30)
+		step_charge(at, res);
+	else if (what < 50)
+		step_release(at, res);
+	else if (what < 58)
+		step_move(at, rnd(TREE));
+	else if (what < 60)
+		step_pass_up(at);
+	else if (what < 62)
+		step_guarantee(at);
+	else
+		step_limits(at, res);
 }
 
-/* used = own + the direct children's used; never above the limit; and what the model says. */
+/* used = own + what the children weigh, as the model says. */
 static void walk_check(void)
 {
-	for (unsigned r = 0; r < RES_COUNT; r++) {
-		uint64_t below[TREE] = {0};
-
-		for (unsigned i = TREE; i-- > 1;) /* parents have lower numbers */
-			below[model_parent[i]] += q[i].used[r];
-		for (unsigned i = 0; i < TREE; i++) {
-			assert_int_equal(q[i].used[r], q[i].own[r] + below[i]);
-			assert_int_equal(q[i].own[r], model_own[i][r]);
-			assert_int_equal(q[i].limit[r], model_limit[i][r]);
-			assert_true(q[i].used[r] <= q[i].limit[r]);
+	sum_up(used);
+	for (unsigned i = 0; i < TREE; i++) {
+		for (unsigned r = 0; r < RES_COUNT; r++) {
+			assert_int_equal(q[i].used[r], used[i][r]);
+			assert_int_equal(q[i].own[r], model[i].own[r]);
+			assert_int_equal(q[i].limit[r], model[i].limit[r]);
 		}
+		assert_true(q[i].reserve == model[i].reserve);
+		assert_true(q[i].guarantee == model[i].guarantee);
 	}
 }
 
@@ -313,8 +773,7 @@ static void random_walk(void **state)
 		walk_start();
 		for (unsigned i = 0; i < 10000; i++) {
 			walk_step();
-			if (i % 8 == 0)
-				walk_check();
+			walk_check();
 		}
 	}
 }
@@ -330,6 +789,22 @@ int main(void)
 		cmocka_unit_test(sums_do_not_wrap),
 		cmocka_unit_test(children_may_be_promised_more_than_there_is),
 		cmocka_unit_test(limits_fall_to_use_and_no_further),
+		cmocka_unit_test(a_reserve_is_kept_from_descendants),
+		cmocka_unit_test(a_reserve_is_of_pages_alone),
+		cmocka_unit_test(a_guarantee_is_charged_once),
+		cmocka_unit_test(a_guarantee_that_cannot_be),
+		cmocka_unit_test(guarantees_in_guarantees),
+		cmocka_unit_test(a_payer_changes),
+		cmocka_unit_test(a_refused_move_changes_nothing),
+		cmocka_unit_test(what_a_dead_one_paid_goes_up),
+		cmocka_unit_test(who_refused_is_told),
+		cmocka_unit_test(who_waits_is_woken_where_it_waits),
+		cmocka_unit_test(what_makes_room_wakes),
+		cmocka_unit_test(each_tries_once_for_a_release),
+		cmocka_unit_test(a_release_that_came_before_the_wait_is_seen),
+		cmocka_unit_test(who_goes_away_waits_no_longer),
+		cmocka_unit_test(who_was_woken_and_goes_away_wakes_the_next),
+		cmocka_unit_test(a_refused_move_is_no_release),
 		cmocka_unit_test(giving_back_what_was_not_charged_is_a_bug),
 		cmocka_unit_test(random_walk),
 	};

@@ -62,7 +62,7 @@ static void start(uint32_t ndev, uint32_t nvcpus)
 
 static void bind(uint32_t irq)
 {
-	assert_int_equal(vplic_bind(&plic, irq), OK);
+	assert_int_equal(vplic_bind(&plic, irq, true), OK);
 }
 
 static void allow(unsigned vcpu, uint32_t irq, uint32_t prio)
@@ -316,9 +316,9 @@ static void the_owner_learns_who_wants_a_source(void **state)
 static void sources_that_are_not_there(void **state)
 {
 	start(10, 1);
-	assert_int_equal(vplic_bind(&plic, 0), E_RANGE);
-	assert_int_equal(vplic_bind(&plic, 11), E_RANGE);
-	assert_int_equal(vplic_bind(&plic, 0xffffffff), E_RANGE);
+	assert_int_equal(vplic_bind(&plic, 0, true), E_RANGE);
+	assert_int_equal(vplic_bind(&plic, 11, true), E_RANGE);
+	assert_int_equal(vplic_bind(&plic, 0xffffffff, true), E_RANGE);
 	bind(10);
 	vplic_write(&plic, ENABLE(0, 0), 0xffffffff);
 	for (uint32_t irq = 1; irq <= 10; irq++)
