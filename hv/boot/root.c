@@ -7,6 +7,7 @@
 #include "core/bug.h"
 #include "core/log.h"
 #include "core/rng.h"
+#include "core/tree.h"
 #include "fdt/guest.h"
 #include "mmu/gstage.h"
 #include "payload/payload.h"
@@ -22,8 +23,9 @@
 #define ROOM_BELOW_KERNEL MIB(1)
 
 /* Virtual sources follow the host's. */
-#define VIRTUAL_SOURCES 1
+#define VIRTUAL_SOURCES 2
 #define SOURCE_VMGENID  0
+#define SOURCE_EVENTS   1
 
 struct vm *root_vm;
 
@@ -127,26 +129,24 @@ static unsigned grant_all(struct vm *vm, uint8_t granted[MACHINE_MAX_DEVICES])
 
 /* A page outside RAM, whose contents Linux watches for a change of identity. Sits right below the
  * PLIC. */
-static gpa_t map_vmgenid(struct vm *vm)
+static void map_vmgenid(struct vm *vm)
 {
-	gpa_t at = gpa(machine.plic.base.v - PAGE_SIZE);
-	hpa_t page;
-
-	if (vm_page_alloc(vm, 0, FRAME_META, &page) != OK)
+	vm->vmgenid = gpa(machine.plic.base.v - PAGE_SIZE);
+	if (vm_page_alloc(vm, 0, FRAME_META, &vm->vmgenid_page) != OK)
 		halt("not enough memory for the Root VM");
-	rng_bytes(hpa_ptr(page), 16);
+	rng_bytes(hpa_ptr(vm->vmgenid_page), 16);
 	struct vm_locked l = vm_lock(vm);
 
-	if (gstage_map(l, at, page, PAGE_SIZE, GSTAGE_R) != OK)
-		halt("no room for the generation ID at 0x%lx", at.v);
+	if (gstage_map(l, vm->vmgenid, vm->vmgenid_page, PAGE_SIZE, GSTAGE_R | GSTAGE_FOREIGN) !=
+		OK)
+		halt("no room for the generation ID at 0x%lx", vm->vmgenid.v);
 	vm_unlock(l);
-	return at;
 }
 
-static void create_vcpus(struct vm *vm, uint32_t n, const struct isa *isa)
+static void create_vcpus(struct vm *vm, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		if (vcpu_create(vm, isa) != OK)
+		if (vcpu_create(vm) != OK)
 			halt("the Root VM cannot have %u VCPUs", n);
 }
 
@@ -166,7 +166,6 @@ static void build_tree(
 {
 	static uint8_t granted[MACHINE_MAX_DEVICES];
 	size_t used;
-	gpa_t vmgenid = map_vmgenid(vm);
 	unsigned ngranted = grant_all(vm, granted);
 	struct guest_tree t = {
 		.ram_base = vm->ram_base,
@@ -181,8 +180,9 @@ static void build_tree(
 		.uart_base = vm->uart_base,
 		.uart_irq = uart_source(),
 		.uart_clock_hz = machine.uart.clock_hz,
-		.vmgenid_page = vmgenid,
-		.vmgenid_irq = host_sources() + 1 + SOURCE_VMGENID,
+		.vmgenid_page = vm->vmgenid,
+		.vmgenid_irq = vm->vmgenid_irq,
+		.event_irq = vm->event_irq,
 		.host_fdt = host_fdt,
 		.machine = &machine,
 		.devices = granted,
@@ -221,6 +221,16 @@ static enum err load(struct vm *vm, const struct dx_payload *p, struct loaded *a
 		p, start, vm->ram_base.v + vm->ram_size - start.v, hpa_ptr(hpa(start.v)), at);
 }
 
+/* The Root VM and its tree can have all there is. */
+static void limit_to_machine(struct quota *q)
+{
+	uint64_t pages = q->used[RES_PAGES] + frames_free();
+	enum err err = quota_set_limit(q, RES_PAGES, pages);
+
+	BUG_ON(err != OK);
+	quota_set_reserve(q, pages / QUOTA_RESERVE_PART);
+}
+
 void root_create(void)
 {
 	const struct dx_payload *p = find_payload();
@@ -229,22 +239,30 @@ void root_create(void)
 	struct isa isa = features_for_guests();
 	struct loaded at;
 
-	if (vm_create_root(limit, &root_vm) != OK)
+	if (vm_create(NULL, limit, SCHED_MAX_PRIORITY, TREE_DEPTH_MAX, NULL, &root_vm) != OK)
 		halt("not enough memory for the Root VM");
+	root_vm->trusted = root_vm->holds_devices = true;
+	root_vm->vmgenid_irq = host_sources() + 1 + SOURCE_VMGENID;
+	root_vm->event_irq = host_sources() + 1 + SOURCE_EVENTS;
 	map_ram(root_vm, ram_start_for(p), ram_size_for(p));
 	enum err err = load(root_vm, p, &at);
 
 	if (err != OK)
 		halt("the Root VM's kernel cannot be loaded: %s", why(err));
-	create_vcpus(root_vm, p->vcpus ? p->vcpus : npcpus, &isa);
+	create_vcpus(root_vm, p->vcpus ? p->vcpus : npcpus);
 	if (devices_create(root_vm, gpa(machine.plic.base.v), host_sources() + VIRTUAL_SOURCES,
 		    gpa(machine.uart.base.v), uart_source()) != OK)
 		halt("not enough memory for the Root VM's devices");
+	map_vmgenid(root_vm);
 	build_tree(root_vm, &isa, p, &at);
 	memory_reclaim_payload();
+	limit_to_machine(&root_vm->quota);
 	klog("Root VM: %u VCPU%s, %lu MiB at 0x%lx", root_vm->nvcpus,
 		root_vm->nvcpus == 1 ? "" : "s", root_vm->ram_size >> 20, root_vm->ram_base.v);
 	vcpu_reset(root_vm->vcpus[0], at.entry.v, at.fdt.v);
 	root_vm->vcpus[0]->hsm = HSM_STARTED;
+	spin_lock(&tree_lock);
+	vm_set_state(root_vm, DX_RUNNING);
+	spin_unlock(&tree_lock);
 	sched_start(&root_vm->vcpus[0]->sched, time_now());
 }

@@ -171,8 +171,8 @@ enum err frame_alloc(unsigned order, enum frame_kind kind, uint32_t payer, hpa_t
 
 	list_drop(index);
 	trim(index, from, order);
-	*record(index) =
-		(struct frame){.payer = payer, .kind = (uint8_t)kind, .order = (uint8_t)order};
+	*record(index) = (struct frame){
+		.payer = payer, .refs = 1, .kind = (uint8_t)kind, .order = (uint8_t)order};
 	frames.free -= BIT(order);
 	spin_unlock(&frames.lock);
 	*out = hpa_add(frames.base, (uint64_t)index << PAGE_SHIFT);
@@ -207,13 +207,68 @@ void frame_split(hpa_t a, unsigned order)
 	BUG_ON(!frame_in_table(a) || !IS_ALIGNED(a.v, PAGE_SIZE));
 	spin_lock(&frames.lock);
 	struct frame part = *record(index);
-	uint64_t n = BIT(part.order) >> order;
 
-	BUG_ON(!is_charged(&part) || part.order < order);
-	part.order = (uint8_t)order;
-	for (uint64_t i = 0; i < n; i++)
-		*record(index + (uint32_t)(i << order)) = part;
+	/* Another VM that shares it may have done it just now. */
+	if (part.order > order) {
+		uint64_t n = BIT(part.order) >> order;
+
+		BUG_ON(!is_charged(&part));
+		part.order = (uint8_t)order;
+		for (uint64_t i = 0; i < n; i++)
+			*record(index + (uint32_t)(i << order)) = part;
+	}
 	spin_unlock(&frames.lock);
+}
+
+/* A block of more than one frame may be split by another VM at any time, unless this is held. */
+static void lock_block(const struct frame *f, bool *locked)
+{
+	*locked = __atomic_load_n(&f->order, __ATOMIC_RELAXED) != 0;
+	if (*locked)
+		spin_lock(&frames.lock);
+}
+
+bool frame_ref(hpa_t a, unsigned order)
+{
+	struct frame *f = frame_of(a), *end = f + BIT(order);
+	bool shareable = true;
+
+	if (order == 0) {
+		if (f->writers)
+			return false;
+		__atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
+		return true;
+	}
+	spin_lock(&frames.lock);
+	for (struct frame *b = f; b < end; b += BIT(b->order))
+		shareable &= b->writers == 0;
+	if (shareable)
+		for (struct frame *b = f; b < end; b += BIT(b->order))
+			__atomic_fetch_add(&b->refs, 1, __ATOMIC_RELAXED);
+	spin_unlock(&frames.lock);
+	return shareable;
+}
+
+struct frame frame_leave(hpa_t a, uint32_t from, uint32_t heir)
+{
+	struct frame *f = frame_of(a), was;
+	bool locked;
+
+	lock_block(f, &locked);
+	was = *f;
+	if (heir && was.payer == from && was.refs > 1)
+		f->payer = heir;
+	was.refs = __atomic_sub_fetch(&f->refs, 1, __ATOMIC_ACQ_REL);
+	if (locked)
+		spin_unlock(&frames.lock);
+	return was;
+}
+
+bool frame_sole(hpa_t a, unsigned order)
+{
+	const struct frame *f = frame_of(a);
+
+	return f->order == order && __atomic_load_n(&f->refs, __ATOMIC_ACQUIRE) == 1;
 }
 
 /* The head of the block that holds frame `index`: heads are aligned, so at most one per order can
@@ -326,8 +381,8 @@ static void take_block(uint32_t index, unsigned order, uint32_t payer)
 	unsigned part = MIN(order, ORDER_2M);
 
 	for (uint32_t j = 0; j < BIT(order); j += (uint32_t)BIT(part))
-		*record(index + j) =
-			(struct frame){.payer = payer, .kind = FRAME_RAM, .order = (uint8_t)part};
+		*record(index + j) = (struct frame){
+			.payer = payer, .refs = 1, .kind = FRAME_RAM, .order = (uint8_t)part};
 }
 
 enum err frame_alloc_run(hpa_t at, uint64_t size, uint32_t payer, hpa_t *out)

@@ -47,12 +47,13 @@ struct frame {
 		};
 		struct {
 			uint32_t payer; /* frame number of the paying VM's structure */
-			uint32_t refs;  /* FRAME_RAM: sharers; 0 until memory can be shared */
+			uint32_t refs;  /* FRAME_RAM, atomic: leaves that map it */
 		};
 	};
 	uint8_t kind, order;
-	uint16_t reserved0;
-	uint32_t reserved1;
+	uint16_t reserved;
+	uint32_t writers; /* FRAME_RAM, atomic: others that write it: windows, pins, the hypervisor.
+			     While there are any, a fork copies it */
 };
 static_assert(sizeof(struct frame) == 16, "64 MiB of records for 16 GiB of RAM");
 
@@ -85,9 +86,23 @@ enum err must_check frame_alloc_run(hpa_t at, uint64_t size, uint32_t payer, hpa
 /* Gives back the block whose head is at `a`. O(FRAME_MAX_ORDER). */
 void frame_free(hpa_t a);
 
-/* Breaks the charged block at `a` into 2^n blocks of `order`, each with the same payer and kind and
- * `refs` references. O(number of new blocks). */
+/* Breaks the charged block at `a`, if it is larger, into blocks of `order`, each with the same
+ * payer, kind, and references. O(number of new blocks). */
 void frame_split(hpa_t a, unsigned order);
+
+/* One more leaf of 2^order frames maps RAM at `a`. False, and nothing is done, when somebody else
+ * writes a part of it. The caller holds a leaf that maps it already, so that it stays. O(blocks).
+ */
+bool must_check frame_ref(hpa_t a, unsigned order);
+
+/* One leaf less maps the block at `a`. With `heir`, a block that `from` pays and others map is the
+ * heir's to pay from now on. Returns the record as it was, but with the references that are left:
+ * with none, the block is the caller's to free. */
+struct frame must_check frame_leave(hpa_t a, uint32_t from, uint32_t heir);
+
+/* [a, a + 2^order) is one block that only one leaf maps. Stays so as long as the caller keeps that
+ * leaf from being shared. */
+bool must_check frame_sole(hpa_t a, unsigned order);
 
 /* Turns declared memory of kind FRAME_HV into free memory (the payload, once it is loaded). Page
  * aligned, within one declaration. Boot only. */

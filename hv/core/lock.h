@@ -5,17 +5,20 @@
  * Lock order, outermost first; a lock may be taken only while none at or below its own line is
  * held:
  *
- *   1. vm->lock        one VM's G-stage tables
- *   2. vuart->lock     one VM's virtual UART (raises its line into the vPLIC with it held)
- *   3. vplic->lock     one VM's virtual PLIC
- *   4. sched.rq[].lock one PCPU's run queue and the scheduling state of every VCPU homed there;
+ *   1. tree_lock       who is whose child, states of VMs (core/tree.h)
+ *   2. vm->lock        one VM's G-stage tables
+ *   3. vuart->lock     one VM's virtual UART (raises its line into the vPLIC with it held)
+ *   4. vm->event_lock  what one VM has to be told (raises a line into the vPLIC with it held)
+ *   5. vplic->lock     one VM's virtual PLIC
+ *   6. sched.rq[].lock one PCPU's run queue and the scheduling state of every VCPU homed there;
  *                      of two run queues, the one with the lower PCPU number first
- *   5. quota_lock      the charge counters of the whole tree
- *   6. frames.lock     the frame allocator
- *   7. vcpu->fence_lock  one VCPU's queue of remote fences
- *   8. console.lock    console output and its line buffer
- *   9. plic.lock       the host PLIC's enable words (drivers/plic.c)
- *  10. vmids.lock, rng.lock  leaves: nothing is taken with them held
+ *   7. quota_lock      the charge counters of the whole tree
+ *   8. frames.lock     the frame allocator
+ *   9. vcpu->fence_lock  one VCPU's queue of remote fences
+ *  10. vconsole->lock  one VM's console
+ *  11. console.lock    console output and its line buffer
+ *  12. plic.lock       the host PLIC's enable words (drivers/plic.c)
+ *  13. vmids.lock, rng.lock  leaves: nothing is taken with them held
  */
 #pragma once
 

@@ -12,60 +12,259 @@ void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[RES_
 	*q = (struct quota){.parent = parent, .max_priority = max_priority, .max_depth = max_depth};
 	for (unsigned r = 0; r < RES_COUNT; r++)
 		q->limit[r] = limit[r];
+	q->reserve = limit[RES_PAGES] / QUOTA_RESERVE_PART;
+	q->last = &q->first;
 }
 
-static bool has_room(const struct quota *q, enum quota_res res, uint64_t n)
+/* What `q` adds to its parent's use. */
+static uint64_t weight(const struct quota *q, enum quota_res res)
 {
-	return n <= q->limit[res] - q->used[res];
+	return res == RES_PAGES ? MAX(q->used[res], q->guarantee) : q->used[res];
 }
 
-static enum err check(const struct quota *q, enum quota_res res, uint64_t n)
+/* By how much `q` weighs more when it uses `n` more. */
+static uint64_t growth(const struct quota *q, enum quota_res res, uint64_t n)
 {
-	if (!has_room(q, res, n))
-		return E_QUOTA_OWN;
-	for (q = q->parent; q; q = q->parent)
-		if (!has_room(q, res, n))
-			return E_QUOTA_ABOVE;
-	return OK;
+	uint64_t before = weight(q, res), after = q->used[res] + n;
+
+	return after > before ? after - before : 0;
 }
 
-enum err quota_charge(struct quota *q, enum quota_res res, uint64_t n)
+static bool has_room(const struct quota *q, enum quota_res res, uint64_t n, uint64_t reserve)
+{
+	uint64_t limit = q->limit[res];
+
+	reserve = res == RES_PAGES ? MIN(reserve, limit) : 0;
+	return q->used[res] <= limit - reserve && n <= limit - reserve - q->used[res];
+}
+
+/* The ancestor of `q` that has no room for `n` more from it, NULL when all have. */
+static struct quota *refuser_above(struct quota *q, enum quota_res res, uint64_t n)
+{
+	while (n && (q = q->parent)) {
+		if (!has_room(q, res, n, q->reserve))
+			return q;
+		n = growth(q, res, n);
+	}
+	return NULL;
+}
+
+static struct quota *refuser(struct quota *q, enum quota_res res, uint64_t n)
+{
+	return has_room(q, res, n, 0) ? refuser_above(q, res, growth(q, res, n)) : q;
+}
+
+/* What a caller learns of it that `r`, NULL for nobody, refused `q` something. */
+static enum err tell(const struct quota *q, struct quota *r, struct refusal *refused)
+{
+	if (!r)
+		return OK;
+	if (refused)
+		*refused = (struct refusal){r, r->releases};
+	return r == q ? E_QUOTA_OWN : E_QUOTA_ABOVE;
+}
+
+static void add(struct quota *q, enum quota_res res, uint64_t n)
+{
+	while (q && n) {
+		uint64_t more = growth(q, res, n);
+
+		q->used[res] += n;
+		n = more;
+		q = q->parent;
+	}
+}
+
+static void unlink_waiter(struct quota_waiter *w)
+{
+	*w->link = w->next;
+	if (w->next)
+		w->next->link = w->link;
+	else
+		w->at->last = w->link;
+	w->at = NULL;
+}
+
+/* Takes the first waiter from `q`, if it has not tried since the last release. */
+static struct quota_waiter *take_waiter(struct quota *q)
+{
+	struct quota_waiter *w = q->first;
+
+	if (!w || w->tried == q->releases)
+		return NULL;
+	unlink_waiter(w);
+	return w;
+}
+
+/* Takes `n` from `q` and its ancestors; puts one waiter of each on the list at `woken`. */
+static void subtract(struct quota *q, enum quota_res res, uint64_t n, struct quota_waiter **woken)
+{
+	while (q && n) {
+		uint64_t before = weight(q, res);
+
+		BUG_ON(q->used[res] < n);
+		q->used[res] -= n;
+		q->releases++;
+		struct quota_waiter *w = take_waiter(q);
+
+		if (w) {
+			w->next = *woken;
+			*woken = w;
+		}
+		n = before - weight(q, res);
+		q = q->parent;
+	}
+}
+
+static void wake_all(struct quota_waiter *w)
+{
+	while (w) {
+		struct quota_waiter *next = w->next;
+
+		w->wake(w);
+		w = next;
+	}
+}
+
+enum err quota_charge_at(struct quota *q, enum quota_res res, uint64_t n, struct refusal *refused)
 {
 	spin_lock(&quota_lock);
-	enum err err = check(q, res, n);
+	struct quota *r = refuser(q, res, n);
 
-	if (err == OK) {
+	if (!r) {
 		q->own[res] += n;
-		for (; q; q = q->parent)
-			q->used[res] += n;
+		add(q, res, n);
 	}
+	enum err err = tell(q, r, refused);
+
 	spin_unlock(&quota_lock);
 	return err;
 }
 
 void quota_release(struct quota *q, enum quota_res res, uint64_t n)
 {
+	struct quota_waiter *woken = NULL;
+
 	spin_lock(&quota_lock);
 	BUG_ON(q->own[res] < n);
 	q->own[res] -= n;
-	for (; q; q = q->parent) {
-		BUG_ON(q->used[res] < n);
-		q->used[res] -= n;
-	}
+	subtract(q, res, n, &woken);
 	spin_unlock(&quota_lock);
+	wake_all(woken);
 }
 
-enum err quota_lower(struct quota *q, enum quota_res res, uint64_t limit)
+enum err quota_move(struct quota *from, struct quota *to, uint64_t n, struct refusal *refused)
 {
+	struct quota_waiter *woken = NULL;
+
+	spin_lock(&quota_lock);
+	BUG_ON(from->own[RES_PAGES] < n);
+	subtract(from, RES_PAGES, n, &woken);
+	struct quota *r = refuser(to, RES_PAGES, n);
+	struct quota *payer = r ? from : to;
+
+	from->own[RES_PAGES] -= n;
+	payer->own[RES_PAGES] += n;
+	add(payer, RES_PAGES, n);
+	enum err err = tell(to, r, refused);
+
+	spin_unlock(&quota_lock);
+	wake_all(woken);
+	return err;
+}
+
+void quota_pass_up(struct quota *q, uint64_t n)
+{
+	struct quota_waiter *woken = NULL;
+
+	spin_lock(&quota_lock);
+	BUG_ON(!q->parent || q->own[RES_PAGES] < n);
+	q->own[RES_PAGES] -= n;
+	q->parent->own[RES_PAGES] += n;
+	subtract(q, RES_PAGES, n, &woken);
+	add(q->parent, RES_PAGES, n);
+	spin_unlock(&quota_lock);
+	wake_all(woken);
+}
+
+enum err quota_set_limit(struct quota *q, enum quota_res res, uint64_t limit)
+{
+	struct quota_waiter *woken = NULL;
 	enum err err = OK;
 
 	spin_lock(&quota_lock);
-	if (limit > q->limit[res])
-		err = E_RANGE;
-	else if (limit < q->used[res])
+	if (limit < q->used[res])
 		err = E_STATE;
 	else
 		q->limit[res] = limit;
+	q->releases++;
+	woken = take_waiter(q);
 	spin_unlock(&quota_lock);
+	if (woken)
+		woken->wake(woken);
 	return err;
+}
+
+void quota_set_reserve(struct quota *q, uint64_t pages)
+{
+	struct quota_waiter *woken;
+
+	spin_lock(&quota_lock);
+	q->reserve = pages;
+	q->releases++;
+	woken = take_waiter(q);
+	spin_unlock(&quota_lock);
+	if (woken)
+		woken->wake(woken);
+}
+
+enum err quota_set_guarantee(struct quota *q, uint64_t pages)
+{
+	struct quota_waiter *woken = NULL;
+	struct quota *r = NULL;
+
+	if (pages > q->limit[RES_PAGES])
+		return E_RANGE;
+	spin_lock(&quota_lock);
+	uint64_t before = weight(q, RES_PAGES), after = MAX(q->used[RES_PAGES], pages);
+
+	if (after > before)
+		r = refuser_above(q, RES_PAGES, after - before);
+	if (!r) {
+		q->guarantee = pages;
+		if (after > before)
+			add(q->parent, RES_PAGES, after - before);
+		else
+			subtract(q->parent, RES_PAGES, before - after, &woken);
+	}
+	spin_unlock(&quota_lock);
+	wake_all(woken);
+	return r ? E_QUOTA_ABOVE : OK;
+}
+
+bool quota_wait(const struct refusal *r, struct quota_waiter *w)
+{
+	spin_lock(&quota_lock);
+	bool waits = r->at->releases == r->releases;
+
+	if (waits) {
+		*w = (struct quota_waiter){
+			.at = r->at, .link = r->at->last, .tried = r->releases, .wake = w->wake};
+		*r->at->last = w;
+		r->at->last = &w->next;
+	}
+	spin_unlock(&quota_lock);
+	return waits;
+}
+
+void quota_unwait(struct quota *q, struct quota_waiter *w)
+{
+	spin_lock(&quota_lock);
+	if (w->at)
+		unlink_waiter(w);
+	struct quota_waiter *next = take_waiter(q);
+
+	spin_unlock(&quota_lock);
+	if (next)
+		next->wake(next);
 }

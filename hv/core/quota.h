@@ -2,9 +2,14 @@
 /*
  * What a VM and its whole subtree may use. Three resources are counted, two are ceilings.
  *
- * Invariants: for each counted resource and each VM, used = own + the sum of used over its direct
- * children, and used <= limit (a limit is never set below use). A charge goes to the VM and all its
- * ancestors, or to none.
+ * Invariants: for each counted resource and each VM, used = own + the sum of what its direct
+ * children weigh, and a child weighs its own use or, of pages, what is guaranteed to it if that is
+ * more. A charge is made to the VM and its ancestors, or to none: it fits the VM's own limit, and
+ * each ancestor's less the reserve that the ancestor keeps from its descendants. `used` exceeds
+ * `limit` only by what the death of a VM passes to its parent.
+ *
+ * Who cannot pay may wait at the quota that refused. Each release there lets the waiters try again,
+ * each once: one is woken, and wakes the next when it runs (quota_unwait).
  *
  * One lock guards all counters of the tree: a charge is a few additions per level, and not on the
  * exit path.
@@ -21,27 +26,75 @@ enum quota_res {
 	RES_COUNT
 };
 
+/* Who refused a charge, and how many releases there had been there. */
+struct refusal {
+	struct quota *at;
+	uint64_t releases;
+};
+
+struct quota_waiter {
+	struct quota *at;                  /* NULL: does not wait */
+	struct quota_waiter *next, **link; /* the one that came after it, and what points to it */
+	uint64_t tried;                    /* at->releases when it last failed */
+	void (*wake)(struct quota_waiter *w);
+};
+
 struct quota {
 	struct quota *parent; /* NULL for the Root VM */
 	/* under the quota lock: */
 	uint64_t limit[RES_COUNT];
 	uint64_t used[RES_COUNT]; /* by the subtree, oneself included */
 	uint64_t own[RES_COUNT];  /* by oneself alone */
+	uint64_t reserve;         /* pages that descendants cannot charge */
+	uint64_t guarantee;       /* pages that the parent is charged at least */
 	uint8_t max_priority;     /* highest scheduling priority of any VCPU of the subtree */
 	uint8_t max_depth;        /* levels of VMs below this one */
+	struct quota_waiter *first, **last;
+	uint64_t releases;
 };
 
-/* A quota below `parent` (NULL for the Root VM) with nothing used. Limits above the parent's are
- * allowed (overcommit): a charge meets every ancestor's limit anyway. */
+#define QUOTA_RESERVE_PART 16 /* of the limit: the default reserve */
+
+/* A quota below `parent` (NULL for the Root VM) with nothing used, no guarantee, and the default
+ * reserve. Limits above the parent's are allowed (overcommit): a charge meets every ancestor's
+ * limit anyway. */
 void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[RES_COUNT],
 	uint8_t max_priority, uint8_t max_depth);
 
 /* Charges `n` units to `q` and all its ancestors, or to none. O(depth). E_QUOTA_OWN: the own limit
- * refuses; E_QUOTA_ABOVE: an ancestor's does. */
-enum err must_check quota_charge(struct quota *q, enum quota_res res, uint64_t n);
+ * refuses; E_QUOTA_ABOVE: an ancestor's does. `*refused`, unless NULL, tells whose. */
+enum err must_check quota_charge_at(
+	struct quota *q, enum quota_res res, uint64_t n, struct refusal *refused);
+
+static inline enum err must_check quota_charge(struct quota *q, enum quota_res res, uint64_t n)
+{
+	return quota_charge_at(q, res, n, NULL);
+}
 
 /* Takes back `n` units that were charged to `q`. O(depth). */
 void quota_release(struct quota *q, enum quota_res res, uint64_t n);
 
-/* Lowers `q`'s limit. E_RANGE when it would rise; E_STATE when it would fall below present use. */
-enum err must_check quota_lower(struct quota *q, enum quota_res res, uint64_t limit);
+/* `n` pages that `from` paid are now paid by `to`. Errors as quota_charge: nothing has changed. */
+enum err must_check quota_move(
+	struct quota *from, struct quota *to, uint64_t n, struct refusal *refused);
+
+/* The parent of `q` takes over `n` pages that `q` paid, whatever the limits say. */
+void quota_pass_up(struct quota *q, uint64_t n);
+
+/* Lowers or raises a limit. E_STATE when it would fall below present use. Whether the caller may is
+ * his to know. */
+enum err must_check quota_set_limit(struct quota *q, enum quota_res res, uint64_t limit);
+
+void quota_set_reserve(struct quota *q, uint64_t pages);
+
+/* Guarantees `pages` to `q`, charging its ancestors for what it does not use. Errors as
+ * quota_charge; E_RANGE: above its own limit. */
+enum err must_check quota_set_guarantee(struct quota *q, uint64_t pages);
+
+/* `w`, whose charge was refused, waits for a release there. False when there was one since: try
+ * again. */
+bool must_check quota_wait(const struct refusal *r, struct quota_waiter *w);
+
+/* `w` waits at `q` no longer, if it has not been woken. The next that has not tried since the last
+ * release is. */
+void quota_unwait(struct quota *q, struct quota_waiter *w);

@@ -13,20 +13,33 @@ static unsigned order_for(size_t bytes)
 	return order;
 }
 
-enum err vm_page_alloc(struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out)
+static struct vm *vm_of(uint32_t id)
 {
-	BUG_ON(order > ORDER_2M);
-	enum err err = quota_charge(&vm->quota, RES_PAGES, BIT(order));
+	return hpa_ptr(frame_hpa(id));
+}
+
+enum err vm_page_take(
+	struct vm *vm, unsigned order, enum frame_kind kind, struct refusal *refused, hpa_t *out)
+{
+	enum err err = quota_charge_at(&vm->quota, RES_PAGES, BIT(order), refused);
 
 	if (err != OK)
 		return err;
 	err = frame_alloc(order, kind, vm->id, out);
-	if (err != OK) {
+	if (err != OK)
 		quota_release(&vm->quota, RES_PAGES, BIT(order));
-		return err;
-	}
-	zero_pages(hpa_ptr(*out), PAGE_SIZE << order);
-	return OK;
+	return err;
+}
+
+enum err vm_page_alloc_at(
+	struct vm *vm, unsigned order, enum frame_kind kind, struct refusal *refused, hpa_t *out)
+{
+	BUG_ON(order > ORDER_2M);
+	enum err err = vm_page_take(vm, order, kind, refused, out);
+
+	if (err == OK)
+		zero_pages(hpa_ptr(*out), PAGE_SIZE << order);
+	return err;
 }
 
 void vm_page_free(struct vm *vm, hpa_t a)
@@ -39,6 +52,41 @@ void vm_page_free(struct vm *vm, hpa_t a)
 	quota_release(&vm->quota, RES_PAGES, n);
 }
 
+void vm_ram_put(struct vm *vm, hpa_t a, unsigned order)
+{
+	bool passes_on = vm->parent && (vm->cloned || vm->state == DX_DYING);
+	uint32_t heir = passes_on ? vm->parent->id : 0;
+
+	for (uint64_t done = 0; done < BIT(order);) {
+		hpa_t block = hpa_add(a, done << PAGE_SHIFT);
+		struct frame was = frame_leave(block, vm->id, heir);
+		uint64_t n = BIT(was.order);
+
+		if (was.refs == 0) {
+			struct vm *payer = vm_of(frame_of(block)->payer);
+
+			frame_free(block);
+			quota_release(&payer->quota, RES_PAGES, n);
+		} else if (heir && was.payer == vm->id) {
+			quota_pass_up(&vm->quota, n);
+		}
+		done += n;
+	}
+}
+
+enum err vm_ram_pay(struct vm *vm, hpa_t a, struct refusal *refused)
+{
+	struct frame *f = frame_of(a);
+
+	if (f->payer == vm->id)
+		return OK;
+	enum err err = quota_move(&vm_of(f->payer)->quota, &vm->quota, BIT(f->order), refused);
+
+	if (err == OK)
+		f->payer = vm->id;
+	return err;
+}
+
 enum err vm_struct_alloc(struct vm *vm, size_t bytes, void **out)
 {
 	hpa_t a;
@@ -49,7 +97,36 @@ enum err vm_struct_alloc(struct vm *vm, size_t bytes, void **out)
 	return err;
 }
 
-enum err vm_create_root(const uint64_t limit[RES_COUNT], struct vm **out)
+void vm_struct_free(struct vm *vm, void *p)
+{
+	if (p)
+		vm_page_free(vm, ptr_hpa(p));
+}
+
+/* Makes the structure out of its block, which nobody pays yet, and charges it. */
+static enum err make(struct vm *vm, unsigned order, struct vm *parent,
+	const uint64_t limit[RES_COUNT], uint8_t max_priority, uint8_t max_depth,
+	struct refusal *refused)
+{
+	zero_pages(vm, PAGE_SIZE << order);
+	vm->id = frame_number(ptr_hpa(vm));
+	vm->parent = parent;
+	vm->state = DX_CREATED;
+	vm->halt = HALT_STATE;
+	frame_of(ptr_hpa(vm))->payer = vm->id;
+	quota_init(&vm->quota, parent ? &parent->quota : NULL, limit, max_priority, max_depth);
+	enum err err = quota_charge_at(&vm->quota, RES_PAGES, BIT(order), refused);
+
+	if (err != OK)
+		return err;
+	err = gstage_init(vm, refused);
+	if (err != OK)
+		quota_release(&vm->quota, RES_PAGES, BIT(order));
+	return err;
+}
+
+enum err vm_create(struct vm *parent, const uint64_t limit[RES_COUNT], uint8_t max_priority,
+	uint8_t max_depth, struct refusal *refused, struct vm **out)
 {
 	unsigned order = order_for(sizeof(struct vm));
 	hpa_t a;
@@ -57,21 +134,20 @@ enum err vm_create_root(const uint64_t limit[RES_COUNT], struct vm **out)
 
 	if (err != OK)
 		return err;
-	struct vm *vm = hpa_ptr(a);
-
-	/* The structure pays for itself: its block is charged as soon as there is a quota to
-	 * charge. */
-	zero_pages(vm, PAGE_SIZE << order);
-	vm->id = frame_number(a);
-	vm->trusted = true;
-	frame_of(a)->payer = vm->id;
-	quota_init(&vm->quota, NULL, limit, UINT8_MAX, UINT8_MAX);
-	err = quota_charge(&vm->quota, RES_PAGES, BIT(order));
-	if (err == OK)
-		err = gstage_init(vm);
+	err = make(hpa_ptr(a), order, parent, limit, max_priority, max_depth, refused);
 	if (err != OK)
 		frame_free(a);
 	else
-		*out = vm;
+		*out = hpa_ptr(a);
 	return err;
+}
+
+void vm_free(struct vm *vm)
+{
+	hpa_t a = ptr_hpa(vm);
+	uint64_t n = BIT(frame_of(a)->order);
+
+	BUG_ON(vm->quota.own[RES_PAGES] != n || vm->quota.used[RES_PAGES] != n);
+	quota_release(&vm->quota, RES_PAGES, n);
+	frame_free(a);
 }

@@ -4,21 +4,32 @@
  *
  * Invariant: every page a VM causes to be taken is charged to it before it is taken
  * (vm_page_alloc), this structure included; the payer in a frame's record is the frame number of
- * this structure.
+ * this structure. A frame's payer has a leaf that maps it, or is an ancestor of all that have.
  */
 #pragma once
 
+#include "abi/diosix.h"
 #include "core/addr.h"
 #include "core/err.h"
 #include "core/frame.h"
 #include "core/lock.h"
 #include "core/quota.h"
+#include "core/sched.h"
 
 #define VM_MAX_VCPUS 64
+
+/* Why a VM's VCPUs may not enter the guest. */
+#define HALT_STATE 1u /* it is not RUNNING */
+#define HALT_FORK  2u /* one of its VCPUs forks it: all but that one */
+
+#define CHILDREN_PER_PAGE 128
+#define CHILDREN_PAGES    64
 
 struct vcpu;
 struct vplic;
 struct vuart;
+struct vconsole;
+struct child;
 
 struct vm {
 	struct spinlock lock;
@@ -26,18 +37,56 @@ struct vm {
 	uint32_t id; /* frame number of this structure: the payer of its frames; never shown to a
 			guest */
 	/* set before the VM runs, constant after: */
-	bool trusted;
+	uint32_t nvcpus;
 	gpa_t ram_base;
 	uint64_t ram_size;
-	uint32_t nvcpus;
 	struct vcpu *vcpus[VM_MAX_VCPUS];
 	struct vplic *plic;
 	struct vuart *uart;
-	gpa_t plic_base, uart_base;
-	bool dbcn_reads; /* the guest reads its console by SBI: the emulated UART gets no input
-			    unless its driver asks */
+	struct vconsole *console; /* NULL: the machine's */
+	gpa_t plic_base, uart_base, vmgenid;
+	hpa_t vmgenid_page;
+	uint32_t vmgenid_irq, event_irq;
+	bool ghosts; /* devices of the VM it was forked from read as 0 */
+	bool forked; /* its RAM began as another's: holes are filled by the page */
+
+	bool dbcn_reads;    /* the guest reads its console by SBI: the emulated UART gets no input
+			       unless its driver asks */
+	bool trusted;       /* atomic: changes once, to false */
+	bool holds_devices; /* maps MMIO or has pinned memory: its frames are never shared */
+	uint32_t halt;      /* atomic: HALT_… */
+	uint32_t pins;      /* atomic: VCPUs on their way out of a PCPU, who still look at the VM */
+	uint64_t faults, copies; /* atomic: statistics */
+
 	/* under lock: */
 	hpa_t gstage_root; /* Sv39x4 root table, 16 KiB */
+	uint64_t gpa_end;  /* nothing is mapped from there on */
+	struct {
+		hpa_t block; /* 2 MiB that is being zeroed for `at`; 0 when none is */
+		gpa_t at;
+		uint64_t done; /* bytes */
+	} fill;
+
+	/* under tree_lock (core/tree.h): */
+	struct vm *parent;
+	uint32_t handle; /* the parent's name for it */
+	enum dx_state state;
+	enum dx_reason reason;
+	uint64_t code;
+	bool reset_asked, cloned;
+	uint32_t template; /* handle of the sibling it was cloned from, 0 for none */
+	uint32_t clones;   /* live VMs that were cloned from it */
+	struct vcpu *forker;
+	struct vm *source; /* while it is being forked: from what, and how far */
+	gpa_t cursor;
+	uint32_t nchildren, nslots, free_slot;
+	struct child *children[CHILDREN_PAGES];
+
+	struct spinlock event_lock;
+	/* under event_lock: */
+	uint32_t events;                  /* DX_EVENT_… of its own */
+	uint32_t first_event, last_event; /* slots + 1 of children with events */
+	bool stalled;
 };
 
 /* Proof that vm->lock is held. */
@@ -56,17 +105,56 @@ static inline void vm_unlock(struct vm_locked vm)
 	spin_unlock(&vm.vm->lock);
 }
 
-/* Creates the Root VM: its structure and an empty G-stage root table, with `limit` as its quota.
- * Boot only. Errors: E_NOMEM; E_QUOTA_OWN when the limits do not even hold these. */
-enum err must_check vm_create_root(const uint64_t limit[RES_COUNT], struct vm **out);
+/* Creates a VM below `parent` (NULL: the Root VM): its structure and an empty G-stage root table,
+ * with these limits. Not in the tree yet. Errors: E_NOMEM; E_QUOTA_…: `*refused` tells whose. */
+enum err must_check vm_create(struct vm *parent, const uint64_t limit[RES_COUNT],
+	uint8_t max_priority, uint8_t max_depth, struct refusal *refused, struct vm **out);
+
+/* Gives back the structure of a VM that has nothing else any more. */
+void vm_free(struct vm *vm);
 
 /* Takes a zeroed block of 2^order frames for `vm`, charged to it first. Errors: E_QUOTA_OWN,
- * E_QUOTA_ABOVE, E_NOMEM; nothing is charged then. At most 2 MiB: a larger one would take too long
- * to zero in one go. */
-enum err must_check vm_page_alloc(struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out);
+ * E_QUOTA_ABOVE (`*refused`, unless NULL, tells whose), E_NOMEM; nothing is charged then. At most
+ * 256 KiB: a larger one would take too long to zero in one go. */
+enum err must_check vm_page_alloc_at(
+	struct vm *vm, unsigned order, enum frame_kind kind, struct refusal *refused, hpa_t *out);
 
-/* Gives back what vm_page_alloc gave. */
+static inline enum err must_check vm_page_alloc(
+	struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out)
+{
+	return vm_page_alloc_at(vm, order, kind, NULL, out);
+}
+
+/* The same, not zeroed, of any order. */
+enum err must_check vm_page_take(
+	struct vm *vm, unsigned order, enum frame_kind kind, struct refusal *refused, hpa_t *out);
+
+/* Gives back what these gave. */
 void vm_page_free(struct vm *vm, hpa_t a);
+
+/* `vm` maps 2^order frames of RAM at `a` no longer: they are freed if nobody else does, and paid by
+ * the parent if `vm` paid, others map them, and it is dying or has clones. O(blocks). */
+void vm_ram_put(struct vm *vm, hpa_t a, unsigned order);
+
+/* The block at `a`, which only `vm` maps, is its to pay. Errors as quota_charge. */
+enum err must_check vm_ram_pay(struct vm *vm, hpa_t a, struct refusal *refused);
 
 /* Takes one zeroed, physically contiguous block of at least `bytes` for a structure. */
 enum err must_check vm_struct_alloc(struct vm *vm, size_t bytes, void **out);
+void vm_struct_free(struct vm *vm, void *p); /* NULL: nothing */
+
+/* All VCPUs of `vm` are outside the guest, and will stay so while it is halted. */
+bool vm_quiet(const struct vm *vm);
+
+/* No PCPU uses an older translation of the VM's GPAs when this returns, or before it runs the VM
+ * again. May not be called with vm->lock held: it waits for other PCPUs. */
+void vm_fence(struct vm *vm);
+
+/* Sets a reason to halt, and makes the VCPUs leave the guest: vm_quiet tells when they have. */
+void vm_halt(struct vm *vm, uint32_t why);
+
+/* Takes reasons away; when none is left the VCPUs go on. */
+void vm_unhalt(struct vm *vm, uint32_t why);
+
+/* `vm` is DYING: VCPU 0 is made to run tree_bury, whatever it is doing. Under tree_lock. */
+void vm_start_burial(struct vm *vm);

@@ -274,7 +274,8 @@ static void put_root(struct build *b)
 	put_soc(b);
 	node_begin(b, "hypervisor", NO_UNIT,
 		PROPS(TEXT("compatible", "diosix,hypervisor"),
-			CELL("diosix,abi-version", t->abi_version)));
+			CELL("diosix,abi-version", t->abi_version),
+			CELL("interrupt-parent", b->plic), CELL("interrupts", t->event_irq)));
 	node_end(b);
 	node_end(b);
 }

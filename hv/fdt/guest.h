@@ -25,6 +25,7 @@ struct guest_tree {
 
 	gpa_t vmgenid_page; /* page that holds the 16-byte generation ID at its start; 0 for none */
 	uint32_t vmgenid_irq;
+	uint32_t event_irq; /* of /hypervisor: EVENT_NEXT has something */
 
 	const void *host_fdt;          /* where the devices' nodes are copied from; NULL for none */
 	const struct machine *machine; /* may be NULL when ndevices is 0 */

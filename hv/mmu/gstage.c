@@ -11,6 +11,13 @@
 #define PTE_FLAGS  UINT64_C(0x3ff)
 #define PTE_PPN(a) ((a).v >> PAGE_SHIFT << 10)
 
+/* Entries without V, leaf rights or address: */
+#define PTE_BUSY  BIT(8) /* being replaced: see gstage.h */
+#define PTE_GHOST BIT(9)
+
+#define FILL_STEP KIB(128) /* bytes zeroed in one go */
+#define COPY_COST 48       /* leaves that cost as much as copying a page */
+
 #define LEVELS     3
 #define HPA_BITS   56
 #define ROOT_ORDER 2 /* 16 KiB: the root indexes two bits more */
@@ -53,19 +60,19 @@ static uint64_t leaf_pte(hpa_t to, uint64_t flags)
 	return PTE_PPN(to) | flags | PTE_V | PTE_U | PTE_A | PTE_D;
 }
 
-enum err gstage_init(struct vm *vm)
+enum err gstage_init(struct vm *vm, struct refusal *refused)
 {
-	return vm_page_alloc(vm, ROOT_ORDER, FRAME_TABLE, &vm->gstage_root);
+	return vm_page_alloc_at(vm, ROOT_ORDER, FRAME_TABLE, refused, &vm->gstage_root);
 }
 
 /* Puts a table in place of the leaf `*pte` of `level` that maps the same. */
-static enum err split(struct vm *vm, uint64_t *pte, unsigned level)
+static enum err split(struct vm *vm, uint64_t *pte, unsigned level, struct refusal *refused)
 {
 	uint64_t old = *pte;
 	hpa_t table;
 
 	BUG_ON(level == 0); /* ranges are page aligned: a 4 KiB leaf is never cut */
-	enum err err = vm_page_alloc(vm, 0, FRAME_TABLE, &table);
+	enum err err = vm_page_take(vm, 0, FRAME_TABLE, refused, &table);
 
 	if (err != OK)
 		return err;
@@ -80,7 +87,8 @@ static enum err split(struct vm *vm, uint64_t *pte, unsigned level)
 
 /* The entry for `at` in the table of `level`, with tables made on the way down. There is no leaf on
  * the way. */
-static enum err walk_make(struct vm *vm, gpa_t at, unsigned level, uint64_t **out)
+static enum err walk_make(
+	struct vm *vm, gpa_t at, unsigned level, struct refusal *refused, uint64_t **out)
 {
 	uint64_t *table = hpa_ptr(vm->gstage_root);
 
@@ -89,7 +97,7 @@ static enum err walk_make(struct vm *vm, gpa_t at, unsigned level, uint64_t **ou
 
 		if (!(*pte & PTE_V)) {
 			hpa_t made;
-			enum err err = vm_page_alloc(vm, 0, FRAME_TABLE, &made);
+			enum err err = vm_page_alloc_at(vm, 0, FRAME_TABLE, refused, &made);
 
 			if (err != OK)
 				return err;
@@ -144,7 +152,7 @@ static enum err map_one(struct vm *vm, gpa_t at, hpa_t to, unsigned level, uint6
 	walk(vm, at, &found, &present);
 	if (is_leaf(present))
 		return E_EXISTS;
-	enum err err = walk_make(vm, at, level, &pte);
+	enum err err = walk_make(vm, at, level, NULL, &pte);
 
 	if (err != OK)
 		return err;
@@ -184,7 +192,8 @@ enum err gstage_map(struct vm_locked l, gpa_t at, hpa_t to, uint64_t size, uint6
 		err = E_RANGE;
 	if (err != OK)
 		return err;
-	BUG_ON(!(flags & GSTAGE_R) || (flags & ~(GSTAGE_RWX | GSTAGE_DEVICE)));
+	BUG_ON(!(flags & GSTAGE_R) || (flags & ~(GSTAGE_RWX | GSTAGE_DEVICE | GSTAGE_FOREIGN)));
+	l.vm->gpa_end = MAX(l.vm->gpa_end, at.v + size);
 	err = map_range(l.vm, &done, to, size, flags);
 	/* What was mapped just now consists of whole leaves: taking it back splits nothing and
 	 * cannot fail. */
@@ -205,7 +214,7 @@ enum err gstage_unmap(struct vm_locked l, gpa_t at, uint64_t size)
 
 		if (is_leaf(present)) {
 			if (skip != level_size(level) || size < level_size(level)) {
-				err = split(l.vm, pte, level);
+				err = split(l.vm, pte, level, NULL);
 				continue;
 			}
 			pte_set(pte, 0);
@@ -229,8 +238,313 @@ enum err gstage_lookup(const struct vm *vm, gpa_t at, struct gstage_leaf *out)
 		return E_NOENT;
 	out->size = level_size(level);
 	out->hpa = hpa_add(pte_hpa(pte), at.v & (out->size - 1));
-	out->flags = pte & (GSTAGE_RWX | GSTAGE_DEVICE);
+	out->flags = pte & (GSTAGE_RWX | GSTAGE_DEVICE | GSTAGE_FOREIGN);
 	return OK;
+}
+
+bool gstage_is_ghost(const struct vm *vm, gpa_t at)
+{
+	unsigned level;
+	uint64_t value;
+
+	if (at.v >= GSTAGE_END)
+		return false;
+	walk(vm, at, &level, &value);
+	return value == PTE_GHOST && vm->ghosts;
+}
+
+static bool is_own_ram(uint64_t pte)
+{
+	return is_leaf(pte) && !(pte & (GSTAGE_DEVICE | GSTAGE_FOREIGN));
+}
+
+static bool in_ram(const struct vm *vm, gpa_t at, uint64_t size)
+{
+	return range_within(at.v, size, vm->ram_base.v, vm->ram_size);
+}
+
+/* Fresh RAM comes 2 MiB at a time where it can; that much is zeroed in parts. */
+static bool fill_begin(struct vm *vm, gpa_t at)
+{
+	gpa_t block = gpa(ALIGN_DOWN(at.v, MIB(2)));
+	uint64_t *pte;
+	hpa_t a;
+
+	if (vm->forked || !in_ram(vm, block, MIB(2)) || walk_make(vm, block, 1, NULL, &pte) != OK ||
+		*pte || vm_page_take(vm, ORDER_2M, FRAME_RAM, NULL, &a) != OK)
+		return false;
+	vm->fill.block = a;
+	vm->fill.at = block;
+	vm->fill.done = 0;
+	return true;
+}
+
+static enum err fill_step(struct vm *vm)
+{
+	uint64_t *pte;
+
+	zero_pages(hpa_ptr(hpa_add(vm->fill.block, vm->fill.done)), FILL_STEP);
+	vm->fill.done += FILL_STEP;
+	if (vm->fill.done < MIB(2))
+		return OK;
+	BUG_ON(walk_make(vm, vm->fill.at, 1, NULL, &pte) != OK);
+	pte_set(pte, leaf_pte(vm->fill.block, GSTAGE_RWX));
+	vm->gpa_end = MAX(vm->gpa_end, vm->fill.at.v + MIB(2));
+	vm->fill.block = hpa(0);
+	return OK;
+}
+
+static enum err fill_page(struct vm *vm, gpa_t at, struct refusal *refused)
+{
+	uint64_t *pte;
+	hpa_t page;
+	enum err err = walk_make(vm, at, 0, refused, &pte);
+
+	if (err == OK)
+		err = vm_page_alloc_at(vm, 0, FRAME_RAM, refused, &page);
+	if (err != OK)
+		return err;
+	pte_set(pte, leaf_pte(page, GSTAGE_RWX));
+	vm->gpa_end = MAX(vm->gpa_end, ALIGN_DOWN(at.v, PAGE_SIZE) + PAGE_SIZE);
+	return OK;
+}
+
+static enum err fill_hole(struct vm *vm, gpa_t at, struct refusal *refused)
+{
+	if (vm->fill.block.v || fill_begin(vm, at))
+		return fill_step(vm);
+	return fill_page(vm, at, refused);
+}
+
+/* Puts a copy in the place of the shared page at `*pte`. The lock is let go meanwhile. */
+static enum err replace(struct vm_locked l, uint64_t *pte, struct refusal *refused)
+{
+	uint64_t old = *pte;
+	hpa_t page;
+	enum err err = vm_page_take(l.vm, 0, FRAME_RAM, refused, &page);
+
+	if (err != OK)
+		return err;
+	pte_set(pte, PTE_BUSY);
+	vm_unlock(l);
+	vm_fence(l.vm);
+	memcpy(hpa_ptr(page), hpa_ptr(pte_hpa(old)), PAGE_SIZE);
+	spin_lock(&l.vm->lock);
+	pte_set(pte, leaf_pte(page, GSTAGE_RWX));
+	__atomic_fetch_add(&l.vm->copies, 1, __ATOMIC_RELAXED);
+	vm_ram_put(l.vm, pte_hpa(old), 0);
+	return OK;
+}
+
+/* A leaf never maps a part of a block: those in [a, a + 2^order) are made of order `to` at most. */
+static void split_blocks(hpa_t a, unsigned order, unsigned to)
+{
+	for (uint64_t i = 0; i < BIT(order);) {
+		hpa_t block = hpa_add(a, i << PAGE_SHIFT);
+		unsigned was = frame_of(block)->order;
+
+		if (was > to)
+			frame_split(block, to);
+		i += BIT(was);
+	}
+}
+
+/* RAM of the VM that it may not write yet: nobody else has it any more, or it is copied. */
+static enum err unshare(
+	struct vm_locked l, uint64_t *pte, unsigned level, gpa_t at, struct refusal *refused)
+{
+	for (;; level--) {
+		hpa_t a = pte_hpa(*pte);
+
+		if (frame_sole(a, 9 * level)) {
+			enum err err = vm_ram_pay(l.vm, a, refused);
+
+			if (err == OK)
+				pte_set(pte, *pte | GSTAGE_W);
+			return err;
+		}
+		if (level == 0)
+			return replace(l, pte, refused);
+		enum err err = split(l.vm, pte, level, refused);
+
+		if (err != OK)
+			return err;
+		split_blocks(a, 9 * level, 9 * (level - 1));
+		pte = (uint64_t *)hpa_ptr(pte_hpa(*pte)) + index_at(at, level - 1);
+	}
+}
+
+enum err gstage_touch(struct vm *vm, gpa_t at, bool write, struct refusal *refused)
+{
+	enum err err = E_NOENT;
+	unsigned level;
+	uint64_t value;
+
+	if (at.v >= GSTAGE_END)
+		return E_NOENT;
+	struct vm_locked l = vm_lock(vm);
+	uint64_t *pte = walk(vm, at, &level, &value);
+
+	if (value == PTE_BUSY || (is_leaf(value) && (value & GSTAGE_W)) ||
+		(is_leaf(value) && !write))
+		err = OK;
+	else if (is_own_ram(value))
+		err = unshare(l, pte, level, at, refused);
+	else if (!is_leaf(value) && in_ram(vm, at, 1))
+		err = fill_hole(vm, at, refused);
+	vm_unlock(l);
+	return err;
+}
+
+static bool is_zero_page(const uint64_t *p)
+{
+	for (const uint64_t *end = p + PAGE_SIZE / 8; p < end; p += 8)
+		if (p[0] | p[1] | p[2] | p[3] | p[4] | p[5] | p[6] | p[7])
+			return false;
+	return true;
+}
+
+/* Gives `to` a copy of one page; of one that is all zeros, none: it reads so anyway. */
+static enum err copy_page(struct vm *to, gpa_t at, hpa_t from, struct refusal *refused)
+{
+	uint64_t *pte;
+	hpa_t page;
+
+	if (is_zero_page(hpa_ptr(from)))
+		return OK;
+	enum err err = walk_make(to, at, 0, refused, &pte);
+
+	if (err == OK)
+		err = vm_page_take(to, 0, FRAME_RAM, refused, &page);
+	if (err != OK)
+		return err;
+	memcpy(hpa_ptr(page), hpa_ptr(from), PAGE_SIZE);
+	pte_set(pte, leaf_pte(page, GSTAGE_RWX));
+	return OK;
+}
+
+/* Shares the RAM leaves from `*src` on to the end of their table, until one cannot be; returns how
+ * many. */
+static unsigned share_run(uint64_t *src, uint64_t *dst, unsigned n, unsigned level)
+{
+	unsigned i;
+
+	for (i = 0; i < n; i++) {
+		uint64_t pte = src[i];
+
+		if (!is_own_ram(pte) || !frame_ref(pte_hpa(pte), 9 * level))
+			break;
+		pte &= ~GSTAGE_W;
+		src[i] = pte;
+		dst[i] = pte;
+	}
+	return i;
+}
+
+/* What is at the cursor: `*done` leaves of `level` from there on need no second look. */
+static enum err share_at(struct vm *from, struct vm *to, gpa_t at, unsigned budget, unsigned *level,
+	unsigned *done, unsigned *cost, struct refusal *refused)
+{
+	uint64_t value, *dst, *src = walk(from, at, level, &value);
+	bool whole = IS_ALIGNED(at.v, level_size(*level));
+	enum err err;
+
+	*done = *cost = 1;
+	if (!is_leaf(value) ? value != PTE_GHOST : (value & GSTAGE_FOREIGN) != 0)
+		return OK;
+	if (!is_own_ram(value) || (whole && !from->holds_devices)) {
+		err = walk_make(to, at, *level, refused, &dst);
+		if (err != OK)
+			return err;
+		if (!is_own_ram(value)) {
+			*dst = PTE_GHOST;
+			to->ghosts = true;
+			return OK;
+		}
+		unsigned rest = *level == LEVELS - 1 ? 1 : 512 - index_at(at, *level);
+
+		*done = *cost = share_run(src, dst, MIN(rest, budget), *level);
+		if (*done)
+			return OK;
+	}
+	hpa_t page = hpa_add(pte_hpa(value), at.v & (level_size(*level) - 1));
+
+	*level = 0;
+	*done = 1;
+	*cost = COPY_COST;
+	return copy_page(to, at, page, refused);
+}
+
+enum err gstage_share(
+	struct vm *from, struct vm *to, gpa_t *cursor, unsigned budget, struct refusal *refused)
+{
+	struct vm_locked l = vm_lock(from);
+	enum err err = OK;
+
+	to->gpa_end = from->gpa_end;
+	while (budget && cursor->v < from->gpa_end) {
+		unsigned level, done, cost;
+
+		err = share_at(from, to, *cursor, budget, &level, &done, &cost, refused);
+		if (err != OK)
+			break;
+		*cursor = gpa(ALIGN_DOWN(cursor->v, level_size(level)) + done * level_size(level));
+		budget -= MIN(budget, cost);
+	}
+	vm_unlock(l);
+	if (err == OK && cursor->v >= from->gpa_end)
+		*cursor = gpa(GSTAGE_END);
+	return err;
+}
+
+static void drop_leaf(struct vm *vm, uint64_t pte, unsigned level)
+{
+	hpa_t a = pte_hpa(pte);
+
+	if (pte & GSTAGE_DEVICE)
+		return;
+	if ((pte & GSTAGE_FOREIGN) && frame_of(a)->kind == FRAME_META)
+		return; /* the generation ID: vm->vmgenid_page */
+	if (pte & GSTAGE_FOREIGN)
+		__atomic_fetch_sub(&frame_of(a)->writers, 1, __ATOMIC_RELEASE);
+	vm_ram_put(vm, a, 9 * level);
+}
+
+/* The tables that end at `end` are done with. */
+static void drop_tables(struct vm *vm, gpa_t end, unsigned level)
+{
+	for (; level < LEVELS - 1 && IS_ALIGNED(end.v, level_size(level + 1)); level++) {
+		unsigned found;
+		uint64_t value, *pte = hpa_ptr(vm->gstage_root);
+
+		for (found = LEVELS - 1; found > level + 1; found--)
+			pte = hpa_ptr(pte_hpa(pte[index_at(gpa(end.v - 1), found)]));
+		pte += index_at(gpa(end.v - 1), found);
+		value = *pte;
+		*pte = 0;
+		vm_page_free(vm, pte_hpa(value));
+	}
+}
+
+bool gstage_drop(struct vm *vm, gpa_t *cursor, unsigned budget)
+{
+	/* The tables of the last leaf go when the cursor has passed their ends. */
+	uint64_t end = ALIGN_UP(vm->gpa_end, level_size(LEVELS - 1));
+
+	if (vm->fill.block.v)
+		vm_ram_put(vm, vm->fill.block, ORDER_2M);
+	vm->fill.block = hpa(0);
+	for (; budget && cursor->v < end; budget--) {
+		unsigned level;
+		uint64_t value, *pte = walk(vm, *cursor, &level, &value);
+
+		if (is_leaf(value))
+			drop_leaf(vm, value, level);
+		*pte = 0;
+		*cursor = gpa(ALIGN_DOWN(cursor->v, level_size(level)) + level_size(level));
+		drop_tables(vm, *cursor, level);
+	}
+	return cursor->v >= end;
 }
 
 void *guest_ptr(const struct vm *vm, gpa_t at, size_t n, uint64_t rights)

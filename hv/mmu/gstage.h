@@ -5,19 +5,26 @@
  * after anything that takes a right away.
  *
  * Invariants: leaves have U set (G-stage accesses are checked as U-mode) and A and D set ahead, so
- * that hardware never updates one; a leaf is either RAM (frames charged to some VM) or a device
- * (GSTAGE_DEVICE), which the hypervisor itself never touches on a guest's behalf; every table is
- * charged to the VM.
+ * that hardware never updates one; a leaf is the VM's own RAM (with W, or without: shared until the
+ * first write), a device (GSTAGE_DEVICE), which the hypervisor itself never touches on a guest's
+ * behalf, or something else that is not its RAM (GSTAGE_FOREIGN: a window, the generation ID);
+ * every table is charged to the VM. RAM that has no leaf reads as zeros: it comes with the first
+ * touch.
+ *
+ * A page of shared RAM is made the VM's own in three steps, so that no VCPU can still see the old
+ * page when another writes the new one: the entry becomes busy (invalid), every PCPU that runs the
+ * VM is fenced, the copy is put in. Who meets a busy entry tries again.
  */
 #pragma once
 
 #include "core/vm.h"
 
-#define GSTAGE_R      BIT(1)
-#define GSTAGE_W      BIT(2)
-#define GSTAGE_X      BIT(3)
-#define GSTAGE_DEVICE BIT(8) /* software bit: MMIO, not RAM */
-#define GSTAGE_RWX    (GSTAGE_R | GSTAGE_W | GSTAGE_X)
+#define GSTAGE_R       BIT(1)
+#define GSTAGE_W       BIT(2)
+#define GSTAGE_X       BIT(3)
+#define GSTAGE_DEVICE  BIT(8) /* software bit: MMIO, not RAM */
+#define GSTAGE_FOREIGN BIT(9) /* software bit: neither its RAM nor a device: not inherited */
+#define GSTAGE_RWX     (GSTAGE_R | GSTAGE_W | GSTAGE_X)
 
 #define GSTAGE_GPA_BITS 41
 
@@ -28,7 +35,7 @@ struct gstage_leaf {
 };
 
 /* Gives `vm` an empty root table. Errors as vm_page_alloc. */
-enum err must_check gstage_init(struct vm *vm);
+enum err must_check gstage_init(struct vm *vm, struct refusal *refused);
 
 /*
  * Maps page-aligned [at, at + size) to HPAs from `to` on, with the largest leaves that alignment
@@ -43,6 +50,27 @@ enum err must_check gstage_map(
  * over. Tables stay. Errors: E_ALIGN, E_RANGE; E_QUOTA_…, E_NOMEM for a table to split into: what
  * lies below the leaf that could not be split is unmapped then. */
 enum err must_check gstage_unmap(struct vm_locked vm, gpa_t at, uint64_t size);
+
+/* Makes RAM at `at` present, and with `write` the VM's own. OK: what wanted to access it tries
+ * again, which may take it here again (long work is done in parts). E_NOENT: nothing is there, or
+ * it is not to be written; E_QUOTA_… (`*refused` tells whose), E_NOMEM. No lock may be held. */
+enum err must_check gstage_touch(struct vm *vm, gpa_t at, bool write, struct refusal *refused);
+
+/* One step of a fork: from `*cursor` on gives `to`, which has nothing there, what `from` has: RAM
+ * shared, or copied if others write it or `from` holds devices; where devices are, ghosts. Does
+ * about `budget` leaves; `*cursor` is GSTAGE_END when it is done. `from` is quiet, and fenced
+ * before it runs again. Errors as vm_page_alloc: the cursor stays at what failed. */
+enum err must_check gstage_share(
+	struct vm *from, struct vm *to, gpa_t *cursor, unsigned budget, struct refusal *refused);
+
+/* One step of the end: gives back about `budget` leaves and tables from `*cursor` on. True when all
+ * but the root table is gone. The VM never runs again. */
+bool gstage_drop(struct vm *vm, gpa_t *cursor, unsigned budget);
+
+/* Where the VM that this one was forked from had a device: loads give 0, stores do nothing. */
+bool gstage_is_ghost(const struct vm *vm, gpa_t at);
+
+#define GSTAGE_END BIT(GSTAGE_GPA_BITS)
 
 /* Finds what `at` maps to. Needs no lock: entries are read atomically, tables are never freed while
  * the VM lives. E_NOENT. */

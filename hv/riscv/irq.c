@@ -39,7 +39,7 @@ enum err irq_route(struct vm *vm, uint32_t irq)
 		return OK; /* devices of one VM may share a line */
 	if (irq == machine.uart.irq || sources[irq].vm)
 		return E_EXISTS;
-	enum err err = vplic_bind(vm->plic, irq);
+	enum err err = vplic_bind(vm->plic, irq, true);
 
 	if (err == OK)
 		sources[irq].vm = vm;

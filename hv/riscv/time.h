@@ -16,3 +16,10 @@ static inline uint64_t time_now(void)
 		return aclint_time(time_mmio);
 	return csr_read(CSR_TIME);
 }
+
+static inline uint64_t time_to_ns(uint64_t ticks)
+{
+	uint64_t s = ticks / time_hz;
+
+	return s * 1000000000 + (ticks - s * time_hz) * 1000000000 / time_hz;
+}

@@ -7,8 +7,10 @@
 #include "boot/boot.h"
 #include "core/bug.h"
 #include "core/log.h"
+#include "core/tree.h"
 #include "drivers/aclint.h"
 #include "drivers/plic.h"
+#include "mmu/gstage.h"
 #include "riscv/csr.h"
 #include "riscv/fence.h"
 #include "riscv/guard.h"
@@ -137,8 +139,33 @@ static void handle_interrupt(struct vcpu *v, uint64_t irq)
 	}
 }
 
+/* The GPA of a guest-page fault (Privileged ISA 18.4.4): mtval has the two low bits. */
+static gpa_t fault_gpa(void)
+{
+	return gpa(csr_read(CSR_MTVAL2) << 2 | (csr_read(CSR_MTVAL) & 3));
+}
+
+/* RAM that is not there yet, or shared, is dealt with, and the instruction executed again: true.
+ * Where there is RAM that may be read, what faulted was a write, if only one of the guest's own
+ * page tables by the hardware. */
+static bool memory_fault(struct vcpu *v, gpa_t at)
+{
+	enum err err = gstage_touch(v->vm, at, true, &v->refused);
+
+	if (err == E_NOENT)
+		return false;
+	__atomic_fetch_add(&v->vm->faults, 1, __ATOMIC_RELAXED);
+	if (err == E_NOMEM)
+		vm_end(v->vm, DX_REASON_MEMORY, 0);
+	else if (err != OK)
+		vcpu_stall(v);
+	return true;
+}
+
 static void handle_exception(struct vcpu *v, uint64_t cause)
 {
+	bool store;
+
 	switch (cause) {
 	case CAUSE_ECALL_VS:
 		break; /* sbi_call left v->action */
@@ -149,11 +176,14 @@ static void handle_exception(struct vcpu *v, uint64_t cause)
 		illegal_instruction(v);
 		break;
 	case CAUSE_INSN_GUEST_PAGE:
-		reflect(v, CAUSE_INSN_ACCESS);
+		if (!memory_fault(v, fault_gpa()))
+			reflect(v, CAUSE_INSN_ACCESS);
 		break;
 	case CAUSE_LOAD_GUEST_PAGE:
 	case CAUSE_STORE_GUEST_PAGE:
-		mmio_fault(v, cause == CAUSE_STORE_GUEST_PAGE);
+		store = cause == CAUSE_STORE_GUEST_PAGE;
+		if (!mmio_fault(v, fault_gpa(), store) && !memory_fault(v, fault_gpa()))
+			reflect(v, store ? CAUSE_STORE_ACCESS : CAUSE_LOAD_ACCESS);
 		break;
 	default:
 		/* Not delegable on this core, or reserved: the guest gets it as it came. */
@@ -161,14 +191,35 @@ static void handle_exception(struct vcpu *v, uint64_t cause)
 	}
 }
 
-/* Whether the VCPU that runs here should stop running, what becomes of it, and until when. */
+/* The VM may not run, but for the VCPU that forks it. */
+static bool halted(const struct vcpu *v)
+{
+	uint32_t halt = __atomic_load_n(&v->vm->halt, __ATOMIC_SEQ_CST);
+
+	return halt && !(halt == HALT_FORK && v->vm->forker == v);
+}
+
+static bool is_dying(const struct vm *vm)
+{
+	return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == DX_DYING;
+}
+
+/* Whether the loaded VCPU should stop running, what becomes of it, and until when. */
 static bool must_leave(
 	struct pcpu *p, struct vcpu *v, uint64_t now, enum sched_state *to, uint64_t *until)
 {
 	*to = SCHED_READY;
 	*until = SCHED_NEVER;
+	if (halted(v)) {
+		*to = is_dying(v->vm) ? SCHED_READY : SCHED_BLOCKED;
+		return true;
+	}
 	if (v->action == ACTION_STOP) {
 		*to = SCHED_OFF;
+		return true;
+	}
+	if (v->refused.at) {
+		*to = SCHED_BLOCKED;
 		return true;
 	}
 	if ((v->action == ACTION_WAIT || v->action == ACTION_SUSPEND) && !vcpu_interrupt_due(v)) {
@@ -176,25 +227,43 @@ static bool must_leave(
 		*until = vcpu_wake_time(v);
 		return true;
 	}
-	if (v->action == ACTION_YIELD && sched_contended(p->id))
+	if (v->action == ACTION_YIELD && sched_contended(p->id)) {
+		v->action = ACTION_NONE;
 		return true;
+	}
 	return sched_tick(p->id, now);
+}
+
+/* True: it waits at the quota that refused; false: there was room made meanwhile. */
+static bool wait_to_pay(struct vcpu *v)
+{
+	struct refusal r = v->refused;
+
+	v->refused.at = NULL;
+	v->stalled_at = r.at;
+	return quota_wait(&r, &v->waiter);
 }
 
 /* Saves the VCPU and gives it back to the scheduler. Work that was posted until it was marked as
  * not running keeps it from blocking; what is posted later wakes it. */
 static void leave(struct pcpu *p, struct vcpu *v, enum sched_state to, uint64_t until, uint64_t now)
 {
-	bool stop = v->action == ACTION_STOP;
+	struct vm *vm = v->vm;
+	bool stop = to == SCHED_OFF, stalled = v->refused.at != NULL;
 
+	__atomic_fetch_add(&vm->pins, 1, __ATOMIC_RELAXED);
 	vcpu_save(v);
-	if (to == SCHED_BLOCKED && __atomic_load_n(&v->pending, __ATOMIC_SEQ_CST))
+	if (stop)
+		v->action = ACTION_NONE;
+	if (stalled && !wait_to_pay(v))
+		to = SCHED_READY;
+	else if (to == SCHED_BLOCKED && !stalled && !halted(v) &&
+		 __atomic_load_n(&v->pending, __ATOMIC_SEQ_CST))
 		to = SCHED_READY;
 	sched_put(p->id, &v->sched, to, until, now);
-	if (stop) {
-		v->action = ACTION_NONE;
+	if (stop)
 		sbi_hart_stopped(v);
-	}
+	__atomic_fetch_sub(&vm->pins, 1, __ATOMIC_RELEASE);
 }
 
 /* Deals with everything that wakes an idle PCPU from wfi. */
@@ -236,15 +305,23 @@ static void finish_wait(struct vcpu *v)
 	v->action = ACTION_NONE;
 }
 
-/* Waits for a VCPU to run and loads it. It may be one that waited elsewhere. */
+/* Waits for a VCPU to run and loads it; those of dying VMs have other work to do. It may be one
+ * that waited elsewhere. */
 static struct vcpu *take_next(struct pcpu *p)
 {
-	struct vcpu *v = pick(p);
+	for (;;) {
+		struct vcpu *v = pick(p);
 
-	vcpu_load(v);
-	if (v->action != ACTION_NONE)
-		finish_wait(v);
-	return v;
+		if (v->stalled_at)
+			quota_unwait(v->stalled_at, &v->waiter);
+		v->stalled_at = NULL;
+		if (!is_dying(v->vm)) {
+			vcpu_load(v);
+			return v;
+		}
+		pcpu_obey(__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL));
+		vcpu_bury(p, v);
+	}
 }
 
 static struct vcpu *go_on(struct pcpu *p, struct vcpu *v)
@@ -262,25 +339,63 @@ static struct vcpu *go_on(struct pcpu *p, struct vcpu *v)
 	return v;
 }
 
+/* What would have interrupted the guest, while a long call keeps it out. */
+static void serve_interrupts(struct pcpu *p, struct vcpu *v)
+{
+	uint64_t mip = csr_read(CSR_MIP);
+
+	if (mip & BIT(IRQ_MSI))
+		aclint_clear_msi(p->hart->msip);
+	__asm__ volatile("fence ow, rw" ::: "memory");
+	if (mip & BIT(IRQ_MEI))
+		irq_external();
+	vcpu_sync(v);
+}
+
+/* One step of the call that the VCPU is in. */
+static void call_step(struct vcpu *v)
+{
+	v->action = ACTION_NONE;
+	v->in_call = true;
+	struct sbi_ret r = sbi_call(v);
+
+	v->in_call = false;
+	if (v->action == ACTION_CALL)
+		return;
+	v->stage = 0;
+	v->x[10] = (uint64_t)r.error;
+	v->x[11] = r.value;
+}
+
+/* Until some VCPU, loaded here, can enter the guest. */
 static struct vcpu *reschedule(struct pcpu *p, struct vcpu *v)
 {
-	uint64_t until, now = time_now();
-	enum sched_state to;
+	for (;;) {
+		uint64_t until, now = time_now();
+		enum sched_state to;
 
-	pcpu_obey(__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL));
-	if (must_leave(p, v, now, &to, &until)) {
-		leave(p, v, to, until, now);
-		v = take_next(p);
-	} else if (v->action != ACTION_NONE) {
-		finish_wait(v);
+		pcpu_obey(__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL));
+		if (v->timer <= now)
+			fast_timer(v);
+		if (must_leave(p, v, now, &to, &until)) {
+			leave(p, v, to, until, now);
+			v = take_next(p);
+		} else if (v->action == ACTION_CALL) {
+			call_step(v);
+			serve_interrupts(p, v);
+		} else {
+			break;
+		}
 	}
+	if (v->action != ACTION_NONE)
+		finish_wait(v);
 	return go_on(p, v);
 }
 
 /* The guest can go on without a look at the scheduler: nobody asked, and no time is up. */
 static bool undisturbed(const struct pcpu *p, const struct vcpu *v, uint64_t cause)
 {
-	return v->action == ACTION_NONE && cause != (CAUSE_INTERRUPT | IRQ_MTI) &&
+	return v->action == ACTION_NONE && !v->refused.at && cause != (CAUSE_INTERRUPT | IRQ_MTI) &&
 	       !__atomic_load_n(&p->requests, __ATOMIC_ACQUIRE);
 }
 
@@ -305,5 +420,5 @@ noreturn void run_vcpus(void)
 {
 	struct pcpu *p = this_pcpu();
 
-	enter_guest(go_on(p, take_next(p)));
+	enter_guest(reschedule(p, take_next(p)));
 }

@@ -7,7 +7,9 @@
 #include "riscv/fence.h"
 #include "riscv/feature.h"
 #include "riscv/time.h"
+#include "core/tree.h"
 #include "sbi/sbi.h"
+#include "vdev/devices.h"
 
 static_assert(offsetof(struct vcpu, x) == VCPU_X(0), "offsets.h");
 static_assert(offsetof(struct vcpu, pc) == VCPU_PC, "offsets.h");
@@ -39,8 +41,14 @@ static bool has_vector(const struct pcpu *p)
 	return p->isa.vlenb != 0;
 }
 
-enum err vcpu_create(struct vm *vm, const struct isa *isa)
+static void waiter_wake(struct quota_waiter *w)
 {
+	sched_wake(&container_of(w, struct vcpu, waiter)->sched, time_now());
+}
+
+enum err vcpu_create(struct vm *vm)
+{
+	uint64_t vlenb = features_for_guests().vlenb;
 	void *mem;
 
 	if (vm->nvcpus == VM_MAX_VCPUS)
@@ -50,7 +58,7 @@ enum err vcpu_create(struct vm *vm, const struct isa *isa)
 	if (err != OK)
 		return err;
 	/* The vector registers follow the structure in the same block. */
-	err = vm_struct_alloc(vm, sizeof(struct vcpu) + 32 * isa->vlenb, &mem);
+	err = vm_struct_alloc(vm, sizeof(struct vcpu) + 32 * vlenb, &mem);
 	if (err != OK) {
 		quota_release(&vm->quota, RES_VCPUS, 1);
 		return err;
@@ -62,11 +70,154 @@ enum err vcpu_create(struct vm *vm, const struct isa *isa)
 	v->hsm = HSM_STOPPED;
 	v->timer = SCHED_NEVER;
 	v->sta = gpa(STA_OFF);
-	v->vregs = isa->vlenb ? (uint8_t *)mem + ALIGN_UP(sizeof(*v), 8) : NULL;
+	v->vregs = vlenb ? (uint8_t *)mem + ALIGN_UP(sizeof(*v), 8) : NULL;
+	v->waiter.wake = waiter_wake;
 	v->pcpu = pcpus[v->id % npcpus];
 	sched_entity_init(&v->sched, v->id % npcpus, SCHED_DEFAULT_PRIO);
 	vm->vcpus[vm->nvcpus++] = v;
 	return OK;
+}
+
+void vcpu_destroy(struct vm *vm)
+{
+	struct vcpu *v = vm->vcpus[--vm->nvcpus];
+
+	vm_struct_free(vm, v);
+	quota_release(&vm->quota, RES_VCPUS, 1);
+}
+
+void vcpu_copy(struct vcpu *to, const struct vcpu *from)
+{
+	memcpy(to->x, from->x, sizeof(to->x));
+	memcpy(to->f, from->f, sizeof(to->f));
+	if (to->vregs)
+		memcpy(to->vregs, from->vregs, 32 * pcpus[0]->isa.vlenb);
+	to->pc = from->pc;
+	to->mstatus = from->mstatus;
+	to->fcsr = from->fcsr;
+	to->action = from->action;
+	to->hsm = from->hsm == HSM_STOP_PENDING ? HSM_STOPPED : from->hsm;
+	to->csr = from->csr;
+	to->timer = from->timer;
+	to->resume_pc = from->resume_pc;
+	to->resume_arg = from->resume_arg;
+	to->vstart = from->vstart;
+	to->vcsr = from->vcsr;
+	to->vl = from->vl;
+	to->vtype = from->vtype;
+	to->sta = from->sta;
+	to->sta_sequence = from->sta_sequence;
+	to->fwft_locked = from->fwft_locked;
+	/* The child's own lines. */
+	to->eip_line = vplic_line(to->vm->plic, to->id);
+	to->pending = (from->pending & PEND_SSIP) | PEND_EIP | PEND_FENCE;
+	to->fence_all = true;
+}
+
+/* Room has been made at the quota that refused, or the refusal is news to the tree. */
+void vcpu_stall(struct vcpu *v)
+{
+	struct vm *at = container_of(v->refused.at, struct vm, quota);
+
+	if (at != v->vm)
+		event_to_self(at, DX_EVENT_LOW_MEMORY);
+	if (v->vm->parent)
+		event_to_parent(v->vm, DX_EVENT_STALLED);
+	if (at == v->vm)
+		tree_sacrifice(at);
+}
+
+bool vm_quiet(const struct vm *vm)
+{
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
+		if (vm->vcpus[i] != vm->forker &&
+			__atomic_load_n(&vm->vcpus[i]->running, __ATOMIC_SEQ_CST))
+			return false;
+	return true;
+}
+
+/* Pairs with vcpu_load: either it sees `halt`, or this sees it running. */
+void vm_halt(struct vm *vm, uint32_t why)
+{
+	__atomic_fetch_or(&vm->halt, why, __ATOMIC_SEQ_CST);
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
+		if (__atomic_load_n(&vm->vcpus[i]->running, __ATOMIC_SEQ_CST))
+			pcpu_kick(vm->vcpus[i]->pcpu->id);
+}
+
+void vm_unhalt(struct vm *vm, uint32_t why)
+{
+	if (__atomic_and_fetch(&vm->halt, ~why, __ATOMIC_SEQ_CST))
+		return;
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
+		sched_wake(&vm->vcpus[i]->sched, time_now());
+}
+
+void vm_fence(struct vm *vm)
+{
+	const struct fence f = {.kind = FENCE_GVMA};
+	struct vcpu *self = this_pcpu()->current;
+	uint64_t tickets[VM_MAX_VCPUS];
+
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
+		tickets[i] = fence_send(self, vm->vcpus[i], &f);
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
+		if (tickets[i])
+			fence_wait(self, vm->vcpus[i], tickets[i]);
+}
+
+void vm_start_burial(struct vm *vm)
+{
+	uint32_t stopped = HSM_STOPPED;
+	struct vcpu *first = vm->vcpus[0];
+
+	/* Its own hart_stop, or a hart_start that is just being done, sees the VM dying afterwards.
+	 */
+	if (__atomic_compare_exchange_n(&first->hsm, &stopped, HSM_START_PENDING, false,
+		    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+		sched_start(&first->sched, time_now());
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
+		sched_wake(&vm->vcpus[i]->sched, time_now());
+}
+
+/* All but VCPU 0 have ended, and nobody looks at the VM any more. */
+static bool alone(const struct vm *vm)
+{
+	for (uint32_t i = 1; i < vm->nvcpus; i++)
+		if (__atomic_load_n(&vm->vcpus[i]->hsm, __ATOMIC_ACQUIRE) != HSM_STOPPED)
+			return false;
+	return __atomic_load_n(&vm->pins, __ATOMIC_ACQUIRE) == 0;
+}
+
+static void bury_rest(struct vm *vm)
+{
+	while (vm->nvcpus)
+		vcpu_destroy(vm);
+	devices_destroy(vm);
+	vm_page_free(vm, vm->vmgenid_page);
+	vm_page_free(vm, vm->gstage_root);
+	tree_forget(vm);
+}
+
+void vcpu_bury(struct pcpu *p, struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+	bool idle = false, done = false;
+
+	if (v->id != 0) {
+		sched_put(p->id, &v->sched, SCHED_OFF, SCHED_NEVER, time_now());
+		__atomic_store_n(&v->hsm, HSM_STOPPED, __ATOMIC_RELEASE);
+		return;
+	}
+	if (alone(vm))
+		done = tree_bury(vm, &idle);
+	sched_put(p->id, &v->sched,
+		done   ? SCHED_OFF
+		: idle ? SCHED_BLOCKED
+		       : SCHED_READY,
+		SCHED_NEVER, time_now());
+	if (done)
+		bury_rest(vm);
 }
 
 void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
@@ -223,10 +374,11 @@ void vcpu_load(struct vcpu *v)
 
 void vcpu_save(struct vcpu *v)
 {
-	const struct pcpu *p = this_pcpu();
+	struct pcpu *p = this_pcpu();
 
 	save_fp_vector(v, p);
 	save_csrs(&v->csr, p);
+	p->current = NULL;
 	__atomic_store_n(&v->running, false, __ATOMIC_SEQ_CST);
 }
 
@@ -249,10 +401,13 @@ void vcpu_sync(struct vcpu *v)
 void vcpu_post(struct vcpu *v, uint32_t bits)
 {
 	__atomic_fetch_or(&v->pending, bits, __ATOMIC_SEQ_CST);
-	if (!__atomic_load_n(&v->running, __ATOMIC_SEQ_CST))
-		sched_wake(&v->sched, time_now());
-	else if (v->pcpu != this_pcpu())
+	/* A VM that is halted has its VCPUs woken when that ends. */
+	if (!__atomic_load_n(&v->running, __ATOMIC_SEQ_CST)) {
+		if (!__atomic_load_n(&v->vm->halt, __ATOMIC_SEQ_CST))
+			sched_wake(&v->sched, time_now());
+	} else if (v->pcpu != this_pcpu()) {
 		pcpu_poke(v->pcpu);
+	}
 }
 
 bool vcpu_interrupt_due(const struct vcpu *v)

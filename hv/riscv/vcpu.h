@@ -9,6 +9,7 @@
  */
 #pragma once
 
+#include "core/err.h"
 #include "core/isa.h"
 #include "core/lock.h"
 #include "core/sched.h"
@@ -40,6 +41,7 @@ enum vcpu_action {
 	ACTION_SUSPEND, /* the same, then start at resume_pc as after hart_start */
 	ACTION_STOP,    /* HSM hart_stop */
 	ACTION_YIELD,   /* let others run, then go on */
+	ACTION_CALL,    /* go on with the SBI call in a0..a7: it takes several steps */
 };
 
 struct fence {
@@ -77,6 +79,13 @@ struct vcpu {
 	uint64_t vstart, vcsr, vl, vtype;
 	struct sched_entity sched;
 
+	bool in_call;           /* the SBI call is being gone on with, on the slow path */
+	uint32_t stage, handle; /* how far it is, 0 at its beginning; whom it makes */
+	enum err error;         /* what it will say when it has undone what it did */
+	struct refusal refused; /* .at not NULL: it cannot pay, and waits for a release there */
+	struct quota_waiter waiter;
+	struct quota *stalled_at; /* where it waits, or did until it was woken */
+
 	uint32_t vmid;
 	uint64_t vmid_generation;
 	struct spinlock fence_lock;
@@ -96,8 +105,22 @@ struct vcpu {
 #define STA_OFF UINT64_MAX
 
 /* Creates VCPU number vm->nvcpus of `vm`: stopped, charged to it. Errors: E_RANGE too many;
- * E_QUOTA_…, E_NOMEM. Before the VM runs. */
-enum err must_check vcpu_create(struct vm *vm, const struct isa *isa);
+ * E_QUOTA_…, E_NOMEM. Before the VM runs. All PCPUs have told their features. */
+enum err must_check vcpu_create(struct vm *vm);
+
+/* Gives it back: the last one of `vm`, which no scheduler and no PCPU knows any more. */
+void vcpu_destroy(struct vm *vm);
+
+/* `to`, new, gets the registers and the state of `from`, which is loaded nowhere, and goes on as it
+ * would when it is started. The call that `from` is in the midst of gives 0 there. */
+void vcpu_copy(struct vcpu *to, const struct vcpu *from);
+
+/* The VCPU cannot pay: it waits, and then executes its instruction or call again. */
+void vcpu_stall(struct vcpu *v);
+
+/* The VCPU belongs to a dying VM: it ends, or, VCPU 0, does a step of the burial. It was picked,
+ * and is not loaded. */
+void vcpu_bury(struct pcpu *p, struct vcpu *v);
 
 /* Register state as SBI HSM hart_start defines it (SBI 3.0, 9.1): S-mode, satp 0, SIE 0, a0 = hart
  * id, a1 = arg. For a VCPU that is loaded nowhere. */

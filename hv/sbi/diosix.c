@@ -1,11 +1,529 @@
 /* SPDX-License-Identifier: MIT */
-/* The Diosix extension (abi/diosix.h, docs/abi.md). */
-#include "sbi/sbi.h"
+/*
+ * The Diosix extension (abi/diosix.h, docs/abi.md): decodes, checks the caller's right, and leaves
+ * the work to core/. All but VERSION run on the slow path, where a call may take several steps
+ * (v->stage tells how far it is), be preempted between them, and stall.
+ *
+ * A handler that uses the caller's memory looks for it first: until it is there nothing happens.
+ */
+#include <string.h>
 #include "abi/diosix.h"
+#include "core/bug.h"
+#include "core/fork.h"
+#include "core/tree.h"
+#include "core/vconsole.h"
+#include "mmu/gstage.h"
+#include "riscv/time.h"
+#include "sbi/sbi.h"
+
+#define CONSOLE_MAX 512 /* bytes one call moves */
+
+/* Stages of calls that make a VM. */
+enum { BEGIN, QUIET, SHARE, UNDO };
+
+typedef struct sbi_ret handler(struct vcpu *v, const uint64_t *a);
+
+/* Finds memory of the caller for a whole struct: NULL, and `*r` is what the call returns. */
+static void *caller_struct(struct vcpu *v, uint64_t at, size_t size, bool write, struct sbi_ret *r)
+{
+	void *p = NULL;
+
+	*r = sbi_error(SBI_ERR_INVALID_ADDRESS);
+	if (!IS_ALIGNED(at, 8) || (at & (PAGE_SIZE - 1)) + size > PAGE_SIZE)
+		return NULL;
+	p = guest_ptr(v->vm, gpa(at), size, write ? GSTAGE_W : GSTAGE_R);
+	if (!p)
+		*r = sbi_need(v, gpa(at), write, SBI_ERR_INVALID_ADDRESS);
+	return p;
+}
+
+/* Finds a child that lives: NULL when there is none. With tree_lock held. */
+static struct vm *live_child(const struct vcpu *v, uint64_t handle)
+{
+	struct child *c = tree_slot(v->vm, handle);
+
+	return c ? c->vm : NULL;
+}
+
+static struct sbi_ret result(enum err err)
+{
+	return err == OK ? sbi_value(0) : sbi_failed(err);
+}
+
+static struct sbi_ret dx_yield(struct vcpu *v, const uint64_t *a)
+{
+	v->action = ACTION_YIELD;
+	return sbi_value(0);
+}
+
+static struct sbi_ret dx_exit(struct vcpu *v, const uint64_t *a)
+{
+	if (!v->vm->parent)
+		return sbi_system_reset(v, false, false);
+	vm_end(v->vm, DX_REASON_EXIT, a[0]);
+	return sbi_value(0);
+}
+
+/* --- fork, clone, exec --- */
+
+/* Ends a call that made `child`: what `error` says, after the child, which nobody has heard of, is
+ * gone. */
+static struct sbi_ret undo(struct vcpu *v)
+{
+	spin_lock(&tree_lock);
+	bool gone = !tree_slot(v->vm, v->handle);
+
+	spin_unlock(&tree_lock);
+	return gone ? sbi_failed(v->error) : sbi_again(v);
+}
+
+static void give_up(struct vcpu *v, struct vm *child, enum err err)
+{
+	vm_kill(child, DX_REASON_NONE, 0);
+	v->error = err;
+	v->stage = UNDO;
+}
+
+/* One step of sharing memory with the child v->handle; when it is the last, the child runs. The
+ * child may have been killed meanwhile, and `from` too. */
+static struct sbi_ret share(struct vcpu *v, struct vm *from, bool paused)
+{
+	bool done = false, forks = from == v->vm;
+	enum err err;
+
+	spin_lock(&tree_lock);
+	struct vm *child = live_child(v, v->handle);
+
+	if (!child || child->state == DX_DYING) {
+		v->error = E_STATE;
+		v->stage = UNDO;
+		spin_unlock(&tree_lock);
+		return sbi_again(v);
+	}
+	__atomic_fetch_add(&child->pins, 1, __ATOMIC_RELAXED);
+	spin_unlock(&tree_lock);
+	err = fork_step(child, &done);
+	if (done)
+		vm_fence(from);
+	spin_lock(&tree_lock);
+	if (err == OK && child->state == DX_DYING)
+		err = E_STATE;
+	if (err != OK) {
+		give_up(v, child, err);
+	} else if (done) {
+		if (forks)
+			vcpu_save(v);
+		fork_finish(child, forks ? v : NULL, paused);
+		if (forks)
+			vcpu_load(v);
+	}
+	__atomic_fetch_sub(&child->pins, 1, __ATOMIC_RELEASE);
+	spin_unlock(&tree_lock);
+	return done && err == OK ? sbi_value(v->handle) : sbi_again(v);
+}
+
+/* What the caller asks: 0 for nothing special. */
+static bool read_options(struct vcpu *v, uint64_t at, struct dx_fork *f, struct sbi_ret *r)
+{
+	const void *p;
+
+	memset(f, 0xff, sizeof(*f));
+	f->flags = f->reserved = 0;
+	if (at == 0)
+		return true;
+	p = caller_struct(v, at, sizeof(*f), false, r);
+	if (p)
+		memcpy(f, p, sizeof(*f));
+	return p;
+}
+
+static struct sbi_ret begin(struct vcpu *v, struct vm *from, const struct dx_fork *f)
+{
+	struct vm *child;
+	enum err err = fork_begin(v->vm, from, f, v->sched.priority, &child);
+
+	if (err != OK)
+		return sbi_failed(err);
+	v->handle = child->handle;
+	v->stage = SHARE;
+	return sbi_again(v);
+}
+
+/* The caller becomes the one that may go on while its VM is halted; false: another one is. */
+static bool become_forker(struct vcpu *v)
+{
+	spin_lock(&tree_lock);
+	bool mine = v->vm->forker == NULL;
+
+	if (mine) {
+		v->vm->forker = v;
+		vm_halt(v->vm, HALT_FORK);
+	}
+	spin_unlock(&tree_lock);
+	return mine;
+}
+
+static void end_fork(struct vcpu *v)
+{
+	spin_lock(&tree_lock);
+	v->vm->forker = NULL;
+	vm_unhalt(v->vm, HALT_FORK);
+	spin_unlock(&tree_lock);
+}
+
+static struct sbi_ret dx_fork(struct vcpu *v, const uint64_t *a)
+{
+	struct dx_fork f;
+	struct sbi_ret r;
+
+	if (!read_options(v, a[0], &f, &r))
+		return r;
+	if (v->stage == BEGIN) {
+		if (become_forker(v))
+			v->stage = QUIET;
+		return sbi_again(v);
+	}
+	if (v->stage == QUIET)
+		r = vm_quiet(v->vm) ? begin(v, v->vm, &f) : sbi_again(v);
+	else if (v->stage == SHARE)
+		r = share(v, v->vm, f.flags & DX_PAUSED);
+	else
+		r = undo(v);
+	if (v->action != ACTION_CALL)
+		end_fork(v);
+	return r;
+}
+
+/* Pins child `handle` if it can be cloned. */
+static enum err pin_template(struct vcpu *v, uint64_t handle, struct vm **out)
+{
+	enum err err = OK;
+
+	spin_lock(&tree_lock);
+	struct vm *t = live_child(v, handle);
+
+	if (!t)
+		err = E_NOENT;
+	else if (t->state != DX_PAUSED_STATE || t->source)
+		err = E_STATE;
+	else if (t->trusted && !v->vm->trusted)
+		err = E_DENIED;
+	else
+		__atomic_fetch_add(&t->pins, 1, __ATOMIC_RELAXED);
+	spin_unlock(&tree_lock);
+	*out = t;
+	return err;
+}
+
+static struct sbi_ret clone_step(
+	struct vcpu *v, struct vm *t, const struct dx_fork *f, uint64_t handle)
+{
+	if (v->stage == SHARE)
+		return share(v, t, f->flags & DX_PAUSED);
+	if (!vm_quiet(t))
+		return sbi_again(v);
+	struct sbi_ret r = begin(v, t, f);
+
+	if (v->stage != SHARE)
+		return r;
+	spin_lock(&tree_lock);
+	struct vm *child = live_child(v, v->handle);
+
+	if (child) {
+		child->template = (uint32_t)handle;
+		t->clones++;
+		t->cloned = true;
+	}
+	spin_unlock(&tree_lock);
+	return r;
+}
+
+static struct sbi_ret dx_clone(struct vcpu *v, const uint64_t *a)
+{
+	struct dx_fork f;
+	struct sbi_ret r;
+	struct vm *t;
+
+	if (!read_options(v, a[1], &f, &r))
+		return r;
+	if (v->stage == UNDO)
+		return undo(v);
+	enum err err = pin_template(v, a[0], &t);
+
+	if (err != OK && v->stage == BEGIN)
+		return sbi_failed(err);
+	if (err != OK) {
+		spin_lock(&tree_lock);
+		struct vm *child = live_child(v, v->handle);
+
+		if (child)
+			give_up(v, child, E_STATE);
+		v->error = E_STATE;
+		v->stage = UNDO;
+		spin_unlock(&tree_lock);
+		return sbi_again(v);
+	}
+	r = clone_step(v, t, &f, a[0]);
+	__atomic_fetch_sub(&t->pins, 1, __ATOMIC_RELEASE);
+	return r;
+}
+
+/* Every VCPU starts anew: the others stop, the caller is at `entry`. */
+static struct sbi_ret dx_exec(struct vcpu *v, const uint64_t *a)
+{
+	struct vm *vm = v->vm;
+
+	if (!sbi_can_execute(v, a[0]))
+		return sbi_need(v, gpa(a[0]), false, SBI_ERR_INVALID_ADDRESS);
+	if (v->stage == BEGIN) {
+		if (become_forker(v))
+			v->stage = QUIET;
+		return sbi_again(v);
+	}
+	if (!vm_quiet(vm))
+		return sbi_again(v);
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
+		if (vm->vcpus[i] != v && vm->vcpus[i]->hsm != HSM_STOPPED) {
+			vm->vcpus[i]->hsm = HSM_STOP_PENDING;
+			vm->vcpus[i]->action = ACTION_STOP;
+		}
+	vm->ghosts = false;
+	vcpu_save(v);
+	vcpu_reset(v, a[0], a[1]);
+	vcpu_load(v);
+	end_fork(v);
+	return (struct sbi_ret){v->id, v->x[11]};
+}
+
+/* --- children --- */
+
+static struct sbi_ret dx_create(struct vcpu *v, const uint64_t *a)
+{
+	struct dx_create c;
+	struct sbi_ret r;
+	uint32_t handle;
+	const void *p = caller_struct(v, a[0], sizeof(c), false, &r);
+
+	if (!p)
+		return r;
+	memcpy(&c, p, sizeof(c));
+	enum err err = vm_make_child(v->vm, &c, &handle);
+
+	return err == OK ? sbi_value(handle) : sbi_failed(err);
+}
+
+/* What a parent may do to a live child in which state. With tree_lock held. */
+typedef enum err change(struct vcpu *v, struct vm *child, const uint64_t *a);
+
+static enum err start(struct vcpu *v, struct vm *child, const uint64_t *a)
+{
+	if (child->state != DX_CREATED || child->source)
+		return E_STATE;
+	if (child->trusted && !v->vm->trusted)
+		return E_DENIED;
+	vcpu_reset(child->vcpus[0], a[1], a[2]);
+	child->vcpus[0]->hsm = HSM_STARTED;
+	vm_set_state(child, DX_RUNNING);
+	sched_start(&child->vcpus[0]->sched, time_now());
+	return OK;
+}
+
+static enum err pause(struct vcpu *v, struct vm *child, const uint64_t *a)
+{
+	if (child->state == DX_PAUSED_STATE)
+		return OK;
+	if (child->state != DX_RUNNING)
+		return E_STATE;
+	vm_set_state(child, DX_PAUSED_STATE);
+	return OK;
+}
+
+static enum err resume(struct vcpu *v, struct vm *child, const uint64_t *a)
+{
+	if (child->state != DX_PAUSED_STATE || child->clones || child->reset_asked)
+		return E_STATE;
+	vm_set_state(child, DX_RUNNING);
+	return OK;
+}
+
+static enum err kill(struct vcpu *v, struct vm *child, const uint64_t *a)
+{
+	vm_kill(child, DX_REASON_KILLED, 0);
+	return OK;
+}
+
+static struct sbi_ret change_child(struct vcpu *v, const uint64_t *a, change *how)
+{
+	spin_lock(&tree_lock);
+	struct child *c = tree_slot(v->vm, a[0]);
+	struct vm *child = c ? c->vm : NULL;
+	enum err err = !c ? E_NOENT : !child ? E_STATE : how(v, child, a);
+	bool quiet = err != OK || child->state == DX_RUNNING || child->state == DX_DYING ||
+		     vm_quiet(child);
+
+	spin_unlock(&tree_lock);
+	/* PAUSE returns when it is true. */
+	return quiet ? result(err) : sbi_again(v);
+}
+
+static struct sbi_ret dx_start(struct vcpu *v, const uint64_t *a)
+{
+	return change_child(v, a, start);
+}
+
+static struct sbi_ret dx_pause(struct vcpu *v, const uint64_t *a)
+{
+	return change_child(v, a, pause);
+}
+
+static struct sbi_ret dx_resume(struct vcpu *v, const uint64_t *a)
+{
+	return change_child(v, a, resume);
+}
+
+static struct sbi_ret dx_kill(struct vcpu *v, const uint64_t *a)
+{
+	return change_child(v, a, kill);
+}
+
+static struct sbi_ret dx_next(struct vcpu *v, const uint64_t *a)
+{
+	if (a[0] > UINT32_MAX)
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	spin_lock(&tree_lock);
+	uint32_t next = tree_next(v->vm, (uint32_t)a[0]);
+
+	spin_unlock(&tree_lock);
+	return sbi_value(next);
+}
+
+static struct sbi_ret dx_reap(struct vcpu *v, const uint64_t *a)
+{
+	spin_lock(&tree_lock);
+	struct child *c = tree_slot(v->vm, a[0]);
+	enum err err = !c ? E_NOENT : c->vm ? E_STATE : OK;
+
+	if (err == OK)
+		tree_reap(v->vm, c);
+	spin_unlock(&tree_lock);
+	return result(err);
+}
+
+/* --- what a VM can know --- */
+
+static void fill_info(const struct vm *vm, struct dx_info *i)
+{
+	const struct sched_entity *first = &vm->vcpus[0]->sched;
+
+	i->state = vm->state;
+	i->reason = vm->state == DX_DYING ? vm->reason : DX_REASON_NONE;
+	i->vcpus = vm->nvcpus;
+	i->children = vm->nchildren;
+	i->trusted = vm->trusted;
+	i->reset_asked = vm->reset_asked;
+	i->priority = first->priority;
+	i->ram_base = vm->ram_base.v;
+	i->ram_size = vm->ram_size;
+	i->pages = vm->quota.own[RES_PAGES];
+	i->pages_subtree = vm->quota.used[RES_PAGES];
+	i->faults = vm->faults;
+	i->copies = vm->copies;
+	for (uint32_t n = 0; n < vm->nvcpus; n++) {
+		i->cpu_time += time_to_ns(vm->vcpus[n]->sched.run_ticks);
+		i->stalled |= vm->vcpus[n]->waiter.at != NULL;
+	}
+}
+
+static struct sbi_ret dx_info(struct vcpu *v, const uint64_t *a)
+{
+	struct dx_info info = {0};
+	struct sbi_ret r = sbi_value(0);
+	void *p = caller_struct(v, a[1], sizeof(info), true, &r);
+
+	if (!p)
+		return r;
+	spin_lock(&tree_lock);
+	struct child *c = a[0] == DX_SELF ? NULL : tree_slot(v->vm, a[0]);
+
+	if (a[0] == DX_SELF || (c && c->vm)) {
+		fill_info(c ? c->vm : v->vm, &info);
+	} else if (c) {
+		info.state = DX_GONE;
+		info.reason = c->reason;
+		info.code = c->code;
+	}
+	spin_unlock(&tree_lock);
+	if (info.state == 0)
+		return sbi_error(DX_ERR_NOENT);
+	memcpy(p, &info, sizeof(info));
+	return sbi_value(0);
+}
+
+static struct sbi_ret dx_event_next(struct vcpu *v, const uint64_t *a)
+{
+	return sbi_value(event_take(v->vm));
+}
+
+/* --- the console of a child --- */
+
+/* The child is pinned while bytes are moved, without tree_lock. */
+static struct sbi_ret console(struct vcpu *v, const uint64_t *a, bool reads)
+{
+	uint64_t n = MIN(MIN(a[2], CONSOLE_MAX), PAGE_SIZE - (a[1] & (PAGE_SIZE - 1)));
+	void *p = guest_ptr(v->vm, gpa(a[1]), n, reads ? GSTAGE_W : GSTAGE_R);
+
+	if (!p)
+		return sbi_need(v, gpa(a[1]), reads, SBI_ERR_INVALID_ADDRESS);
+	spin_lock(&tree_lock);
+	struct child *c = tree_slot(v->vm, a[0]);
+	struct vm *child = c ? c->vm : NULL;
+
+	if (child && child->state != DX_DYING)
+		__atomic_fetch_add(&child->pins, 1, __ATOMIC_RELAXED);
+	else
+		child = NULL;
+	spin_unlock(&tree_lock);
+	if (!child)
+		return c ? sbi_error(SBI_ERR_INVALID_STATE) : sbi_error(DX_ERR_NOENT);
+	n = reads ? vconsole_take(child, p, n) : vconsole_give(child, p, n);
+	__atomic_fetch_sub(&child->pins, 1, __ATOMIC_RELEASE);
+	return sbi_value(n);
+}
+
+static struct sbi_ret dx_console_read(struct vcpu *v, const uint64_t *a)
+{
+	return console(v, a, true);
+}
+
+static struct sbi_ret dx_console_write(struct vcpu *v, const uint64_t *a)
+{
+	return console(v, a, false);
+}
+
+static handler *const handlers[] = {
+	[DX_FID_YIELD] = dx_yield,
+	[DX_FID_EXIT] = dx_exit,
+	[DX_FID_FORK] = dx_fork,
+	[DX_FID_EXEC] = dx_exec,
+	[DX_FID_CREATE] = dx_create,
+	[DX_FID_START] = dx_start,
+	[DX_FID_PAUSE] = dx_pause,
+	[DX_FID_RESUME] = dx_resume,
+	[DX_FID_KILL] = dx_kill,
+	[DX_FID_CLONE] = dx_clone,
+	[DX_FID_INFO] = dx_info,
+	[DX_FID_NEXT] = dx_next,
+	[DX_FID_REAP] = dx_reap,
+	[DX_FID_EVENT_NEXT] = dx_event_next,
+	[DX_FID_CONSOLE_READ] = dx_console_read,
+	[DX_FID_CONSOLE_WRITE] = dx_console_write,
+};
 
 struct sbi_ret sbi_diosix(struct vcpu *v, uint64_t fid, const uint64_t *a)
 {
 	if (fid == DX_FID_VERSION)
 		return sbi_value(DX_ABI_VERSION);
-	return sbi_error(SBI_ERR_NOT_SUPPORTED);
+	if (fid >= ARRAY_SIZE(handlers) || !handlers[fid])
+		return sbi_error(SBI_ERR_NOT_SUPPORTED);
+	return v->in_call ? handlers[fid](v, a) : sbi_again(v);
 }

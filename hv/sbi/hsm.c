@@ -3,6 +3,7 @@
  * keeps its frame out of the frequent hart_get_status. */
 #include "sbi/sbi.h"
 #include "core/log.h"
+#include "core/tree.h"
 #include "riscv/csr.h"
 #include "riscv/panic.h"
 #include "riscv/time.h"
@@ -111,9 +112,15 @@ void sbi_hart_stopped(struct vcpu *v)
 {
 	__atomic_store_n(&v->hsm, HSM_STOPPED, __ATOMIC_SEQ_CST);
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
-	if (all_stopped(v->vm)) {
-		klog("all harts of the Root VM have stopped; restarting");
-		machine_reboot();
+	if (__atomic_load_n(&v->vm->state, __ATOMIC_SEQ_CST) == DX_DYING) {
+		vm_start_burial(v->vm);
+	} else if (all_stopped(v->vm)) {
+		if (v->vm->parent)
+			vm_end(v->vm, DX_REASON_STOPPED, 0);
+		else
+			klog("all harts of the Root VM have stopped; restarting");
+		if (!v->vm->parent)
+			machine_reboot();
 	}
 }
 

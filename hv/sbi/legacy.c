@@ -4,7 +4,7 @@
  * at a virtual address of the caller's; reading it may fault as the caller's own load would.
  */
 #include "sbi/sbi.h"
-#include "core/console.h"
+#include "core/vconsole.h"
 #include "core/hartmask.h"
 #include "riscv/guard.h"
 
@@ -35,7 +35,7 @@ static int64_t console_getchar(struct vcpu *v)
 	uint8_t byte;
 
 	v->vm->dbcn_reads = true;
-	return console_read(&byte, 1) == 1 ? byte : -1;
+	return vconsole_read(v->vm, &byte, 1) == 1 ? byte : -1;
 }
 
 static int64_t console_putchar(struct vcpu *v, uint8_t byte)
@@ -80,7 +80,7 @@ static int64_t call(struct vcpu *v, uint64_t eid, const uint64_t *a)
 		return pending != 0;
 	}
 	case 8:
-		sbi_system_reset(v, false, false);
+		return sbi_system_reset(v, false, false).error;
 	default:
 		return masked(v, eid, a);
 	}

@@ -62,6 +62,45 @@ struct sbi_ret sbi_retry(struct vcpu *v)
 	return (struct sbi_ret){(int64_t)v->x[10], v->x[11]};
 }
 
+struct sbi_ret sbi_again(struct vcpu *v)
+{
+	v->action = ACTION_CALL;
+	return (struct sbi_ret){(int64_t)v->x[10], v->x[11]};
+}
+
+struct sbi_ret sbi_failed(enum err err)
+{
+	static const int64_t codes[] = {
+		[-E_INVAL] = SBI_ERR_INVALID_PARAM,
+		[-E_RANGE] = SBI_ERR_INVALID_PARAM,
+		[-E_ALIGN] = SBI_ERR_INVALID_PARAM,
+		[-E_NOMEM] = DX_ERR_ABOVE,
+		[-E_QUOTA_OWN] = DX_ERR_OWN_LIMIT,
+		[-E_QUOTA_ABOVE] = DX_ERR_ABOVE,
+		[-E_DENIED] = SBI_ERR_DENIED,
+		[-E_EXISTS] = DX_ERR_EXISTS,
+		[-E_NOENT] = DX_ERR_NOENT,
+		[-E_STATE] = SBI_ERR_INVALID_STATE,
+		[-E_UNSUPPORTED] = SBI_ERR_NOT_SUPPORTED,
+		[-E_FAULT] = SBI_ERR_INVALID_ADDRESS,
+	};
+
+	return sbi_error(codes[-err]);
+}
+
+struct sbi_ret sbi_need(struct vcpu *v, gpa_t at, bool write, int64_t error)
+{
+	if (!v->in_call)
+		return sbi_again(v);
+	enum err err = gstage_touch(v->vm, at, write, &v->refused);
+
+	if (err == E_NOENT)
+		return sbi_error(error);
+	if (err == E_QUOTA_OWN || err == E_QUOTA_ABOVE)
+		vcpu_stall(v);
+	return err == E_NOMEM ? sbi_error(SBI_ERR_FAILED) : sbi_again(v);
+}
+
 bool sbi_can_execute(const struct vcpu *v, uint64_t a)
 {
 	return IS_ALIGNED(a, 2) && guest_ptr(v->vm, gpa(a), 2, GSTAGE_X);

@@ -16,6 +16,7 @@
 #define SBI_ERR_DENIED            (-4)
 #define SBI_ERR_INVALID_ADDRESS   (-5)
 #define SBI_ERR_ALREADY_AVAILABLE (-6)
+#define SBI_ERR_INVALID_STATE     (-10)
 #define SBI_ERR_DENIED_LOCKED     (-14)
 
 #define SBI_EID_BASE   0x10
@@ -47,6 +48,16 @@ static inline struct sbi_ret sbi_error(int64_t error)
 /* The call is executed again when the VCPU runs next: pc goes back to the ecall, a0 and a1 stay. */
 struct sbi_ret sbi_retry(struct vcpu *v);
 
+/* The call is gone on with on the slow path: at once there, or in its next step. */
+struct sbi_ret sbi_again(struct vcpu *v);
+
+/* The call needs RAM at `at`, which guest_ptr did not give: makes it so in the call's next steps,
+ * or ends the call with `error` when there is none. */
+struct sbi_ret sbi_need(struct vcpu *v, gpa_t at, bool write, int64_t error);
+
+/* SBI's number for an error, or the Diosix extension's. */
+struct sbi_ret sbi_failed(enum err err);
+
 /* `a` is a0..a5 of the call. */
 typedef struct sbi_ret sbi_handler(struct vcpu *v, uint64_t fid, const uint64_t *a);
 
@@ -67,7 +78,7 @@ bool sbi_probe(uint64_t eid);
 void sbi_set_timer(struct vcpu *v, uint64_t when);
 void sbi_send_ipi(struct vcpu *v, uint64_t set);
 void sbi_remote_fence(struct vcpu *v, uint64_t set, const struct fence *f);
-noreturn void sbi_system_reset(struct vcpu *v, bool reboot, bool failure);
+struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure);
 bool sbi_put_byte(struct vcpu *v, uint8_t byte); /* false: no room */
 
 /* A guest may start a hart at `a`: RAM it can execute. */

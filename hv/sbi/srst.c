@@ -3,6 +3,7 @@
 #include "sbi/sbi.h"
 #include "boot/cmdline.h"
 #include "core/log.h"
+#include "core/tree.h"
 #include "riscv/panic.h"
 
 #define TYPE_SHUTDOWN    0u
@@ -11,8 +12,27 @@
 #define REASON_NONE      0u
 #define REASON_FAILURE   1u
 
-noreturn void sbi_system_reset(struct vcpu *v, bool reboot, bool failure)
+/* A child's reboot is its parent's to do. */
+static void child_reset(struct vm *vm, bool reboot, bool failure)
 {
+	spin_lock(&tree_lock);
+	if (!reboot || failure)
+		vm_kill(vm, failure ? DX_REASON_CRASH : DX_REASON_EXIT, 0);
+	vm->reset_asked = vm->state != DX_DYING;
+	if (vm->state == DX_RUNNING)
+		vm_set_state(vm, DX_PAUSED_STATE);
+	if (vm->reset_asked)
+		event_to_parent(vm, DX_EVENT_STATE);
+	spin_unlock(&tree_lock);
+}
+
+struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure)
+{
+	if (v->vm->parent) {
+		child_reset(v->vm, reboot, failure);
+		v->action = ACTION_YIELD; /* it is halted: does not come back */
+		return sbi_value(0);
+	}
 	if (failure) {
 		klog("the Root VM reports a system failure (hart %u); restarting", v->id);
 		machine_reboot();
@@ -33,5 +53,5 @@ struct sbi_ret sbi_srst(struct vcpu *v, uint64_t fid, const uint64_t *a)
 		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	if (type > TYPE_WARM_REBOOT || reason > REASON_FAILURE)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
-	sbi_system_reset(v, type != TYPE_SHUTDOWN, reason == REASON_FAILURE);
+	return sbi_system_reset(v, type != TYPE_SHUTDOWN, reason == REASON_FAILURE);
 }

@@ -14,13 +14,6 @@ struct sta_shmem {
 };
 static_assert(sizeof(struct sta_shmem) == SHMEM_SIZE, "SBI 3.0, table 16.1");
 
-static uint64_t to_ns(uint64_t ticks)
-{
-	uint64_t s = ticks / time_hz;
-
-	return s * 1000000000 + (ticks - s * time_hz) * 1000000000 / time_hz;
-}
-
 void sbi_sta_update(struct vcpu *v)
 {
 	uint64_t stolen = v->sched.wait_ticks - v->sta_since;
@@ -35,7 +28,7 @@ void sbi_sta_update(struct vcpu *v)
 	v->sta_told = stolen;
 	__atomic_store_n(&m->sequence, v->sta_sequence + 1, __ATOMIC_RELAXED);
 	__atomic_thread_fence(__ATOMIC_RELEASE);
-	__atomic_store_n(&m->steal, to_ns(stolen), __ATOMIC_RELAXED);
+	__atomic_store_n(&m->steal, time_to_ns(stolen), __ATOMIC_RELAXED);
 	v->sta_sequence += 2;
 	__atomic_store_n(&m->sequence, v->sta_sequence, __ATOMIC_RELEASE);
 }

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* See devices.h. */
 #include "vdev/devices.h"
-#include "core/console.h"
+#include "core/tree.h"
+#include "core/vconsole.h"
 #include "riscv/irq.h"
 
 struct vm *vplic_vm(struct vplic *p)
@@ -16,7 +17,7 @@ static struct vm_devices *of_uart(struct vuart *u)
 
 static bool uart_output(struct vuart *u, uint8_t byte)
 {
-	return console_write(&byte, 1) == 1;
+	return vconsole_write(of_uart(u)->vm, &byte, 1) == 1;
 }
 
 /* A guest that reads its console by SBI gets its input there, unless its UART driver has asked for
@@ -25,7 +26,7 @@ static size_t uart_input(struct vuart *u, uint8_t *bytes, size_t n)
 {
 	if (of_uart(u)->vm->dbcn_reads && !vuart_rx_wanted(u))
 		return 0;
-	return console_read(bytes, n);
+	return vconsole_read(of_uart(u)->vm, bytes, n);
 }
 
 static void uart_set_irq(struct vuart *u, bool level)
@@ -43,7 +44,8 @@ enum err devices_create(
 
 	if (ndev >= VPLIC_MAX_SOURCES || uart_irq > ndev)
 		return E_RANGE;
-	enum err err = vm_struct_alloc(vm, sizeof(struct vm_devices), &mem);
+	enum err err =
+		vm_struct_alloc(vm, offsetof(struct vm_devices, plic.context[vm->nvcpus]), &mem);
 
 	if (err != OK)
 		return err;
@@ -60,7 +62,30 @@ enum err devices_create(
 	return OK;
 }
 
+enum err devices_copy(struct vm *to, const struct vm *from)
+{
+	const struct vm_devices *d = container_of(from->plic, struct vm_devices, plic);
+	enum err err =
+		devices_create(to, from->plic_base, d->plic.ndev, from->uart_base, d->uart_irq);
+
+	if (err != OK)
+		return err;
+	vplic_copy(to->plic, from->plic);
+	vuart_copy(to->uart, from->uart);
+	return OK;
+}
+
+void devices_destroy(struct vm *vm)
+{
+	if (vm->plic)
+		vm_struct_free(vm, container_of(vm->plic, struct vm_devices, plic));
+	vm_struct_free(vm, vm->console);
+	vm->plic = NULL;
+	vm->console = NULL;
+}
+
 void devices_console_event(struct vm *vm)
 {
 	vuart_poll(vm->uart);
+	event_to_self(vm, DX_EVENT_CONSOLE);
 }

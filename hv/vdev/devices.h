@@ -9,9 +9,9 @@
 
 struct vm_devices {
 	struct vm *vm;
-	struct vplic plic;
 	struct vuart uart;
 	uint32_t uart_irq;
+	struct vplic plic; /* last: of VCPUs that the VM has not, the contexts are not there */
 };
 
 /* Gives `vm` a PLIC with sources 1..ndev at `plic_base` and an ns16550a at `uart_base` on source
@@ -20,8 +20,15 @@ struct vm_devices {
 enum err must_check devices_create(
 	struct vm *vm, gpa_t plic_base, uint32_t ndev, gpa_t uart_base, uint32_t uart_irq);
 
+/* Gives `to`, whose VCPUs exist, devices as `from` has them now, without what concerns hardware:
+ * what was pending, claimed or underway is not. Errors as vm_struct_alloc. */
+enum err must_check devices_copy(struct vm *to, const struct vm *from);
+
+void devices_destroy(struct vm *vm);
+
 /* The VM that `p` belongs to. */
 struct vm *vplic_vm(struct vplic *p);
 
-/* The console has new input, or room for output again: the emulated UART of its owner looks. */
+/* The console has new input, or room for output again: its owner is told, by the emulated UART and
+ * as an event. */
 void devices_console_event(struct vm *vm);

@@ -5,6 +5,7 @@
  * hardware left that zero (Privileged ISA 18.6.3, 18.4.4).
  */
 #include "vdev/mmio.h"
+#include "mmu/gstage.h"
 #include "riscv/csr.h"
 #include "riscv/decode.h"
 #include "riscv/guard.h"
@@ -71,19 +72,16 @@ static bool is_device(const struct vm *vm, gpa_t at)
 	return at.v - vm->plic_base.v < VPLIC_SIZE || at.v - vm->uart_base.v < VUART_SIZE;
 }
 
-static enum err emulate(struct vcpu *v, struct fault *f)
+static enum err emulate(struct vcpu *v, struct fault *f, bool ghost)
 {
 	struct mmio_access a;
-
-	if (!is_device(v->vm, f->gpa))
-		return E_NOENT;
 	enum err err = decode(v, f, &a);
 
 	if (err != OK)
 		return err;
 	uint64_t value = a.write ? v->x[a.reg] : 0;
 
-	if (!access(v, f->gpa, &a, &value))
+	if (!ghost && !access(v, f->gpa, &a, &value))
 		return E_NOENT;
 	if (!a.write && a.reg)
 		v->x[a.reg] = extend(value, &a);
@@ -91,16 +89,19 @@ static enum err emulate(struct vcpu *v, struct fault *f)
 	return OK;
 }
 
-void mmio_fault(struct vcpu *v, bool store)
+bool mmio_fault(struct vcpu *v, gpa_t at, bool store)
 {
-	/* Read all before a guarded fetch may change it. */
-	struct fault f = {.gva = csr_read(CSR_MTVAL), .mtinst = csr_read(CSR_MTINST)};
+	bool ghost = !is_device(v->vm, at);
 
-	f.gpa = gpa(csr_read(CSR_MTVAL2) << 2 | (f.gva & 3));
-	enum err err = emulate(v, &f);
+	if (ghost && !gstage_is_ghost(v->vm, at))
+		return false;
+	/* Read all before a guarded fetch may change it. */
+	struct fault f = {.gpa = at, .gva = csr_read(CSR_MTVAL), .mtinst = csr_read(CSR_MTINST)};
+	enum err err = emulate(v, &f, ghost);
 
 	if (err == E_FAULT && f.fetch_cause < CAUSE_INSN_GUEST_PAGE)
 		vcpu_inject(v, CAUSE_INSN_PAGE, v->pc);
 	else if (err != OK && err != E_FAULT)
 		vcpu_inject(v, store ? CAUSE_STORE_ACCESS : CAUSE_LOAD_ACCESS, f.gva);
+	return true;
 }

@@ -188,17 +188,46 @@ static void complete_write(struct vplic *p, unsigned vcpu, uint32_t irq)
 void vplic_init(struct vplic *p, const struct vplic_ops *ops, uint32_t ndev, uint32_t nvcpus)
 {
 	BUG_ON(ndev >= VPLIC_MAX_SOURCES || nvcpus > VPLIC_MAX_VCPUS);
-	memset(p, 0, sizeof(*p));
+	memset(p, 0, offsetof(struct vplic, context[nvcpus]));
 	p->ops = ops;
 	p->ndev = ndev;
 	p->nvcpus = nvcpus;
 }
 
-enum err vplic_bind(struct vplic *p, uint32_t irq)
+void vplic_copy(struct vplic *to, const struct vplic *from)
 {
+	memcpy(to->priority, from->priority, sizeof(to->priority));
+	memcpy(to->enabled_by, from->enabled_by, sizeof(to->enabled_by));
+	memcpy(to->at_least, from->at_least, sizeof(to->at_least));
+	memcpy(to->context, from->context, from->nvcpus * sizeof(to->context[0]));
+	for (uint32_t v = 0; v < to->nvcpus; v++)
+		to->context[v].line = false;
+}
+
+void vplic_clear(struct vplic *p)
+{
+	vplic_init(p, p->ops, p->ndev, p->nvcpus);
+}
+
+bool vplic_line(const struct vplic *p, unsigned vcpu)
+{
+	return p->context[vcpu].line;
+}
+
+enum err vplic_bind(struct vplic *p, uint32_t irq, bool bind)
+{
+	uint32_t w = word_of(irq), bit = bit_of(irq);
+
 	if (!source_exists(p, irq))
 		return E_RANGE;
-	p->physical[word_of(irq)] |= bit_of(irq);
+	spin_lock(&p->lock);
+	p->physical[w] = bind ? p->physical[w] | bit : p->physical[w] & ~bit;
+	if (!bind) {
+		p->pending[w] &= ~bit;
+		p->claimed[w] &= ~bit;
+		source_update(p, irq);
+	}
+	spin_unlock(&p->lock);
 	return OK;
 }
 

@@ -66,8 +66,20 @@ struct vplic {
 
 void vplic_init(struct vplic *p, const struct vplic_ops *ops, uint32_t ndev, uint32_t nvcpus);
 
-/* Binds source `irq` to the host PLIC's source. Before the VM runs. E_RANGE beyond ndev. */
-enum err must_check vplic_bind(struct vplic *p, uint32_t irq);
+/* Copies what the guest has programmed: enables, priorities, thresholds. Nothing is pending or
+ * claimed in the copy, and no source is physical. Both exist, `to` for as many VCPUs; nobody uses
+ * either. */
+void vplic_copy(struct vplic *to, const struct vplic *from);
+
+/* As after vplic_init. Nobody uses it. */
+void vplic_clear(struct vplic *p);
+
+/* The external-interrupt line of VCPU `vcpu`. */
+bool vplic_line(const struct vplic *p, unsigned vcpu);
+
+/* Binds source `irq` to the host PLIC's source, or unbinds it: then what the guest has of it is
+ * idle. E_RANGE beyond ndev. Takes the lock. */
+enum err must_check vplic_bind(struct vplic *p, uint32_t irq, bool bind);
 
 /* The host PLIC forwarded (and the hypervisor claimed) physical source `irq`. It stays pending
  * however the guest masks it meanwhile, and the host's gateway stays closed until ops->complete.

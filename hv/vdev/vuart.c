@@ -309,6 +309,19 @@ void vuart_init(struct vuart *u, const struct vuart_ops *ops)
 	u->ops = ops;
 }
 
+void vuart_copy(struct vuart *to, const struct vuart *from)
+{
+	to->ier = from->ier;
+	to->lcr = from->lcr;
+	to->mcr = from->mcr;
+	to->scr = from->scr;
+	to->dll = from->dll;
+	to->dlm = from->dlm;
+	to->fcr = from->fcr;
+	to->msr_delta = from->msr_delta;
+	to->thre_pending = true;
+}
+
 void vuart_poll(struct vuart *u)
 {
 	spin_lock(&u->lock);

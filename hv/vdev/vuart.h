@@ -50,6 +50,9 @@ struct vuart {
 
 void vuart_init(struct vuart *u, const struct vuart_ops *ops);
 
+/* Copies the registers; the FIFOs are empty in the copy. Nobody uses either. */
+void vuart_copy(struct vuart *to, const struct vuart *from);
+
 /* There may be input, or the sink may have room again: moves what can be moved. Takes the lock. */
 void vuart_poll(struct vuart *u);
 

@@ -60,6 +60,7 @@ static void three(struct hart *h)
 
 void guest_main(void)
 {
+	csr_write(sie, BIT(IRQ_SOFT));
 	hart_start(3, three);
 	bool resumed = suspend(saved);
 

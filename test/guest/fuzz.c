@@ -5,6 +5,7 @@
  * register is given extreme values; whatever the hardware or the hypervisor answers is right, as
  * long as the guest gets control back.
  */
+#include "abi/diosix.h"
 #include "guest.h"
 
 #define INSNS 40000 /* all harts together */
@@ -139,6 +140,8 @@ static void fuzz_sbi(struct hart *h)
 		/* hart_stop, and waiting for an interrupt that nobody sends; console text stays
 		 * readable. */
 		if ((eid == EID_HSM && (fid == 1 || fid == 3)) || eid == EID_SUSP)
+			continue;
+		if (eid == EID_DIOSIX && fid >= DX_FID_EXIT && fid <= DX_FID_DROP_TRUST)
 			continue;
 		if (eid == EID_DBCN && (fid == 2 || a[1] - m.ram_base < m.ram_size))
 			continue;

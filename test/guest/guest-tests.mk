@@ -9,7 +9,7 @@ GT_ARCH := -march=rv64imac_zicsr_zifencei -mabi=lp64 -mcmodel=medany
 # No FP or vector in C: their contents are what some tests are about. Everything is hidden, so that addresses are relative.
 GT_CFLAGS := -std=gnu11 -O2 -g -ffreestanding -fPIE -fvisibility=hidden -fno-stack-protector -fno-common -mstrict-align \
 	-fno-asynchronous-unwind-tables -fno-tree-loop-distribute-patterns -msmall-data-limit=0 \
-	-Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Itest/guest/lib
+	-Wall -Wextra -Werror -Wshadow -Wmissing-prototypes -Wstrict-prototypes -Itest/guest/lib -I.
 GT_LDFLAGS := -nostdlib -pie -Wl,--no-dynamic-linker -Wl,-T,test/guest/lib/guest.ld -Wl,-n -Wl,--build-id=none \
 	-Wl,--no-warn-rwx-segments -Wl,-z,notext
 

@@ -3,6 +3,7 @@
  * If this fails: guests see the wrong SBI. They take work-arounds or fall-backs they should not,
  * call what is not there, or lose registers across a call.
  */
+#include "abi/diosix.h"
 #include "guest.h"
 
 #define EID_PMU  0x504d55ul
@@ -73,7 +74,7 @@ static void test_unknown(void)
 	}
 	check_err("unknown Diosix function", sbi(EID_DIOSIX, 0x7fffffff, 0, 0, 0, 0, 0),
 		SBI_NOT_SUPPORTED);
-	check_eq("Diosix version", sbi(EID_DIOSIX, 0, 0, 0, 0, 0, 0).value, 1);
+	check_eq("Diosix version", sbi(EID_DIOSIX, 0, 0, 0, 0, 0, 0).value, DX_ABI_VERSION);
 }
 
 /* Numbers are signed 32-bit, sign-extended in a register: anything else names nothing. */

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: MIT */
+/* Making VMs; see fork.h. */
+#include "core/fork.h"
+#include "boot/boot.h"
+#include "core/bug.h"
+#include "core/rng.h"
+#include "core/tree.h"
+#include "core/vconsole.h"
+#include "fdt/machine.h"
+#include "mmu/gstage.h"
+#include "riscv/time.h"
+#include "riscv/vcpu.h"
+#include "vdev/devices.h"
+
+#define SHARE_STEP 2048 /* leaves in one go: about 50,000 instructions */
+
+/* What is asked, or what the parent has. */
+static uint64_t or_keep(uint64_t asked, uint64_t own)
+{
+	return asked == DX_KEEP ? own : asked;
+}
+
+static enum err check_limits(const struct vm *parent, const uint64_t *asked, uint8_t priority)
+{
+	uint64_t depth = parent->quota.max_depth;
+
+	if (depth == 0)
+		return E_QUOTA_OWN;
+	if (or_keep(asked[DX_LIMIT_PRIORITY], 0) > priority ||
+		or_keep(asked[DX_LIMIT_DEPTH], 0) > depth - 1)
+		return E_DENIED;
+	return OK;
+}
+
+/* The structure alone, with its limits. */
+static enum err make(struct vm *parent, const uint64_t *asked, uint8_t priority, struct vm **out)
+{
+	const struct quota *q = &parent->quota;
+	const uint64_t limit[RES_COUNT] = {
+		[RES_PAGES] = or_keep(asked[DX_LIMIT_PAGES], q->limit[RES_PAGES]),
+		[RES_VCPUS] = or_keep(asked[DX_LIMIT_VCPUS], q->limit[RES_VCPUS]),
+		[RES_VMS] = or_keep(asked[DX_LIMIT_VMS], q->limit[RES_VMS]),
+	};
+	enum err err = check_limits(parent, asked, priority);
+
+	if (err == OK)
+		err = quota_charge(&parent->quota, RES_VMS, 1);
+	if (err != OK)
+		return err;
+	err = vm_create(parent, limit, (uint8_t)or_keep(asked[DX_LIMIT_PRIORITY], priority),
+		(uint8_t)or_keep(asked[DX_LIMIT_DEPTH], q->max_depth - 1u), NULL, out);
+	if (err != OK) {
+		quota_release(&parent->quota, RES_VMS, 1);
+		return err;
+	}
+	if (asked[DX_LIMIT_RESERVE] != DX_KEEP)
+		quota_set_reserve(&(*out)->quota, asked[DX_LIMIT_RESERVE]);
+	return asked[DX_LIMIT_GUARANTEE] == DX_KEEP || asked[DX_LIMIT_GUARANTEE] == 0
+		       ? OK
+		       : quota_set_guarantee(&(*out)->quota, asked[DX_LIMIT_GUARANTEE]);
+}
+
+/* A page outside RAM with a number that no other VM has, nor had. */
+static enum err make_vmgenid(struct vm *vm)
+{
+	enum err err = vm_page_alloc(vm, 0, FRAME_META, &vm->vmgenid_page);
+
+	if (err != OK)
+		return err;
+	rng_bytes(hpa_ptr(vm->vmgenid_page), 16);
+	struct vm_locked l = vm_lock(vm);
+
+	err = gstage_map(l, vm->vmgenid, vm->vmgenid_page, PAGE_SIZE, GSTAGE_R | GSTAGE_FOREIGN);
+	vm_unlock(l);
+	return err;
+}
+
+/* Never in the tree: gives back what there is of it. */
+static void discard(struct vm *vm)
+{
+	gpa_t cursor = gpa(0);
+
+	while (vm->nvcpus)
+		vcpu_destroy(vm);
+	devices_destroy(vm);
+	while (!gstage_drop(vm, &cursor, UINT32_MAX))
+		;
+	if (vm->vmgenid_page.v)
+		vm_page_free(vm, vm->vmgenid_page);
+	vm_page_free(vm, vm->gstage_root);
+	enum err err = quota_set_guarantee(&vm->quota, 0);
+
+	BUG_ON(err != OK);
+	quota_release(&vm->parent->quota, RES_VMS, 1);
+	vm_free(vm);
+}
+
+static enum err make_vcpus(struct vm *vm, uint32_t n, uint8_t priority)
+{
+	enum err err = OK;
+
+	while (err == OK && vm->nvcpus < n) {
+		err = vcpu_create(vm);
+		if (err == OK)
+			vm->vcpus[vm->nvcpus - 1]->sched.priority = priority;
+	}
+	return err;
+}
+
+/* All that a VM has but memory. `like` is what it resembles. */
+static enum err fit_out(struct vm *vm, const struct vm *like, uint32_t nvcpus, uint8_t priority)
+{
+	vm->vmgenid = like->vmgenid;
+	vm->vmgenid_irq = like->vmgenid_irq;
+	vm->event_irq = like->event_irq;
+	enum err err = make_vcpus(vm, nvcpus, priority);
+
+	if (err == OK)
+		err = devices_copy(vm, like);
+	if (err == OK)
+		err = vconsole_create(vm);
+	if (err == OK)
+		err = make_vmgenid(vm);
+	return err;
+}
+
+/* Puts a VM that is whole into the tree. */
+static enum err attach(struct vm *parent, struct vm *vm)
+{
+	spin_lock(&tree_lock);
+	enum err err = parent->state == DX_DYING ? E_STATE : tree_make_room(parent, NULL);
+
+	if (err == OK)
+		tree_attach(parent, vm);
+	spin_unlock(&tree_lock);
+	return err;
+}
+
+enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *handle)
+{
+	uint8_t priority = MIN(SCHED_DEFAULT_PRIO, parent->quota.max_priority);
+	struct vm *vm = NULL;
+
+	if (c->vcpus == 0 || c->vcpus > VM_MAX_VCPUS || c->reserved || (c->flags & ~DX_TRUST))
+		return E_INVAL;
+	if (!IS_ALIGNED(c->ram_size, PAGE_SIZE) || c->ram_size == 0 || c->ram_size > GIB(1024))
+		return E_RANGE;
+	if ((c->flags & DX_TRUST) && !parent->trusted)
+		return E_DENIED;
+	enum err err = make(parent, c->limit, parent->quota.max_priority, &vm);
+
+	if (err == OK) {
+		vm->ram_base = gpa(GIB(2));
+		vm->ram_size = c->ram_size;
+		vm->trusted = c->flags & DX_TRUST;
+		err = fit_out(vm, root_vm, c->vcpus, MIN(priority, vm->quota.max_priority));
+		vplic_clear(vm->plic);
+	}
+	if (err == OK)
+		err = attach(parent, vm);
+	if (err == OK)
+		*handle = vm->handle;
+	else if (vm)
+		discard(vm);
+	return err;
+}
+
+enum err fork_begin(struct vm *parent, struct vm *from, const struct dx_fork *f, uint8_t priority,
+	struct vm **out)
+{
+	struct vm *vm = NULL;
+
+	if (f->reserved || (f->flags & ~(DX_NO_TRUST | DX_TRUST | DX_PAUSED)))
+		return E_INVAL;
+	if ((f->flags & DX_TRUST) && !parent->trusted)
+		return E_DENIED;
+	enum err err = make(parent, f->limit, priority, &vm);
+
+	if (err == OK) {
+		vm->ram_base = from->ram_base;
+		vm->ram_size = from->ram_size;
+		vm->forked = true;
+		vm->dbcn_reads = from->dbcn_reads;
+		vm->source = from;
+		vm->trusted = from == parent ? parent->trusted && !(f->flags & DX_NO_TRUST)
+					     : (f->flags & DX_TRUST) != 0;
+		err = fit_out(vm, from, from->nvcpus, SCHED_DEFAULT_PRIO);
+	}
+	if (err == OK)
+		err = attach(parent, vm);
+	if (err == OK)
+		*out = vm;
+	else if (vm)
+		discard(vm);
+	return err;
+}
+
+enum err fork_step(struct vm *child, bool *done)
+{
+	enum err err = gstage_share(child->source, child, &child->cursor, SHARE_STEP, NULL);
+
+	*done = child->cursor.v == GSTAGE_END;
+	return err;
+}
+
+void fork_finish(struct vm *child, const struct vcpu *caller, bool paused)
+{
+	const struct vm *from = child->source;
+
+	for (uint32_t i = 0; i < child->nvcpus; i++) {
+		struct vcpu *to = child->vcpus[i];
+
+		vcpu_copy(to, from->vcpus[i]);
+		to->sched.priority = MIN(from->vcpus[i]->sched.priority, child->quota.max_priority);
+		if (from->vcpus[i] == caller) {
+			to->action = ACTION_NONE;
+			to->x[10] = to->x[11] = 0;
+		}
+	}
+	child->source = NULL;
+	vplic_pulse(child->plic, child->vmgenid_irq);
+	vm_set_state(child, paused ? DX_PAUSED_STATE : DX_RUNNING);
+	for (uint32_t i = 0; i < child->nvcpus; i++)
+		if (child->vcpus[i]->hsm != HSM_STOPPED)
+			sched_start(&child->vcpus[i]->sched, time_now());
+}
