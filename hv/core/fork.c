@@ -83,6 +83,7 @@ static void discard(struct vm *vm)
 	while (vm->nvcpus)
 		vcpu_destroy(vm);
 	devices_destroy(vm);
+	vm_struct_free(vm, vm->console);
 	while (!gstage_drop(vm, &cursor, UINT32_MAX))
 		;
 	if (vm->vmgenid_page.v)
@@ -154,10 +155,11 @@ enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *h
 		vm->ram_size = c->ram_size;
 		vm->trusted = c->flags & DX_TRUST;
 		err = fit_out(vm, root_vm, c->vcpus, MIN(priority, vm->quota.max_priority));
-		vplic_clear(vm->plic);
 	}
-	if (err == OK)
+	if (err == OK) {
+		vplic_clear(vm->plic);
 		err = attach(parent, vm);
+	}
 	if (err == OK)
 		*handle = vm->handle;
 	else if (vm)
@@ -218,6 +220,7 @@ void fork_finish(struct vm *child, const struct vcpu *caller, bool paused)
 		}
 	}
 	child->source = NULL;
+	vuart_poll(child->uart);
 	vplic_pulse(child->plic, child->vmgenid_irq);
 	vm_set_state(child, paused ? DX_PAUSED_STATE : DX_RUNNING);
 	for (uint32_t i = 0; i < child->nvcpus; i++)

@@ -228,25 +228,47 @@ static void lock_block(const struct frame *f, bool *locked)
 		spin_lock(&frames.lock);
 }
 
-bool frame_ref(hpa_t a, unsigned order)
+unsigned frame_ref(hpa_t a, unsigned order)
 {
 	struct frame *f = frame_of(a), *end = f + BIT(order);
-	bool shareable = true;
+	unsigned blocks = 0;
+	bool written = false;
 
 	if (order == 0) {
 		if (f->writers)
-			return false;
+			return 0;
 		__atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
-		return true;
+		return 1;
 	}
 	spin_lock(&frames.lock);
-	for (struct frame *b = f; b < end; b += BIT(b->order))
-		shareable &= b->writers == 0;
-	if (shareable)
-		for (struct frame *b = f; b < end; b += BIT(b->order))
-			__atomic_fetch_add(&b->refs, 1, __ATOMIC_RELAXED);
+	for (struct frame *b = f; b < end; b += BIT(b->order), blocks++)
+		written |= b->writers != 0;
+	for (struct frame *b = f; b < end && !written; b += BIT(b->order))
+		__atomic_fetch_add(&b->refs, 1, __ATOMIC_RELAXED);
 	spin_unlock(&frames.lock);
-	return shareable;
+	return written ? 0 : blocks;
+}
+
+void frame_open(hpa_t a, unsigned order)
+{
+	struct frame *f = frame_of(a), *end = f + BIT(order);
+
+	spin_lock(&frames.lock);
+	for (struct frame *b = f; b < end; b += BIT(b->order)) {
+		__atomic_fetch_add(&b->refs, 1, __ATOMIC_RELAXED);
+		b->writers++;
+	}
+	spin_unlock(&frames.lock);
+}
+
+void frame_close(hpa_t a, unsigned order)
+{
+	struct frame *f = frame_of(a), *end = f + BIT(order);
+
+	spin_lock(&frames.lock);
+	for (struct frame *b = f; b < end; b += BIT(b->order))
+		b->writers--;
+	spin_unlock(&frames.lock);
 }
 
 struct frame frame_leave(hpa_t a, uint32_t from, uint32_t heir)

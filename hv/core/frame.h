@@ -90,10 +90,16 @@ void frame_free(hpa_t a);
  * payer, kind, and references. O(number of new blocks). */
 void frame_split(hpa_t a, unsigned order);
 
-/* One more leaf of 2^order frames maps RAM at `a`. False, and nothing is done, when somebody else
- * writes a part of it. The caller holds a leaf that maps it already, so that it stays. O(blocks).
- */
-bool must_check frame_ref(hpa_t a, unsigned order);
+/* One more leaf of 2^order frames maps RAM at `a`. Returns how many blocks they are; 0, and nothing
+ * is done, when somebody else writes one. The caller holds a leaf that maps it already, so that it
+ * stays. */
+unsigned must_check frame_ref(hpa_t a, unsigned order);
+
+/* The same for a window: one more leaf, and one more writer. */
+void frame_open(hpa_t a, unsigned order);
+
+/* That writer is no more. Its leaf still is. */
+void frame_close(hpa_t a, unsigned order);
 
 /* One leaf less maps the block at `a`. With `heir`, a block that `from` pays and others map is the
  * heir's to pay from now on. Returns the record as it was, but with the references that are left:

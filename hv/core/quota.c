@@ -96,7 +96,19 @@ static struct quota_waiter *take_waiter(struct quota *q)
 	return w;
 }
 
-/* Takes `n` from `q` and its ancestors; puts one waiter of each on the list at `woken`. */
+/* There is room at `q`: puts a waiter on the list at `woken`. */
+static void wake_one(struct quota *q, struct quota_waiter **woken)
+{
+	q->releases++;
+	struct quota_waiter *w = take_waiter(q);
+
+	if (w) {
+		w->next = *woken;
+		*woken = w;
+	}
+}
+
+/* Takes `n` from `q` and its ancestors, for good if there is a list for those to be woken. */
 static void subtract(struct quota *q, enum quota_res res, uint64_t n, struct quota_waiter **woken)
 {
 	while (q && n) {
@@ -104,13 +116,8 @@ static void subtract(struct quota *q, enum quota_res res, uint64_t n, struct quo
 
 		BUG_ON(q->used[res] < n);
 		q->used[res] -= n;
-		q->releases++;
-		struct quota_waiter *w = take_waiter(q);
-
-		if (w) {
-			w->next = *woken;
-			*woken = w;
-		}
+		if (woken)
+			wake_one(q, woken);
 		n = before - weight(q, res);
 		q = q->parent;
 	}
@@ -159,9 +166,12 @@ enum err quota_move(struct quota *from, struct quota *to, uint64_t n, struct ref
 
 	spin_lock(&quota_lock);
 	BUG_ON(from->own[RES_PAGES] < n);
-	subtract(from, RES_PAGES, n, &woken);
+	subtract(from, RES_PAGES, n, NULL);
 	struct quota *r = refuser(to, RES_PAGES, n);
 	struct quota *payer = r ? from : to;
+
+	for (struct quota *q = r ? NULL : from; q; q = q->parent)
+		wake_one(q, &woken);
 
 	from->own[RES_PAGES] -= n;
 	payer->own[RES_PAGES] += n;

@@ -7,7 +7,7 @@
 
 #define SLOT_BITS       13
 #define GENERATION_MASK 0x7fff
-#define BURY_STEP       256 /* leaves and tables given back in one go */
+#define BURY_STEP       128 /* leaves and tables given back in one go */
 #define KILL_STEP       64  /* children looked at in one go */
 
 static_assert(CHILDREN_PER_PAGE * CHILDREN_PAGES == 1 << SLOT_BITS, "one slot number for each");
@@ -102,6 +102,8 @@ void tree_reap(struct vm *vm, struct child *c)
 		slot += CHILDREN_PER_PAGE;
 	slot += (uint32_t)(c - vm->children[slot / CHILDREN_PER_PAGE]);
 	drop_events(vm, c, slot);
+	vm_struct_free(vm, c->console);
+	c->console = NULL;
 	c->used = false;
 	c->generation = (c->generation + 1) & GENERATION_MASK;
 	c->next = vm->free_slot;
@@ -218,6 +220,9 @@ void tree_forget(struct vm *vm)
 	if (template && template->vm)
 		template->vm->clones--;
 	c->vm = NULL;
+	c->console = vm->console;
+	frame_of(ptr_hpa(vm->console))->payer = parent->id;
+	quota_pass_up(&vm->quota, 1);
 	c->reason = vm->reason;
 	c->code = vm->code;
 	quota_release(&parent->quota, RES_VMS, 1);

@@ -24,7 +24,8 @@
 extern struct spinlock tree_lock;
 
 struct child {
-	struct vm *vm; /* NULL: gone, or nobody's slot */
+	struct vm *vm;            /* NULL: gone, or nobody's slot */
+	struct vconsole *console; /* of one that is gone: what it wrote last. The parent pays */
 	uint64_t code;
 	uint32_t reason; /* enum dx_reason, of one that is gone */
 	uint16_t generation;

@@ -84,13 +84,12 @@ size_t vconsole_read(struct vm *vm, uint8_t *bytes, size_t n)
 	return done;
 }
 
-size_t vconsole_take(struct vm *vm, uint8_t *bytes, size_t n)
+size_t vconsole_take(struct vm *vm, struct vconsole *c, uint8_t *bytes, size_t n)
 {
-	struct vconsole *c = vm->console;
 	bool room;
 	size_t done = get(c, &c->out, &c->out_refused, bytes, n, &room);
 
-	if (room)
+	if (room && vm)
 		devices_console_event(vm);
 	return done;
 }

@@ -18,6 +18,6 @@ enum err must_check vconsole_create(struct vm *vm);
 size_t vconsole_write(struct vm *vm, const uint8_t *bytes, size_t n);
 size_t vconsole_read(struct vm *vm, uint8_t *bytes, size_t n);
 
-/* The parent takes what `vm` wrote, or gives it input. The VM has rings. */
-size_t vconsole_take(struct vm *vm, uint8_t *bytes, size_t n);
+/* The parent takes what `vm` (NULL: it is gone) wrote into `c`, or gives it input. */
+size_t vconsole_take(struct vm *vm, struct vconsole *c, uint8_t *bytes, size_t n);
 size_t vconsole_give(struct vm *vm, const uint8_t *bytes, size_t n);

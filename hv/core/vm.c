@@ -52,12 +52,13 @@ void vm_page_free(struct vm *vm, hpa_t a)
 	quota_release(&vm->quota, RES_PAGES, n);
 }
 
-void vm_ram_put(struct vm *vm, hpa_t a, unsigned order)
+unsigned vm_ram_put(struct vm *vm, hpa_t a, unsigned order)
 {
 	bool passes_on = vm->parent && (vm->cloned || vm->state == DX_DYING);
 	uint32_t heir = passes_on ? vm->parent->id : 0;
+	unsigned blocks = 0;
 
-	for (uint64_t done = 0; done < BIT(order);) {
+	for (uint64_t done = 0; done < BIT(order); blocks++) {
 		hpa_t block = hpa_add(a, done << PAGE_SHIFT);
 		struct frame was = frame_leave(block, vm->id, heir);
 		uint64_t n = BIT(was.order);
@@ -72,6 +73,7 @@ void vm_ram_put(struct vm *vm, hpa_t a, unsigned order)
 		}
 		done += n;
 	}
+	return blocks;
 }
 
 enum err vm_ram_pay(struct vm *vm, hpa_t a, struct refusal *refused)

@@ -22,8 +22,8 @@
 #define HALT_STATE 1u /* it is not RUNNING */
 #define HALT_FORK  2u /* one of its VCPUs forks it: all but that one */
 
-#define CHILDREN_PER_PAGE 128
-#define CHILDREN_PAGES    64
+#define CHILDREN_PER_PAGE 64
+#define CHILDREN_PAGES    128
 
 struct vcpu;
 struct vplic;
@@ -133,8 +133,9 @@ enum err must_check vm_page_take(
 void vm_page_free(struct vm *vm, hpa_t a);
 
 /* `vm` maps 2^order frames of RAM at `a` no longer: they are freed if nobody else does, and paid by
- * the parent if `vm` paid, others map them, and it is dying or has clones. O(blocks). */
-void vm_ram_put(struct vm *vm, hpa_t a, unsigned order);
+ * the parent if `vm` paid, others map them, and it is dying or has clones. Returns how many blocks
+ * they are. */
+unsigned vm_ram_put(struct vm *vm, hpa_t a, unsigned order);
 
 /* The block at `a`, which only `vm` maps, is its to pay. Errors as quota_charge. */
 enum err must_check vm_ram_pay(struct vm *vm, hpa_t a, struct refusal *refused);

@@ -90,6 +90,7 @@ static enum err split(struct vm *vm, uint64_t *pte, unsigned level, struct refus
 static enum err walk_make(
 	struct vm *vm, gpa_t at, unsigned level, struct refusal *refused, uint64_t **out)
 {
+	vm->gpa_end = MAX(vm->gpa_end, ALIGN_DOWN(at.v, level_size(level)) + level_size(level));
 	uint64_t *table = hpa_ptr(vm->gstage_root);
 
 	for (unsigned l = LEVELS - 1; l > level; l--) {
@@ -193,7 +194,6 @@ enum err gstage_map(struct vm_locked l, gpa_t at, hpa_t to, uint64_t size, uint6
 	if (err != OK)
 		return err;
 	BUG_ON(!(flags & GSTAGE_R) || (flags & ~(GSTAGE_RWX | GSTAGE_DEVICE | GSTAGE_FOREIGN)));
-	l.vm->gpa_end = MAX(l.vm->gpa_end, at.v + size);
 	err = map_range(l.vm, &done, to, size, flags);
 	/* What was mapped just now consists of whole leaves: taking it back splits nothing and
 	 * cannot fail. */
@@ -289,7 +289,6 @@ static enum err fill_step(struct vm *vm)
 		return OK;
 	BUG_ON(walk_make(vm, vm->fill.at, 1, NULL, &pte) != OK);
 	pte_set(pte, leaf_pte(vm->fill.block, GSTAGE_RWX));
-	vm->gpa_end = MAX(vm->gpa_end, vm->fill.at.v + MIB(2));
 	vm->fill.block = hpa(0);
 	return OK;
 }
@@ -305,7 +304,6 @@ static enum err fill_page(struct vm *vm, gpa_t at, struct refusal *refused)
 	if (err != OK)
 		return err;
 	pte_set(pte, leaf_pte(page, GSTAGE_RWX));
-	vm->gpa_end = MAX(vm->gpa_end, ALIGN_DOWN(at.v, PAGE_SIZE) + PAGE_SIZE);
 	return OK;
 }
 
@@ -423,20 +421,23 @@ static enum err copy_page(struct vm *to, gpa_t at, hpa_t from, struct refusal *r
 	return OK;
 }
 
-/* Shares the RAM leaves from `*src` on to the end of their table, until one cannot be; returns how
- * many. */
-static unsigned share_run(uint64_t *src, uint64_t *dst, unsigned n, unsigned level)
+/* Shares the `n` RAM leaves from `*src` on, until one cannot be, or about `budget` blocks were
+ * counted; returns how many. */
+static unsigned share_run(
+	uint64_t *src, uint64_t *dst, unsigned n, unsigned level, unsigned budget, unsigned *cost)
 {
-	unsigned i;
+	unsigned i, blocks;
 
-	for (i = 0; i < n; i++) {
+	*cost = 0;
+	for (i = 0; i < n && *cost < budget; i++) {
 		uint64_t pte = src[i];
 
-		if (!is_own_ram(pte) || !frame_ref(pte_hpa(pte), 9 * level))
+		if (!is_own_ram(pte) || !(blocks = frame_ref(pte_hpa(pte), 9 * level)))
 			break;
 		pte &= ~GSTAGE_W;
 		src[i] = pte;
 		dst[i] = pte;
+		*cost += blocks;
 	}
 	return i;
 }
@@ -450,6 +451,12 @@ static enum err share_at(struct vm *from, struct vm *to, gpa_t at, unsigned budg
 	enum err err;
 
 	*done = *cost = 1;
+	if (value == PTE_BUSY) {
+		/* Somebody's window is being written: from here on in the next step. */
+		*done = 0;
+		*cost = budget;
+		return OK;
+	}
 	if (!is_leaf(value) ? value != PTE_GHOST : (value & GSTAGE_FOREIGN) != 0)
 		return OK;
 	if (!is_own_ram(value) || (whole && !from->holds_devices)) {
@@ -463,7 +470,7 @@ static enum err share_at(struct vm *from, struct vm *to, gpa_t at, unsigned budg
 		}
 		unsigned rest = *level == LEVELS - 1 ? 1 : 512 - index_at(at, *level);
 
-		*done = *cost = share_run(src, dst, MIN(rest, budget), *level);
+		*done = share_run(src, dst, rest, *level, budget, cost);
 		if (*done)
 			return OK;
 	}
@@ -497,17 +504,18 @@ enum err gstage_share(
 	return err;
 }
 
-static void drop_leaf(struct vm *vm, uint64_t pte, unsigned level)
+/* Returns how many blocks it was. */
+static unsigned drop_leaf(struct vm *vm, uint64_t pte, unsigned level)
 {
 	hpa_t a = pte_hpa(pte);
 
 	if (pte & GSTAGE_DEVICE)
-		return;
+		return 1;
 	if ((pte & GSTAGE_FOREIGN) && frame_of(a)->kind == FRAME_META)
-		return; /* the generation ID: vm->vmgenid_page */
+		return 1; /* the generation ID: vm->vmgenid_page */
 	if (pte & GSTAGE_FOREIGN)
-		__atomic_fetch_sub(&frame_of(a)->writers, 1, __ATOMIC_RELEASE);
-	vm_ram_put(vm, a, 9 * level);
+		frame_close(a, 9 * level);
+	return vm_ram_put(vm, a, 9 * level);
 }
 
 /* The tables that end at `end` are done with. */
@@ -534,12 +542,13 @@ bool gstage_drop(struct vm *vm, gpa_t *cursor, unsigned budget)
 	if (vm->fill.block.v)
 		vm_ram_put(vm, vm->fill.block, ORDER_2M);
 	vm->fill.block = hpa(0);
-	for (; budget && cursor->v < end; budget--) {
-		unsigned level;
+	while (budget && cursor->v < end) {
+		unsigned level, cost = 1;
 		uint64_t value, *pte = walk(vm, *cursor, &level, &value);
 
 		if (is_leaf(value))
-			drop_leaf(vm, value, level);
+			cost = drop_leaf(vm, value, level);
+		budget -= MIN(budget, cost);
 		*pte = 0;
 		*cursor = gpa(ALIGN_DOWN(cursor->v, level_size(level)) + level_size(level));
 		drop_tables(vm, *cursor, level);

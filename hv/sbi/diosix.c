@@ -106,8 +106,10 @@ static struct sbi_ret share(struct vcpu *v, struct vm *from, bool paused)
 	if (done)
 		vm_fence(from);
 	spin_lock(&tree_lock);
-	if (err == OK && child->state == DX_DYING)
+	if (child->state == DX_DYING) {
+		child->cursor = gpa(0); /* of the burial, which begins when it is not pinned */
 		err = E_STATE;
+	}
 	if (err != OK) {
 		give_up(v, child, err);
 	} else if (done) {
@@ -466,28 +468,29 @@ static struct sbi_ret dx_event_next(struct vcpu *v, const uint64_t *a)
 
 /* --- the console of a child --- */
 
-/* The child is pinned while bytes are moved, without tree_lock. */
+/* A gone child's last words can be read until it is reaped. At most CONSOLE_MAX bytes, so that
+ * tree_lock may be held. */
 static struct sbi_ret console(struct vcpu *v, const uint64_t *a, bool reads)
 {
 	uint64_t n = MIN(MIN(a[2], CONSOLE_MAX), PAGE_SIZE - (a[1] & (PAGE_SIZE - 1)));
 	void *p = guest_ptr(v->vm, gpa(a[1]), n, reads ? GSTAGE_W : GSTAGE_R);
+	enum err err = OK;
 
 	if (!p)
 		return sbi_need(v, gpa(a[1]), reads, SBI_ERR_INVALID_ADDRESS);
 	spin_lock(&tree_lock);
 	struct child *c = tree_slot(v->vm, a[0]);
-	struct vm *child = c ? c->vm : NULL;
 
-	if (child && child->state != DX_DYING)
-		__atomic_fetch_add(&child->pins, 1, __ATOMIC_RELAXED);
+	if (!c)
+		err = E_NOENT;
+	else if (reads)
+		n = vconsole_take(c->vm, c->vm ? c->vm->console : c->console, p, n);
+	else if (c->vm && c->vm->state != DX_DYING)
+		n = vconsole_give(c->vm, p, n);
 	else
-		child = NULL;
+		err = E_STATE;
 	spin_unlock(&tree_lock);
-	if (!child)
-		return c ? sbi_error(SBI_ERR_INVALID_STATE) : sbi_error(DX_ERR_NOENT);
-	n = reads ? vconsole_take(child, p, n) : vconsole_give(child, p, n);
-	__atomic_fetch_sub(&child->pins, 1, __ATOMIC_RELEASE);
-	return sbi_value(n);
+	return err == OK ? sbi_value(n) : sbi_failed(err);
 }
 
 static struct sbi_ret dx_console_read(struct vcpu *v, const uint64_t *a)

@@ -79,9 +79,7 @@ void devices_destroy(struct vm *vm)
 {
 	if (vm->plic)
 		vm_struct_free(vm, container_of(vm->plic, struct vm_devices, plic));
-	vm_struct_free(vm, vm->console);
 	vm->plic = NULL;
-	vm->console = NULL;
 }
 
 void devices_console_event(struct vm *vm)

@@ -221,7 +221,11 @@ enum err vplic_bind(struct vplic *p, uint32_t irq, bool bind)
 	if (!source_exists(p, irq))
 		return E_RANGE;
 	spin_lock(&p->lock);
+	if (!bind && p->enabled_by[irq] && (p->physical[w] & bit))
+		p->ops->set_enabled(p, irq, lowest_bit64(p->enabled_by[irq]), false);
 	p->physical[w] = bind ? p->physical[w] | bit : p->physical[w] & ~bit;
+	if (bind && p->enabled_by[irq])
+		p->ops->set_enabled(p, irq, lowest_bit64(p->enabled_by[irq]), true);
 	if (!bind) {
 		p->pending[w] &= ~bit;
 		p->claimed[w] &= ~bit;
