@@ -41,6 +41,7 @@ struct vm {
 	gpa_t ram_base;
 	uint64_t ram_size;
 	struct vcpu *vcpus[VM_MAX_VCPUS];
+	struct sched_group *sched; /* in VCPU 0's block */
 	struct vplic *plic;
 	struct vuart *uart;
 	struct vconsole *console; /* NULL: the machine's */

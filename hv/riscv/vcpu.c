@@ -57,8 +57,11 @@ enum err vcpu_create(struct vm *vm)
 
 	if (err != OK)
 		return err;
-	/* The vector registers follow the structure in the same block. */
-	err = vm_struct_alloc(vm, sizeof(struct vcpu) + 32 * vlenb, &mem);
+	/* The vector registers follow the structure in the same block, and the VM's group VCPU 0's.
+	 */
+	uint64_t bytes = ALIGN_UP(sizeof(struct vcpu), 8) + 32 * vlenb;
+
+	err = vm_struct_alloc(vm, bytes + (vm->nvcpus ? 0 : sched_group_size()), &mem);
 	if (err != OK) {
 		quota_release(&vm->quota, RES_VCPUS, 1);
 		return err;
@@ -73,7 +76,12 @@ enum err vcpu_create(struct vm *vm)
 	v->vregs = vlenb ? (uint8_t *)mem + ALIGN_UP(sizeof(*v), 8) : NULL;
 	v->waiter.wake = waiter_wake;
 	v->pcpu = pcpus[v->id % npcpus];
-	sched_entity_init(&v->sched, v->id % npcpus, SCHED_DEFAULT_PRIO);
+	if (v->id == 0) {
+		vm->sched = (struct sched_group *)((uint8_t *)mem + bytes);
+		sched_group_init(
+			vm->sched, vm->parent ? vm->parent->sched : NULL, SCHED_DEFAULT_WEIGHT);
+	}
+	sched_entity_init(&v->sched, vm->sched, v->id % npcpus, SCHED_DEFAULT_PRIO);
 	vm->vcpus[vm->nvcpus++] = v;
 	return OK;
 }
@@ -82,6 +90,8 @@ void vcpu_destroy(struct vm *vm)
 {
 	struct vcpu *v = vm->vcpus[--vm->nvcpus];
 
+	if (v->id == 0)
+		sched_group_remove(vm->sched);
 	vm_struct_free(vm, v);
 	quota_release(&vm->quota, RES_VCPUS, 1);
 }

@@ -431,7 +431,7 @@ static void fill_info(const struct vm *vm, struct dx_info *i)
 	i->faults = vm->faults;
 	i->copies = vm->copies;
 	for (uint32_t n = 0; n < vm->nvcpus; n++) {
-		i->cpu_time += time_to_ns(vm->vcpus[n]->sched.run_ticks);
+		i->cpu_time += time_to_ns(vm->vcpus[n]->sched.node.run_ticks);
 		i->stalled |= vm->vcpus[n]->waiter.at != NULL;
 	}
 }

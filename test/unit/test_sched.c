@@ -22,13 +22,15 @@ static void step_unlock(struct spinlock *l);
 #undef spin_lock
 #undef spin_unlock
 
-#define SLICE     20
-#define MAX_CPUS  8
-#define MAX_TASKS 64
-#define FOREVER   UINT64_MAX
+#define SLICE      20
+#define MAX_CPUS   8
+#define MAX_TASKS  256
+#define MAX_GROUPS 256
+#define FOREVER    UINT64_MAX
 
 struct task {
 	struct sched_entity e;
+	struct sched_group *in;
 	uint64_t burst;   /* ticks of work between two waits; FOREVER for a hog */
 	uint64_t sleep;   /* ticks of each wait; FOREVER: until an interrupt */
 	uint64_t left;    /* of this burst; 0: in WFI */
@@ -48,6 +50,8 @@ struct cpu {
 
 static struct cpu cpus[MAX_CPUS];
 static struct task tasks[MAX_TASKS];
+static struct sched_group *groups[MAX_GROUPS];
+static uint32_t ngroups;
 static uint32_t ncpus, ntasks;
 static uint64_t present; /* the clock */
 static unsigned locks_held, depth, chaos;
@@ -65,8 +69,26 @@ static void kick(uint32_t cpu)
 	cpus[cpu].kicked = true;
 }
 
+/* The group of a VM; the first is the Root VM's. */
+static struct sched_group *group_in(struct sched_group *parent, uint32_t weight)
+{
+	assert_true(ngroups < MAX_GROUPS);
+	struct sched_group *g = groups[ngroups++] = malloc(sched_group_size());
+
+	memset(g, 0xa5, sched_group_size());
+	sched_group_init(g, parent, weight);
+	return g;
+}
+
+static struct sched_group *child_of(struct sched_group *parent)
+{
+	return group_in(parent, SCHED_DEFAULT_WEIGHT);
+}
+
 static void machine(uint32_t n)
 {
+	while (ngroups)
+		free(groups[--ngroups]);
 	memset(cpus, 0, sizeof(cpus));
 	memset(tasks, 0, sizeof(tasks));
 	ncpus = n;
@@ -76,24 +98,37 @@ static void machine(uint32_t n)
 	sched_init(n, SLICE, kick);
 	for (uint32_t i = 0; i < n; i++)
 		cpus[i].deadline = SCHED_NEVER;
+	child_of(NULL);
 }
 
-static struct task *task(uint32_t home, uint8_t priority, uint64_t burst, uint64_t sleep)
+static struct task *task_in(
+	struct sched_group *g, uint32_t home, uint8_t priority, uint64_t burst, uint64_t sleep)
 {
 	struct task *t = &tasks[ntasks++];
 
 	assert_true(ntasks <= MAX_TASKS);
-	*t = (struct task){.burst = burst, .left = burst, .sleep = sleep, .wake_at = SCHED_NEVER};
-	sched_entity_init(&t->e, home, priority);
+	*t = (struct task){
+		.in = g, .burst = burst, .left = burst, .sleep = sleep, .wake_at = SCHED_NEVER};
+	sched_entity_init(&t->e, g, home, priority);
+	return t;
+}
+
+static struct task *task(uint32_t home, uint8_t priority, uint64_t burst, uint64_t sleep)
+{
+	return task_in(groups[0], home, priority, burst, sleep);
+}
+
+static struct task *hog_in(struct sched_group *g, uint32_t home, uint8_t priority)
+{
+	struct task *t = task_in(g, home, priority, FOREVER, FOREVER);
+
+	sched_start(&t->e, present);
 	return t;
 }
 
 static struct task *hog(uint32_t home, uint8_t priority)
 {
-	struct task *t = task(home, priority, FOREVER, FOREVER);
-
-	sched_start(&t->e, present);
-	return t;
+	return hog_in(groups[0], home, priority);
 }
 
 static bool in_wfi(const struct task *t)
@@ -198,12 +233,12 @@ static void enter(uint32_t i)
  */
 static void interleave(void)
 {
-	if (!chaos || locks_held || depth >= 4 || rnd(chaos))
+	if (!chaos || locks_held || depth >= 3 || rnd(chaos))
 		return;
 	struct task *t = &tasks[rnd(ntasks)];
 
 	depth++;
-	present += rnd(2);
+	present += rnd(8) == 0;
 	if (rnd(2))
 		enter(rnd(ncpus));
 	else if (t->e.state != SCHED_OFF)
@@ -267,18 +302,18 @@ static void check_task(const struct task *t)
 		assert_true(in_wfi(t) && !t->irq);
 		assert_int_equal(e->timer.queued, t->wake_at != SCHED_NEVER);
 	}
-	assert_true(e->run_ticks <= present && e->wait_ticks <= present);
+	assert_true(e->node.run_ticks <= present && e->wait_ticks <= present);
 }
 
-/* Nobody is interrupted for nothing: a deadline needs a sleeper with a timer, or somebody waiting.
- */
+/* Nobody is interrupted for nothing: a deadline needs a sleeper with a timer, or somebody waiting
+ * at any PCPU until a slice ago. */
 static void check_deadline(uint32_t i)
 {
-	bool reason = false;
+	bool reason = sched.rq[i].slice_end <= present + SLICE;
 
 	for (uint32_t k = 0; k < ntasks; k++)
-		reason |= tasks[k].e.home == i &&
-			  (tasks[k].e.timer.queued || tasks[k].e.ready.queued);
+		reason |= tasks[k].e.ready.queued ||
+			  (tasks[k].e.home == i && tasks[k].e.timer.queued);
 	assert_true(reason || sched_deadline(i) == SCHED_NEVER);
 }
 
@@ -304,13 +339,13 @@ static void check_no_waste(void)
 	}
 }
 
-/* Nobody of lower priority runs while a higher one waits. */
+/* Nobody of lower priority runs while a higher one waits, but in the Root VM's share. */
 static void check_priorities(void)
 {
 	unsigned lowest = SCHED_MAX_PRIORITY + 1;
 
 	for (uint32_t i = 0; i < ncpus; i++)
-		if (cpus[i].cur && cpus[i].cur->e.priority < lowest)
+		if (cpus[i].cur && !sched.rq[i].lifted && cpus[i].cur->e.priority < lowest)
 			lowest = cpus[i].cur->e.priority;
 	for (uint32_t k = 0; k < ntasks; k++) {
 		struct task *t = &tasks[k];
@@ -319,6 +354,45 @@ static void check_priorities(void)
 		if (t->late > UNUSED_MAX)
 			fail_msg("task %u of priority %u waits, one of %u runs", k, t->e.priority,
 				lowest);
+	}
+}
+
+/* Of each level: how many inside wait or run, and that queues hold exactly what waits. */
+static void check_groups(void)
+{
+	uint32_t active[MAX_GROUPS];
+	uint64_t ticks[MAX_GROUPS] = {0};
+
+	for (uint32_t g = 0; g < ngroups; g++) {
+		for (uint32_t i = 0; i < ncpus; i++) {
+			struct sched_queue *own = &groups[g]->own.on[i],
+					   *all = &groups[g]->subtree.on[i];
+
+			assert_int_equal(own->link.queued, own->ready.count != 0);
+			assert_int_equal(all->link.queued, all->ready.count != 0);
+		}
+		uint32_t own = 0, inside = 0;
+
+		for (unsigned p = 0; p <= SCHED_MAX_PRIORITY; p++) {
+			own += groups[g]->own.active[p];
+			inside += groups[g]->subtree.active[p];
+		}
+		active[g] = own;
+		assert_true(inside || !own);
+	}
+	for (uint32_t k = 0; k < ntasks; k++) {
+		const struct task *t = &tasks[k];
+
+		for (uint32_t g = 0; g < ngroups; g++) {
+			if (groups[g] != t->in)
+				continue;
+			ticks[g] += t->e.node.run_ticks;
+			active[g] -= t->e.state == SCHED_READY || t->e.state == SCHED_RUNNING;
+		}
+	}
+	for (uint32_t g = 0; g < ngroups; g++) {
+		assert_int_equal(active[g], 0);
+		assert_int_equal(groups[g]->own.run_ticks, ticks[g]);
 	}
 }
 
@@ -331,6 +405,8 @@ static void check(void)
 		check_task(&tasks[k]);
 	for (uint32_t i = 0; i < ncpus; i++)
 		check_deadline(i);
+	if (ntasks + ngroups < 50 || present % 32 == 0)
+		check_groups();
 	check_no_waste();
 	check_priorities();
 	chaos = disorder;
@@ -415,6 +491,27 @@ static void equals_share_from_one_home(void **state)
 	assert_true(spread(0, 3) <= 3 * SLICE);
 }
 
+/* As long as all get the same, none goes from one PCPU to another. */
+static void equals_stay_where_they_are(void **state)
+{
+	unsigned moves = 0;
+
+	machine(2);
+	for (uint32_t i = 0; i < 6; i++)
+		hog(i % 2, 3);
+	run(10 * SLICE);
+	for (unsigned i = 0; i < 100 * SLICE; i++) {
+		uint32_t homes[6];
+
+		for (uint32_t k = 0; k < 6; k++)
+			homes[k] = tasks[k].e.home;
+		run(1);
+		for (uint32_t k = 0; k < 6; k++)
+			moves += homes[k] != tasks[k].e.home;
+	}
+	assert_true(moves <= 4);
+}
+
 static void late_comers_share_from_then_on(void **state)
 {
 	machine(2);
@@ -464,11 +561,11 @@ static void the_least_served_goes_on(void **state)
 	struct task *a = hog(0, 3), *b = hog(0, 3);
 
 	assert_ptr_equal(sched_pick(0, present), &a->e);
-	sched_put(0, &a->e, SCHED_READY, SCHED_NEVER, present + 50 * SLICE);
-	assert_ptr_equal(sched_pick(0, present + 50 * SLICE), &b->e);
-	for (uint64_t i = 51; i < 100; i++)
+	sched_put(0, &a->e, SCHED_READY, SCHED_NEVER, present + 10 * SLICE);
+	assert_ptr_equal(sched_pick(0, present + 10 * SLICE), &b->e);
+	for (uint64_t i = 11; i < 20; i++)
 		assert_false(sched_tick(0, present + i * SLICE));
-	assert_true(sched_tick(0, present + 101 * SLICE + 1));
+	assert_true(sched_tick(0, present + 21 * SLICE + 1));
 }
 
 /* Only a lower one waits, so there is no slice; then an equal one comes. */
@@ -586,7 +683,6 @@ static void idle_pcpus_are_taken_first(void **state)
 	run(3);
 	for (uint32_t i = 0; i < 4; i++)
 		assert_non_null(cpus[i].cur);
-	assert_int_equal(a->e.home, 2); /* its home was idle */
 	run(50 * SLICE);
 	assert_true(a->ran + b->ran + c->ran + d->ran >= 4 * 50 * SLICE - 12);
 }
@@ -883,6 +979,21 @@ static void wfi_gives_way_to_a_lower_one(void **state)
 	assert_true(high->ran >= 150);
 }
 
+/* One that a higher one has pushed aside shares the PCPU on which its equal was alone. */
+static void equals_share_what_a_higher_one_leaves(void **state)
+{
+	machine(2);
+	struct task *a = hog(0, 3), *b = hog(1, 3);
+
+	run(10);
+	hog(0, 5);
+	run(5);
+	a->ran = b->ran = 0;
+	run(100 * SLICE);
+	assert_in_range(a->ran, 45 * SLICE, 55 * SLICE);
+	assert_in_range(b->ran, 45 * SLICE, 55 * SLICE);
+}
+
 static void a_stalled_higher_one_gives_way(void **state)
 {
 	machine(2);
@@ -906,7 +1017,7 @@ static void time_is_accounted(void **state)
 
 	run(100 * SLICE);
 	for (uint32_t i = 0; i < 2; i++) {
-		assert_in_range(tasks[i].e.run_ticks, 49 * SLICE, 51 * SLICE);
+		assert_in_range(tasks[i].e.node.run_ticks, 49 * SLICE, 51 * SLICE);
 		assert_in_range(tasks[i].e.wait_ticks, 48 * SLICE, 51 * SLICE);
 	}
 	assert_true(a->ran + b->ran == 100 * SLICE);
@@ -924,7 +1035,7 @@ static void time_is_accounted_across_pcpus(void **state)
 	run(300 * SLICE);
 	for (uint32_t i = 0; i < 7; i++) {
 		const struct sched_entity *e = &tasks[i].e;
-		uint64_t sum = e->run_ticks + e->wait_ticks;
+		uint64_t sum = e->node.run_ticks + e->wait_ticks;
 
 		sum += e->state == SCHED_READY ? present - e->ready_since
 					       : present - sched.rq[e->home].since;
@@ -942,7 +1053,7 @@ static void clocks_read_in_the_wrong_order(void **state)
 	assert_ptr_equal(sched_pick(0, present), &t->e);
 	assert_int_equal(t->e.wait_ticks, 0);
 	assert_false(sched_tick(0, present + 1));
-	assert_int_equal(t->e.run_ticks, 1);
+	assert_int_equal(t->e.node.run_ticks, 1);
 }
 
 /* The same when the later reading is of the one that runs: the newcomer starts beside it, not an
@@ -962,6 +1073,438 @@ static void a_newcomer_with_an_older_clock(void **state)
 	assert_in_range(b->ran, 48 * SLICE, 52 * SLICE);
 }
 
+/* --- trees --- */
+
+static bool within(const struct sched_group *g, const struct sched_group *tree)
+{
+	const struct sched_node *n = &g->subtree;
+
+	while (n && n != &tree->subtree)
+		n = n->parent;
+	return n != NULL;
+}
+
+/* Work done so far by what is in `tree`, and by a VM's own. */
+static uint64_t ran_in(const struct sched_group *tree)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t k = 0; k < ntasks; k++)
+		if (within(tasks[k].in, tree))
+			sum += tasks[k].ran;
+	return sum;
+}
+
+static uint64_t ran_own(const struct sched_group *g)
+{
+	uint64_t sum = 0;
+
+	for (uint32_t k = 0; k < ntasks; k++)
+		if (tasks[k].in == g)
+			sum += tasks[k].ran;
+	return sum;
+}
+
+static void forget_work(void)
+{
+	for (uint32_t k = 0; k < ntasks; k++)
+		tasks[k].ran = 0;
+}
+
+/* `part` is `percent` of what `slices` slices on all PCPUs give, to a twentieth of that or two
+ * slices. */
+static void assert_part(uint64_t part, double percent, uint64_t slices)
+{
+	uint64_t ideal = (uint64_t)((double)(slices * SLICE * ncpus) * percent / 100),
+		 slack = MAX(ideal / 20, 2 * SLICE);
+
+	assert_in_range(part, ideal > slack ? ideal - slack : 0, ideal + slack);
+}
+
+/* A VM and `n` of its descendants, each forked by one of those before it, with a hog each. */
+static struct sched_group *brood(struct sched_group *parent, unsigned n)
+{
+	uint32_t begin = ngroups;
+	struct sched_group *top = child_of(parent);
+
+	hog_in(top, rnd(ncpus), 3);
+	while (n--) {
+		struct sched_group *of = groups[begin + rnd(ngroups - begin)];
+
+		hog_in(of->subtree.depth < 32 ? child_of(of) : child_of(top), rnd(ncpus), 3);
+	}
+	return top;
+}
+
+/* What a hundred descendants get together is what one VM gets. */
+static void subtrees_share(void **state)
+{
+	for (uint32_t on = 1; on <= 3; on++) {
+		machine(on);
+		seed = on;
+		hog(0, 3);
+		struct sched_group *a = child_of(groups[0]), *b;
+
+		hog_in(a, 0, 3);
+		b = brood(groups[0], 100);
+		run(20 * SLICE);
+		forget_work();
+		run(300 * SLICE);
+		assert_part(ran_own(groups[0]), 100 / 3.0, 300);
+		assert_part(ran_in(a), 100 / 3.0, 300);
+		assert_part(ran_in(b), 100 / 3.0, 300);
+	}
+}
+
+/* More PCPUs than the two can use: the rest is for those who can. */
+static void what_is_not_used_goes_to_the_others(void **state)
+{
+	machine(4);
+	hog(0, 3);
+	struct sched_group *a = child_of(groups[0]), *b = brood(groups[0], 40);
+
+	hog_in(a, 0, 3);
+	run(500 * SLICE);
+	assert_part(ran_own(groups[0]), 25, 500);
+	assert_part(ran_in(a), 25, 500);
+	assert_part(ran_in(b), 50, 500);
+	/* It had twice as much, and is not made to pay for it. */
+	for (unsigned i = 0; i < 7; i++)
+		hog_in(a, i % 4, 3);
+	forget_work();
+	run(60 * SLICE);
+	assert_true(ran_in(b) >= 50 * SLICE);
+	run(20 * SLICE);
+	forget_work();
+	run(300 * SLICE);
+	assert_part(ran_own(groups[0]), 25, 300);
+	assert_part(ran_in(a), 37.5, 300);
+	assert_part(ran_in(b), 37.5, 300);
+}
+
+/* Deep in the tree as well, when those that are to share begin on one PCPU. */
+static void levels_share_across_pcpus(void **state)
+{
+	machine(2);
+	struct sched_group *g = groups[0], *p, *q, *r;
+
+	for (unsigned i = 0; i < 30; i++)
+		g = child_of(g);
+	p = child_of(g);
+	q = child_of(g);
+	r = child_of(g);
+	hog_in(p, 0, 3);
+	hog_in(q, 0, 3);
+	for (unsigned i = 0; i < 30; i++)
+		hog_in(r, 1, 3);
+	run(20 * SLICE);
+	forget_work();
+	run(300 * SLICE);
+	assert_part(ran_in(p), 100 / 3.0, 300);
+	assert_part(ran_in(q), 100 / 3.0, 300);
+	assert_part(ran_in(r), 100 / 3.0, 300);
+}
+
+static void many_subtrees_on_many_pcpus(void **state)
+{
+	machine(8);
+	seed = 1;
+	for (unsigned i = 0; i < 12; i++)
+		brood(groups[0], 1 + i);
+	run(100 * SLICE);
+	forget_work();
+	run(500 * SLICE);
+	for (uint32_t g = 1; g < ngroups; g++)
+		if (groups[g]->subtree.depth == 1)
+			assert_part(ran_in(groups[g]), 100 / 12.0, 500);
+}
+
+/* One hog in each VM of random trees, with random weights: the part of each is the product of the
+ * parts on its way. */
+static void weights_count(void **state)
+{
+	for (uint64_t s = 0; s < 20; s++) {
+		seed = s;
+		machine(1);
+		uint64_t sum[16] = {0}, total = 4000;
+
+		for (unsigned i = 1; i < 12; i++) {
+			uint32_t weight = 50u << rnd(3), of = rnd(i);
+
+			hog_in(group_in(groups[of], weight), 0, 3);
+			sum[of] += weight;
+		}
+		run(100 * SLICE);
+		forget_work();
+		run(total * SLICE);
+		for (unsigned i = 1; i < 12; i++) {
+			double part = (double)SCHED_DEFAULT_WEIGHT /
+				      (double)(SCHED_DEFAULT_WEIGHT + sum[i]);
+
+			for (struct sched_node *n = &groups[i]->subtree; n->parent; n = n->parent) {
+				uint64_t siblings = 0;
+				bool top = !n->parent->parent;
+
+				for (unsigned k = 1; k < 12; k++)
+					if (groups[k]->subtree.parent == n->parent)
+						siblings += groups[k]->subtree.weight;
+				part *= n->weight /
+					(double)(siblings + (top ? 0 : SCHED_DEFAULT_WEIGHT));
+			}
+			uint64_t ideal = (uint64_t)(part * (double)(total * SLICE)),
+				 slack = ideal / 20 + 3 * SLICE;
+
+			assert_in_range(
+				ran_own(groups[i]), ideal - MIN(ideal, slack), ideal + slack);
+		}
+	}
+}
+
+static void a_weight_can_change(void **state)
+{
+	machine(1);
+	struct sched_group *a = child_of(groups[0]), *b = child_of(groups[0]);
+
+	hog_in(a, 0, 3);
+	hog_in(b, 0, 3);
+	run(100 * SLICE);
+	sched_group_set_weight(a, 300);
+	forget_work();
+	run(200 * SLICE);
+	assert_part(ran_in(a), 75, 200);
+	assert_part(ran_in(b), 25, 200);
+}
+
+/* Whoever is in it: a subtree that slept is a slice behind, not each one in it. */
+static void a_subtree_that_slept_saves_nothing(void **state)
+{
+	machine(1);
+	struct sched_group *a = child_of(groups[0]), *b = child_of(groups[0]);
+
+	for (unsigned i = 0; i < 20; i++) {
+		struct task *t = task_in(child_of(b), 0, 3, 1, FOREVER);
+
+		sched_start(&t->e, present);
+	}
+	run(50);
+	hog_in(a, 0, 3);
+	run(1000 * SLICE);
+	forget_work();
+	for (uint32_t i = 0; i < 20; i++)
+		wake_as_hog(&tasks[i]);
+	run(20 * SLICE);
+	assert_in_range(ran_in(a), 8 * SLICE, 12 * SLICE);
+}
+
+/* A VM whose children live for a moment, and are many, takes no more than its part from its
+ * sibling, whether it counts on newcomers' advantage or on the forgotten debts of the dead. */
+static void a_fork_bomb_gets_its_part(void **state)
+{
+	machine(2);
+	struct sched_group *a = child_of(groups[0]), *bomb = child_of(groups[0]);
+	uint32_t tasks_kept, groups_kept;
+
+	hog_in(a, 0, 3);
+	hog_in(a, 1, 3);
+	hog_in(bomb, 0, 3);
+	tasks_kept = ntasks;
+	groups_kept = ngroups;
+	for (unsigned round = 0; round < 100; round++) {
+		for (unsigned i = 0; i < 20; i++)
+			hog_in(child_of(bomb), i % 2, 3);
+		run(2 * SLICE + round % SLICE);
+		for (uint32_t i = 0; i < 2; i++) {
+			cpus[i].inside = true;
+			while (cpus[i].cur && cpus[i].cur->in != a && cpus[i].cur->in != bomb)
+				give_up(i, SCHED_OFF, SCHED_NEVER);
+			cpus[i].inside = false;
+		}
+		/* Killed while they wait: as a VM is, each by being picked once. */
+		for (uint32_t k = tasks_kept; k < ntasks; k++)
+			if (tasks[k].e.state == SCHED_READY) {
+				struct sched_entity *e = &tasks[k].e;
+
+				dequeue(e->home, e, present);
+				deactivate(e);
+				e->state = SCHED_OFF;
+			}
+		while (ngroups > groups_kept) {
+			sched_group_remove(groups[--ngroups]);
+			free(groups[ngroups]);
+		}
+		ntasks = tasks_kept;
+	}
+	assert_in_range(ran_in(a) * 100 / ((present - 1000) * ncpus), 48, 54);
+}
+
+static void strict_priorities_across_the_tree(void **state)
+{
+	machine(2);
+	struct sched_group *a = child_of(groups[0]), *b = child_of(a);
+
+	for (unsigned i = 0; i < 3; i++)
+		hog_in(a, 0, 3);
+	run(10);
+	struct task *x = hog_in(b, 0, 5), *y = hog_in(child_of(b), 0, 4);
+
+	run(2);
+	forget_work();
+	run(100 * SLICE);
+	assert_int_equal(x->ran, 100 * SLICE);
+	assert_int_equal(y->ran, 100 * SLICE);
+	assert_int_equal(ran_own(a), 0);
+}
+
+/* Time at a high priority is not held against the subtree at a lower one, nor against others. */
+static void priorities_are_shared_each_by_itself(void **state)
+{
+	machine(1);
+	struct sched_group *a = child_of(groups[0]), *b = group_in(groups[0], 50);
+	struct task *high = task_in(a, 0, 5, 10, 10);
+
+	sched_start(&high->e, present);
+	hog_in(a, 0, 3);
+	hog_in(b, 0, 3);
+	run(600 * SLICE);
+	uint64_t rest = (600 * SLICE - high->ran) / 3;
+
+	assert_true(high->ran >= 250 * SLICE);
+	assert_in_range(tasks[1].ran, 2 * rest - 3 * SLICE, 2 * rest + 3 * SLICE);
+	assert_in_range(tasks[2].ran, rest - 3 * SLICE, rest + 3 * SLICE);
+}
+
+/* One slice in eight, at each PCPU where it waits, and no more against a higher priority. */
+static void the_root_vm_keeps_its_share(void **state)
+{
+	for (unsigned roots = 1; roots <= 9; roots += 4) {
+		machine(2);
+		struct sched_group *a = child_of(groups[0]);
+
+		for (unsigned i = 0; i < 5; i++)
+			hog_in(a, i % 2, 7);
+		for (unsigned i = 0; i < roots; i++)
+			hog(i % 2, 1);
+		run(20 * SLICE);
+		forget_work();
+		run(800 * SLICE);
+		uint64_t part = ran_own(groups[0]), pcpus = roots > 1 ? 2 : 1;
+
+		assert_in_range(part, 95 * SLICE * pcpus, 105 * SLICE * pcpus);
+	}
+}
+
+static void the_root_vm_keeps_its_share_against_a_crowd(void **state)
+{
+	machine(1);
+	hog(0, 3);
+	for (unsigned i = 0; i < 50; i++)
+		hog_in(group_in(groups[0], 1000), 0, 3);
+	run(800 * SLICE);
+	assert_in_range(ran_own(groups[0]), 95 * SLICE, 110 * SLICE);
+	/* What was its share anyway is not held against it when the crowd has gone. */
+	for (uint32_t k = 2; k < ntasks; k++)
+		sched_set_priority(&tasks[k].e, 1);
+	sched_group_set_weight(groups[1], 100);
+	run(SLICE);
+	forget_work();
+	run(40 * SLICE);
+	assert_in_range(ran_own(groups[0]), 19 * SLICE, 23 * SLICE);
+}
+
+/* The share is for those who waited: who comes back at once is not lifted at once. */
+static void a_short_wait_lifts_nobody(void **state)
+{
+	machine(1);
+	hog_in(child_of(groups[0]), 0, 5);
+	struct task *t = task(0, 3, 5, 1);
+
+	run(50 * SLICE);
+	sched_start(&t->e, present);
+	run(7 * SLICE - 2);
+	assert_int_equal(t->ran, 0);
+	run(5);
+	assert_true(t->ran > 0);
+	run(80 * SLICE);
+	assert_true(t->ran <= 13 * SLICE);
+}
+
+static void a_priority_can_change(void **state)
+{
+	machine(1);
+	struct task *c = sleeper_at(0, 3, FOREVER), *a = hog(0, 3), *b = hog(0, 3);
+
+	run(10 * SLICE);
+	struct task *runs = cpus[0].cur, *waits = runs == a ? b : a;
+
+	sched_set_priority(&waits->e, 4); /* READY */
+	run(2);
+	assert_ptr_equal(cpus[0].cur, waits);
+	sched_set_priority(&waits->e, 2); /* RUNNING */
+	run(2);
+	assert_ptr_equal(cpus[0].cur, runs);
+	sched_set_priority(&c->e, 5); /* BLOCKED */
+	wake_as_hog(c);
+	run(2);
+	assert_ptr_equal(cpus[0].cur, c);
+	for (uint32_t i = 0; i < 3; i++)
+		sched_set_priority(&tasks[i].e, 1);
+	run(SLICE);
+	forget_work();
+	run(90 * SLICE);
+	assert_true(spread(0, 3) <= 2 * SLICE);
+}
+
+/* One that falls below what waits at another PCPU, and one that rises above what runs there. */
+static void a_changed_priority_is_seen_elsewhere(void **state)
+{
+	machine(2);
+	struct task *a = hog(0, 5), *b = hog(1, 3), *c = hog(1, 2);
+
+	run(10);
+	assert_int_equal(c->e.state, SCHED_READY);
+	sched_set_priority(&a->e, 1);
+	run(3);
+	assert_int_equal(a->e.state, SCHED_READY);
+	sched_set_priority(&a->e, 6);
+	run(3);
+	assert_int_equal(a->e.state, SCHED_RUNNING);
+	assert_int_equal(b->e.state, SCHED_RUNNING);
+}
+
+/* Time as another priority is paid for at that one. */
+static void a_changed_priority_pays_what_it_ran(void **state)
+{
+	machine(1);
+	struct task *a = hog_in(child_of(groups[0]), 0, 5), *b;
+
+	run(1000 * SLICE);
+	sched_set_priority(&a->e, 3);
+	run(2);
+	assert_true(a->in->subtree.vruntime[5] > CLOCK_START + 900 * SLICE);
+	assert_true(a->in->subtree.vruntime[3] < CLOCK_START + SLICE);
+	b = hog_in(child_of(groups[0]), 0, 3);
+	forget_work();
+	run(40 * SLICE);
+	assert_in_range(a->ran, 18 * SLICE, 22 * SLICE);
+	assert_in_range(b->ran, 18 * SLICE, 22 * SLICE);
+}
+
+/* Also of those that nothing interrupts. */
+static void a_group_knows_its_time(void **state)
+{
+	machine(3);
+	struct sched_group *a = child_of(groups[0]), *b = child_of(a);
+
+	hog_in(a, 0, 3);
+	hog_in(a, 1, 3);
+	hog_in(b, 2, 3);
+	run(100 * SLICE);
+	assert_in_range(sched_group_ticks(a, present), 198 * SLICE, 200 * SLICE);
+	assert_in_range(sched_group_ticks(b, present), 99 * SLICE, 100 * SLICE);
+	assert_int_equal(sched_group_ticks(groups[0], present), 0);
+	assert_in_range(a->subtree.run_ticks, 297 * SLICE, 300 * SLICE);
+}
+
 static void wrong_calls_are_bugs(void **state)
 {
 	static struct sched_entity e;
@@ -970,8 +1513,8 @@ static void wrong_calls_are_bugs(void **state)
 	expect_bug(sched_init(0, SLICE, kick));
 	expect_bug(sched_init(SCHED_MAX_PCPUS + 1, SLICE, kick));
 	machine(2);
-	expect_bug(sched_entity_init(&e, 2, 3));
-	expect_bug(sched_entity_init(&e, 0, SCHED_MAX_PRIORITY + 1));
+	expect_bug(sched_entity_init(&e, groups[0], 2, 3));
+	expect_bug(sched_entity_init(&e, groups[0], 0, SCHED_MAX_PRIORITY + 1));
 	t = hog(0, 3);
 
 	expect_bug(sched_start(&t->e, present));
@@ -995,13 +1538,27 @@ static void wrong_calls_are_bugs(void **state)
 	machine(2);
 	t = sleeper_at(0, 3, FOREVER);
 	expect_bug(sched_start(&t->e, present));
+	expect_bug(sched_set_priority(&t->e, SCHED_MAX_PRIORITY + 1));
+	expect_bug(sched_group_set_weight(groups[0], SCHED_MIN_WEIGHT - 1));
+	expect_bug(sched_group_set_weight(groups[0], SCHED_MAX_WEIGHT + 1));
+	machine(2);
+	t = hog(0, 3);
+	expect_bug(sched_group_remove(groups[0]));
+	machine(2);
+	t = hog(0, 3);
+	assert_ptr_equal(sched_pick(0, present), &t->e);
+	expect_bug(sched_group_remove(groups[0]));
 }
 
 static void random_task(void)
 {
 	uint64_t burst = rnd(4) ? 1 + rnd(3 * SLICE) : FOREVER;
 	uint64_t sleep = rnd(3) ? 1 + rnd(10 * SLICE) : FOREVER;
-	struct task *t = task(rnd(ncpus), rnd(3) ? 3 : (uint8_t)rnd(8), burst, sleep);
+	struct sched_group *g = groups[rnd(ngroups)];
+
+	if (rnd(3) == 0 && g->subtree.depth < 32)
+		g = group_in(g, SCHED_MIN_WEIGHT + rnd(400));
+	struct task *t = task_in(g, rnd(ncpus), rnd(3) ? 3 : (uint8_t)rnd(8), burst, sleep);
 
 	if (rnd(4))
 		sched_start(&t->e, present);
@@ -1013,7 +1570,7 @@ static void disturb(void)
 	struct task *t = &tasks[rnd(ntasks)];
 	uint32_t c = rnd(ncpus);
 
-	switch (rnd(6)) {
+	switch (rnd(8)) {
 	case 0:
 	case 1:
 		if (t->e.state != SCHED_OFF)
@@ -1041,6 +1598,12 @@ static void disturb(void)
 			t->burst = rnd(4) ? 1 + rnd(3 * SLICE) : FOREVER;
 		if (t->left == FOREVER && t->e.state == SCHED_RUNNING)
 			t->left = 1;
+		break;
+	case 6:
+		sched_set_priority(&t->e, rnd(3) ? 3 : (uint8_t)rnd(8));
+		break;
+	case 7:
+		sched_group_set_weight(t->in, SCHED_MIN_WEIGHT + rnd(400));
 	}
 }
 
@@ -1067,7 +1630,7 @@ static void random_walk(void **state)
 static void random_walk_of_pcpus_in_each_others_way(void **state)
 {
 	for (uint32_t i = 0; i < 60; i++)
-		random_machine(i, 2 + i % 7, 1 + i % 23, 1 + i % 5);
+		random_machine(i, 2 + i % 7, 1 + i % 23, 2 + i % 5);
 }
 
 int main(void)
@@ -1076,6 +1639,7 @@ int main(void)
 		cmocka_unit_test(alone_is_never_interrupted),
 		cmocka_unit_test(equals_share),
 		cmocka_unit_test(equals_share_from_one_home),
+		cmocka_unit_test(equals_stay_where_they_are),
 		cmocka_unit_test(late_comers_share_from_then_on),
 		cmocka_unit_test(slices_are_long),
 		cmocka_unit_test(an_equal_behind_a_lower_one),
@@ -1106,10 +1670,28 @@ int main(void)
 		cmocka_unit_test(off_stays_off),
 		cmocka_unit_test(wfi_gives_way_to_a_lower_one),
 		cmocka_unit_test(a_stalled_higher_one_gives_way),
+		cmocka_unit_test(equals_share_what_a_higher_one_leaves),
 		cmocka_unit_test(time_is_accounted),
 		cmocka_unit_test(time_is_accounted_across_pcpus),
 		cmocka_unit_test(clocks_read_in_the_wrong_order),
 		cmocka_unit_test(a_newcomer_with_an_older_clock),
+		cmocka_unit_test(subtrees_share),
+		cmocka_unit_test(what_is_not_used_goes_to_the_others),
+		cmocka_unit_test(levels_share_across_pcpus),
+		cmocka_unit_test(many_subtrees_on_many_pcpus),
+		cmocka_unit_test(weights_count),
+		cmocka_unit_test(a_weight_can_change),
+		cmocka_unit_test(a_subtree_that_slept_saves_nothing),
+		cmocka_unit_test(a_fork_bomb_gets_its_part),
+		cmocka_unit_test(strict_priorities_across_the_tree),
+		cmocka_unit_test(priorities_are_shared_each_by_itself),
+		cmocka_unit_test(the_root_vm_keeps_its_share),
+		cmocka_unit_test(the_root_vm_keeps_its_share_against_a_crowd),
+		cmocka_unit_test(a_short_wait_lifts_nobody),
+		cmocka_unit_test(a_priority_can_change),
+		cmocka_unit_test(a_changed_priority_is_seen_elsewhere),
+		cmocka_unit_test(a_changed_priority_pays_what_it_ran),
+		cmocka_unit_test(a_group_knows_its_time),
 		cmocka_unit_test(wrong_calls_are_bugs),
 		cmocka_unit_test(random_walk),
 		cmocka_unit_test(random_walk_of_pcpus_in_each_others_way),
