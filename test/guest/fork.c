@@ -3,30 +3,11 @@
  * If this fails: a fork is not a copy. What one side writes the other sees, or it starts somewhere
  * else, or with other registers; or memory is lost.
  */
-#include "abi/diosix.h"
 #include "guest.h"
 
 #define PAGES 64
 
 static uint8_t memory[PAGES][PAGE] __attribute__((aligned(PAGE)));
-static struct dx_info info __attribute__((aligned(4096)));
-
-static struct sbiret dx(uint64_t fid, uint64_t a0, uint64_t a1, uint64_t a2)
-{
-	return sbi(EID_DIOSIX, fid, a0, a1, a2, 0, 0);
-}
-
-static const struct dx_info *info_of(uint64_t handle)
-{
-	check_err("info", dx(DX_FID_INFO, handle, (uintptr_t)&info, 0), SBI_SUCCESS);
-	return &info;
-}
-
-static void wait_gone(uint64_t handle)
-{
-	while (info_of(handle)->state != DX_GONE)
-		dx(DX_FID_YIELD, 0, 0, 0);
-}
 
 static void fill(uint8_t with)
 {
@@ -42,41 +23,41 @@ static bool is_filled(uint8_t with)
 	return true;
 }
 
-static _Noreturn void child(void)
+static void child(uint64_t arg)
 {
-	bool good = is_filled(1);
+	bool good = is_filled((uint8_t)arg);
 
 	fill(100);
 	good = good && is_filled(100);
-	dx(DX_FID_EXIT, good ? 7 : 8, 0, 0);
-	for (;;)
-		;
+	dx_exit(good ? 7 : 8);
 }
 
 static void test_fork(void)
 {
 	fill(1);
-	struct sbiret r = dx(DX_FID_FORK, 0, 0, 0);
+	uint64_t handle = dx_spawn(child, 1);
 
-	if (r.error == 0 && r.value == 0)
-		child();
-	check_err("fork", r, SBI_SUCCESS);
-	check("a handle", r.value > 0 && r.value < 1u << 31);
-	wait_gone(r.value);
-	check_eq("reason", info.reason, DX_REASON_EXIT);
-	check_eq("code", info.code, 7);
+	check("a handle", handle > 0 && handle < 1u << 31);
+	dx_end_is("the child has its parent's memory", handle, 7);
 	check("the child's writes are its own", is_filled(1));
-	check_err("reap", dx(DX_FID_REAP, r.value, 0, 0), SBI_SUCCESS);
-	check_err("reaped", dx(DX_FID_INFO, r.value, (uintptr_t)&info, 0), DX_ERR_NOENT);
+	struct dx_info *info;
+
+	check_err("reaped", dx_info_try(handle, &info), DX_ERR_NOENT);
+}
+
+static void test_forks(void)
+{
+	test_fork();
+	uint64_t before = dx_pages();
+
+	for (unsigned i = 0; i < 20; i++)
+		test_fork();
+	check_eq("not one page lost", dx_pages(), before);
 }
 
 void guest_main(void)
 {
-	uint64_t before = info_of(DX_SELF)->pages_subtree;
-
-	test_fork();
-	before = info_of(DX_SELF)->pages_subtree;
-	for (unsigned i = 0; i < 20; i++)
-		test_fork();
-	check_eq("not one page lost", info_of(DX_SELF)->pages_subtree, before);
+	test_forks();
+	/* The Root VM was copied; what is tested in a child is shared until it is written. */
+	dx_run(test_forks);
 }

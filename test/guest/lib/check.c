@@ -49,15 +49,35 @@ static void format_line(struct line *l, const char *f, va_list ap)
 	}
 }
 
-static void send(const struct line *l)
+static void send(const char *text, uint64_t n)
 {
-	for (uint64_t done = 0; done < l->n;) {
-		struct sbiret r = sbi(EID_DBCN, 0, l->n - done, (uintptr_t)l->text + done, 0, 0, 0);
+	for (uint64_t done = 0; done < n;) {
+		struct sbiret r = sbi(EID_DBCN, 0, n - done, (uintptr_t)text + done, 0, 0, 0);
 
 		if (r.error)
 			return; /* nothing is left to say it with */
+		if (r.value == 0)
+			dx_yield(); /* a child's is full until its parent reads */
 		done += r.value;
 	}
+}
+
+static void lock(void)
+{
+	while (__atomic_exchange_n(&line_lock, 1, __ATOMIC_ACQUIRE))
+		relax();
+}
+
+static void unlock(void)
+{
+	__atomic_store_n(&line_lock, 0, __ATOMIC_RELEASE);
+}
+
+void say_bytes(const char *text, uint64_t n)
+{
+	lock();
+	send(text, n);
+	unlock();
 }
 
 /* The text is given to SBI by its physical address, so it does not lie on a stack, which could be
@@ -66,13 +86,12 @@ static void say_list(const char *format, va_list ap)
 {
 	static struct line l;
 
-	while (__atomic_exchange_n(&line_lock, 1, __ATOMIC_ACQUIRE))
-		relax();
+	lock();
 	l.n = 0;
 	format_line(&l, format, ap);
 	put(&l, '\n');
-	send(&l);
-	__atomic_store_n(&line_lock, 0, __ATOMIC_RELEASE);
+	send(l.text, l.n);
+	unlock();
 }
 
 void say(const char *format, ...)
@@ -132,11 +151,26 @@ void skip(const char *name, const char *reason)
 
 void broken(const char *reason, uint64_t a, uint64_t b, uint64_t c)
 {
-	/* Whoever holds the lock may be what is broken. */
-	__atomic_store_n(&line_lock, 0, __ATOMIC_RELEASE);
+	unlock(); /* whoever holds the lock may be what is broken */
 	say("broken: %s (0x%lx, 0x%lx, 0x%lx) on hart %lu", reason, a, b, c,
 		this_hart() ? this_hart()->id : 0);
 	shutdown();
+}
+
+void checks_begin(void)
+{
+	checks = failed = 0;
+}
+
+uint64_t checks_end(void)
+{
+	return checks << 32 | failed;
+}
+
+void checks_add(uint64_t counts)
+{
+	__atomic_fetch_add(&checks, counts >> 32, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&failed, counts & UINT32_MAX, __ATOMIC_RELAXED);
 }
 
 void summary(void);

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "abi/diosix.h"
 
 #define MAX_HARTS     16
 #define PAGE          4096ul
@@ -31,6 +32,12 @@ void check_eq_at(const char *name, uint64_t at, uint64_t got, uint64_t expected)
 void skip(const char *name, const char *reason);
 _Noreturn void broken(const char *reason, uint64_t a, uint64_t b, uint64_t c);
 void say(const char *format, ...) __attribute__((format(printf, 1, 2)));
+void say_bytes(const char *text, uint64_t n);
+
+/* A child counts its own checks from checks_begin on; what checks_end gives its parent adds. */
+void checks_begin(void);
+uint64_t checks_end(void);
+void checks_add(uint64_t counts);
 
 /* --- SBI (sbi.c) --- */
 
@@ -47,6 +54,7 @@ enum {
 	SBI_DENIED = -4,
 	SBI_INVALID_ADDRESS = -5,
 	SBI_ALREADY_AVAILABLE = -6,
+	SBI_INVALID_STATE = -10,
 	SBI_DENIED_LOCKED = -14,
 };
 
@@ -73,6 +81,41 @@ void sbi_set_timer(uint64_t when);
 struct sbiret sbi_send_ipi(uint64_t mask, uint64_t base);
 uint64_t sbi_hart_status(uint64_t id);
 _Noreturn void shutdown(void);
+
+/* --- the Diosix extension (dx.c); any hart may call --- */
+
+struct sbiret dx(uint64_t fid, uint64_t a0, uint64_t a1, uint64_t a2);
+
+/* What INFO says; valid until this hart asks again. The first also when there is no such VM. */
+struct sbiret dx_info_try(uint64_t handle, struct dx_info **info);
+const struct dx_info *dx_info(uint64_t handle);
+uint64_t dx_pages(void); /* of this VM and its subtree */
+uint64_t dx_event(void);
+void dx_yield(void);
+_Noreturn void dx_exit(uint64_t code);
+
+/* Options to change and give to a call: everything as the parent's, CREATE without trust. This
+ * hart's, so good until it asks again. */
+struct dx_fork *dx_fork_options(uint32_t flags);
+struct dx_create *dx_create_options(uint32_t vcpus, uint64_t ram);
+
+struct sbiret dx_fork_try(const struct dx_fork *options);  /* NULL: none */
+uint64_t dx_fork(void);                                    /* 0 in the child */
+uint64_t dx_spawn(void (*fn)(uint64_t arg), uint64_t arg); /* a child that runs fn, then exits 0 */
+void dx_await(uint64_t handle, uint32_t state);
+
+/* Waits until a child is gone, passes its console on meanwhile, and reaps it. */
+struct dx_end {
+	uint32_t reason;
+	uint64_t code;
+};
+struct dx_end dx_end(uint64_t handle);
+/* The same for one that must exit with this code. */
+void dx_end_is(const char *name, uint64_t handle, uint64_t code);
+
+/* Runs `fn` in a child and adds its checks. The Root VM, which holds devices, is forked by full
+ * copy; a child shares its memory with its own children until somebody writes. */
+void dx_run(void (*fn)(void));
 
 /* --- traps (trap.c, trap.S) --- */
 
