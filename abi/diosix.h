@@ -59,7 +59,7 @@
 #define DX_FID_IRQ_UNROUTE   30 /* source */
 #define DX_FID_DMA_PIN       31 /* GPA of a page -> HPA */
 #define DX_FID_FDT_WRITE     32 /* handle, GPA, bytes -> length of the tree */
-#define DX_FID_PRIORITY      33 /* handle or DX_SELF, priority, weight */
+#define DX_FID_PRIORITY      33 /* handle or DX_SELF, priority, weight (DX_WEIGHT_...) */
 #define DX_FID_RESET         34 /* later: a clone goes back to its template */
 #define DX_FID_EMULATE       35 /* later: a range of the child is the caller's to emulate */
 #define DX_FID_RAISE         36 /* later: an interrupt into a child */
@@ -72,6 +72,11 @@
 #define DX_ERR_EXISTS    (-1003) /* already mapped, already there */
 
 /* --- flags and numbers --- */
+
+/* Of a subtree among its siblings: its share of the CPU time. */
+#define DX_WEIGHT_MIN     10
+#define DX_WEIGHT_DEFAULT 100
+#define DX_WEIGHT_MAX     1000
 
 #define DX_READ  1
 #define DX_WRITE 2

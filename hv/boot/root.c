@@ -17,6 +17,7 @@
 #include "riscv/time.h"
 #include "riscv/vcpu.h"
 #include "vdev/devices.h"
+#include "vdev/grant.h"
 
 #define ROOT_RAM_MAX      MIB(512)
 #define ROOT_RAM_MIN      MIB(16)
@@ -85,19 +86,16 @@ static void map_ram(struct vm *vm, gpa_t at, uint64_t size)
 
 static enum err map_regions(struct vm *vm, const struct machine_device *d)
 {
-	struct vm_locked l = vm_lock(vm);
 	enum err err = OK;
 	unsigned i;
 
 	for (i = 0; i < d->nregions && err == OK; i++)
-		err = gstage_map(l, gpa(d->regions[i].base.v), d->regions[i].base,
-			d->regions[i].size, GSTAGE_R | GSTAGE_W | GSTAGE_DEVICE);
-	/* The regions before the one that failed. They were mapped in whole leaves: unmapping
-	 * cannot fail. */
+		err = grant_map(
+			vm, d->regions[i].base, d->regions[i].size, gpa(d->regions[i].base.v));
+	/* The regions before the one that failed. */
 	for (i = err == OK ? 0 : i - 1; i > 0; i--)
-		BUG_ON(gstage_unmap(l, gpa(d->regions[i - 1].base.v), d->regions[i - 1].size) !=
+		BUG_ON(grant_unmap(vm, gpa(d->regions[i - 1].base.v), d->regions[i - 1].size) !=
 			OK);
-	vm_unlock(l);
 	return err;
 }
 
@@ -161,17 +159,14 @@ static uint32_t uart_source(void)
 	return machine.uart.irq <= host_sources() ? machine.uart.irq : 0;
 }
 
-static void build_tree(
-	struct vm *vm, const struct isa *isa, const struct dx_payload *p, const struct loaded *at)
+/* What the trees of all VMs have in common. */
+static struct guest_tree tree_of(const struct vm *vm)
 {
-	static uint8_t granted[MACHINE_MAX_DEVICES];
-	size_t used;
-	unsigned ngranted = grant_all(vm, granted);
 	struct guest_tree t = {
 		.ram_base = vm->ram_base,
 		.ram_size = vm->ram_size,
 		.nvcpus = vm->nvcpus,
-		.isa = *isa,
+		.isa = features_for_guests(),
 		.timebase_hz = machine.timebase_hz,
 		.plic_base = vm->plic_base,
 		.plic_size = VPLIC_SIZE,
@@ -183,17 +178,34 @@ static void build_tree(
 		.vmgenid_page = vm->vmgenid,
 		.vmgenid_irq = vm->vmgenid_irq,
 		.event_irq = vm->event_irq,
-		.host_fdt = host_fdt,
-		.machine = &machine,
-		.devices = granted,
-		.ndevices = ngranted,
-		.bootargs = p->bootargs,
-		.initrd = at->initrd,
-		.initrd_size = at->initrd_size,
 		.abi_version = DX_ABI_VERSION,
 	};
 
 	rng_bytes(t.rng_seed, sizeof(t.rng_seed));
+	return t;
+}
+
+enum err vm_tree(const struct vm *vm, void *buf, size_t size, size_t *used)
+{
+	struct guest_tree t = tree_of(vm);
+
+	t.bootargs = "console=hvc0 panic=1";
+	return fdt_build_guest(&t, buf, size, used);
+}
+
+static void build_tree(struct vm *vm, const struct dx_payload *p, const struct loaded *at)
+{
+	static uint8_t granted[MACHINE_MAX_DEVICES];
+	struct guest_tree t = tree_of(vm);
+	size_t used;
+
+	t.ndevices = grant_all(vm, granted);
+	t.devices = granted;
+	t.host_fdt = host_fdt;
+	t.machine = &machine;
+	t.bootargs = p->bootargs;
+	t.initrd = at->initrd;
+	t.initrd_size = at->initrd_size;
 	void *buf = guest_ptr(vm, at->fdt, PAGE_SIZE, GSTAGE_W);
 	enum err err = fdt_build_guest(&t, buf, at->fdt_max, &used);
 
@@ -236,7 +248,6 @@ void root_create(void)
 	const struct dx_payload *p = find_payload();
 	const uint64_t limit[RES_COUNT] = {
 		[RES_PAGES] = UINT64_MAX >> 1, [RES_VCPUS] = UINT32_MAX, [RES_VMS] = UINT32_MAX};
-	struct isa isa = features_for_guests();
 	struct loaded at;
 
 	if (vm_create(NULL, limit, SCHED_MAX_PRIORITY, TREE_DEPTH_MAX, NULL, &root_vm) != OK)
@@ -254,7 +265,7 @@ void root_create(void)
 		    gpa(machine.uart.base.v), uart_source()) != OK)
 		halt("not enough memory for the Root VM's devices");
 	map_vmgenid(root_vm);
-	build_tree(root_vm, &isa, p, &at);
+	build_tree(root_vm, p, &at);
 	memory_reclaim_payload();
 	limit_to_machine(&root_vm->quota);
 	klog("Root VM: %u VCPU%s, %lu MiB at 0x%lx", root_vm->nvcpus,

@@ -200,6 +200,23 @@ void frame_free(hpa_t a)
 	spin_unlock(&frames.lock);
 }
 
+/* The head of the block that holds frame `index`: heads are aligned, so at most one per order can
+ * cover it. */
+static uint32_t head_of(uint32_t index)
+{
+	for (unsigned order = 0; order <= FRAME_MAX_ORDER; order++) {
+		uint64_t at = absolute(index) & ~(BIT(order) - 1);
+
+		if (at < absolute(0))
+			break;
+		const struct frame *f = record((uint32_t)(at - absolute(0)));
+
+		if (f->kind != FRAME_TAIL && f->order >= order)
+			return (uint32_t)(at - absolute(0));
+	}
+	BUG_ON(true);
+}
+
 void frame_split(hpa_t a, unsigned order)
 {
 	uint32_t index = index_of(a);
@@ -261,6 +278,13 @@ void frame_open(hpa_t a, unsigned order)
 	spin_unlock(&frames.lock);
 }
 
+void frame_pin(hpa_t a)
+{
+	spin_lock(&frames.lock);
+	record(head_of(index_of(a)))->writers++;
+	spin_unlock(&frames.lock);
+}
+
 void frame_close(hpa_t a, unsigned order)
 {
 	struct frame *f = frame_of(a), *end = f + BIT(order);
@@ -291,23 +315,6 @@ bool frame_sole(hpa_t a, unsigned order)
 	const struct frame *f = frame_of(a);
 
 	return f->order == order && __atomic_load_n(&f->refs, __ATOMIC_ACQUIRE) == 1;
-}
-
-/* The head of the block that holds frame `index`: heads are aligned, so at most one per order can
- * cover it. */
-static uint32_t head_of(uint32_t index)
-{
-	for (unsigned order = 0; order <= FRAME_MAX_ORDER; order++) {
-		uint64_t at = absolute(index) & ~(BIT(order) - 1);
-
-		if (at < absolute(0))
-			break;
-		const struct frame *f = record((uint32_t)(at - absolute(0)));
-
-		if (f->kind != FRAME_TAIL && f->order >= order)
-			return (uint32_t)(at - absolute(0));
-	}
-	BUG_ON(true);
 }
 
 /* Makes sure that a block starts at `index`, by halving the free or hypervisor block that holds it.

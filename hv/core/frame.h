@@ -98,6 +98,9 @@ unsigned must_check frame_ref(hpa_t a, unsigned order);
 /* The same for a window: one more leaf, and one more writer. */
 void frame_open(hpa_t a, unsigned order);
 
+/* Somebody writes the block that `a` lies in, as long as it lives. */
+void frame_pin(hpa_t a);
+
 /* That writer is no more. Its leaf still is. */
 void frame_close(hpa_t a, unsigned order);
 

@@ -6,7 +6,8 @@
  * held:
  *
  *   1. tree_lock       who is whose child, states of VMs (core/tree.h)
- *   2. vm->lock        one VM's G-stage tables
+ *   2. vm->lock        one VM's G-stage tables; of a VM and its child, the VM's first
+ *      route_lock      whose the host's interrupt sources are (riscv/irq.c)
  *   3. vuart->lock     one VM's virtual UART (raises its line into the vPLIC with it held)
  *   4. vm->event_lock  what one VM has to be told (raises a line into the vPLIC with it held)
  *   5. vplic->lock     one VM's virtual PLIC

@@ -3,6 +3,7 @@
 #include "core/tree.h"
 #include "core/bug.h"
 #include "mmu/gstage.h"
+#include "vdev/grant.h"
 #include "vdev/vplic.h"
 
 #define SLOT_BITS       13
@@ -149,22 +150,42 @@ void vm_end(struct vm *vm, enum dx_reason reason, uint64_t code)
 	spin_unlock(&tree_lock);
 }
 
-/* Kills some of the children, and forgets those that are gone; true when there are none left.
- * `cursor` counts slots meanwhile. */
+bool tree_clear(struct vm *vm)
+{
+	unsigned budget = KILL_STEP;
+
+	for (uint32_t slot = 0; slot < vm->nslots && budget; slot++) {
+		struct child *c = slot_at(vm, slot);
+
+		if (c->used && !c->vm) {
+			tree_reap(vm, c);
+			budget--;
+		} else if (c->used && c->vm->state != DX_DYING) {
+			vm_kill(c->vm, DX_REASON_KILLED, 0);
+			budget--;
+		}
+	}
+	return vm->nchildren == 0;
+}
+
+static bool all_dying(const struct vm *vm)
+{
+	for (uint32_t slot = 0; slot < vm->nslots; slot++) {
+		const struct child *c = slot_at(vm, slot);
+
+		if (c->used && !(c->vm && c->vm->state == DX_DYING))
+			return false;
+	}
+	return true;
+}
+
+/* When all are dying, the last one that goes wakes the parent. */
 static bool bury_children(struct vm *vm, bool *idle)
 {
 	spin_lock(&tree_lock);
-	for (unsigned n = 0; n < KILL_STEP && vm->cursor.v < vm->nslots; n++) {
-		struct child *c = slot_at(vm, (uint32_t)vm->cursor.v++);
+	bool none = tree_clear(vm);
 
-		if (c->used && c->vm)
-			vm_kill(c->vm, DX_REASON_KILLED, 0);
-		else if (c->used)
-			tree_reap(vm, c);
-	}
-	bool none = vm->nchildren == 0;
-
-	*idle = !none && vm->cursor.v >= vm->nslots;
+	*idle = !none && all_dying(vm);
 	spin_unlock(&tree_lock);
 	return none;
 }
@@ -172,6 +193,8 @@ static bool bury_children(struct vm *vm, bool *idle)
 bool tree_bury(struct vm *vm, bool *idle)
 {
 	*idle = false;
+	if (vm->holds_devices)
+		grant_end(vm);
 	if (vm->nchildren || vm->nslots) {
 		if (!bury_children(vm, idle))
 			return false;

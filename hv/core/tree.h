@@ -60,6 +60,10 @@ void vm_kill(struct vm *vm, enum dx_reason reason, uint64_t code);
 /* The same for a VM that ends itself; takes the lock. */
 void vm_end(struct vm *vm, enum dx_reason reason, uint64_t code);
 
+/* Kills and forgets all descendants of `vm`, which runs nothing. True when there are none left:
+ * until then call again. Under tree_lock. */
+bool tree_clear(struct vm *vm);
+
 /* One step of the end of a dying VM, by its VCPU 0 when all others are STOPPED. True when only the
  * structures of the VM and that VCPU are left: then tree_forget. `*idle`: nothing to do until a
  * child has gone, which wakes that VCPU. */

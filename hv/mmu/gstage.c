@@ -394,6 +394,148 @@ enum err gstage_touch(struct vm *vm, gpa_t at, bool write, struct refusal *refus
 	return err;
 }
 
+/* Returns how many blocks it was. */
+static unsigned drop_leaf(struct vm *vm, uint64_t pte, unsigned level)
+{
+	hpa_t a = pte_hpa(pte);
+
+	if (pte & GSTAGE_DEVICE)
+		return 1;
+	if ((pte & GSTAGE_FOREIGN) && frame_of(a)->kind == FRAME_META)
+		return 1; /* the generation ID: vm->vmgenid_page */
+	if (pte & GSTAGE_FOREIGN)
+		frame_close(a, 9 * level);
+	return vm_ram_put(vm, a, 9 * level);
+}
+
+/* One leaf of `level` of what `child` maps at `at`; what is larger there is split. */
+static enum err open_leaf(struct vm *vm, gpa_t own, struct vm_locked child, gpa_t at,
+	unsigned level, uint64_t flags, hpa_t *a)
+{
+	unsigned found;
+	uint64_t value, *pte;
+
+	while (pte = walk(child.vm, at, &found, &value), found > level) {
+		enum err err = split(child.vm, pte, found, NULL);
+
+		if (err != OK)
+			return err;
+		split_blocks(pte_hpa(value), 9 * found, 9 * (found - 1));
+	}
+	*a = pte_hpa(value);
+	enum err err = map_one(vm, own, *a, level, flags);
+
+	if (err == OK)
+		frame_open(*a, 9 * level);
+	return err;
+}
+
+enum err gstage_open_window(struct vm *vm, gpa_t own, struct vm *child, gpa_t at, uint64_t size,
+	uint64_t rights, uint64_t *mapped)
+{
+	unsigned level;
+	uint64_t value;
+	hpa_t a;
+	enum err err = E_RANGE;
+
+	*mapped = 0;
+	if (!range_within(own.v, size, 0, GSTAGE_END) || !in_ram(child, at, size) ||
+		range_within(own.v, size, vm->ram_base.v, vm->ram_size))
+		return E_RANGE;
+	struct vm_locked l = vm_lock(vm), c = vm_lock(child); /* parents before children */
+
+	walk(child, at, &level, &value);
+	if (!is_own_ram(value) || !(value & GSTAGE_W)) {
+		vm_unlock(c);
+		vm_unlock(l);
+		return gstage_touch(child, at, true, NULL);
+	}
+
+	level = MIN(level, fitting_level(own, hpa(at.v), size));
+	do
+		err = open_leaf(vm, own, c, at, level, rights | GSTAGE_FOREIGN, &a);
+	while (err == E_EXISTS && level-- > 0);
+	vm_unlock(c);
+	vm_unlock(l);
+	if (err == OK)
+		*mapped = level_size(level);
+	return err;
+}
+
+enum err gstage_pin(struct vm *vm, gpa_t at, hpa_t *out)
+{
+	struct vm_locked l = vm_lock(vm);
+	unsigned level;
+	uint64_t value;
+	enum err err = E_FAULT;
+
+	walk(vm, at, &level, &value);
+	if (is_own_ram(value) && (value & GSTAGE_W)) {
+		*out = hpa_add(pte_hpa(value), at.v & (level_size(level) - 1));
+		frame_pin(*out);
+		err = OK;
+	}
+	vm_unlock(l);
+	return err;
+}
+
+#define CLOSE_STEP 64
+
+enum err gstage_close_windows(struct vm *vm, gpa_t at, uint64_t size, uint64_t *done)
+{
+	uint64_t closed[CLOSE_STEP], value;
+	uint8_t levels[CLOSE_STEP];
+	unsigned n = 0, level;
+	struct vm_locked l = vm_lock(vm);
+	enum err err = OK;
+
+	for (*done = 0; *done < size && n < CLOSE_STEP;) {
+		uint64_t *pte = walk(vm, gpa_add(at, *done), &level, &value);
+		uint64_t leaf = level_size(level), into = (at.v + *done) & (leaf - 1);
+
+		if (is_leaf(value)) {
+			if (!(value & GSTAGE_FOREIGN) ||
+				frame_of(pte_hpa(value))->kind != FRAME_RAM || into ||
+				leaf > size - *done) {
+				err = E_INVAL;
+				break;
+			}
+			pte_set(pte, 0);
+			closed[n] = value;
+			levels[n++] = (uint8_t)level;
+		}
+		*done += MIN(leaf - into, size - *done);
+	}
+	vm_unlock(l);
+	if (n)
+		vm_fence(vm);
+	while (n-- > 0)
+		drop_leaf(vm, closed[n], levels[n]);
+	return err;
+}
+
+bool gstage_take_device(struct vm *vm, gpa_t *at, uint64_t end, hpa_t *out, uint64_t *size)
+{
+	struct vm_locked l = vm_lock(vm);
+	bool found = false;
+
+	end = MIN(end, vm->gpa_end);
+	while (at->v < end && !found) {
+		unsigned level;
+		uint64_t value, *pte = walk(vm, *at, &level, &value);
+
+		found = is_leaf(value) && (value & GSTAGE_DEVICE);
+		if (found) {
+			*out = pte_hpa(value);
+			*size = level_size(level);
+			pte_set(pte, 0);
+		}
+		*at = gpa(ALIGN_DOWN(at->v, level_size(level)) + level_size(level));
+	}
+	vm_unlock(l);
+	return found;
+}
+
 static bool is_zero_page(const uint64_t *p)
 {
 	for (const uint64_t *end = p + PAGE_SIZE / 8; p < end; p += 8)
@@ -502,20 +644,6 @@ enum err gstage_share(
 	if (err == OK && cursor->v >= from->gpa_end)
 		*cursor = gpa(GSTAGE_END);
 	return err;
-}
-
-/* Returns how many blocks it was. */
-static unsigned drop_leaf(struct vm *vm, uint64_t pte, unsigned level)
-{
-	hpa_t a = pte_hpa(pte);
-
-	if (pte & GSTAGE_DEVICE)
-		return 1;
-	if ((pte & GSTAGE_FOREIGN) && frame_of(a)->kind == FRAME_META)
-		return 1; /* the generation ID: vm->vmgenid_page */
-	if (pte & GSTAGE_FOREIGN)
-		frame_close(a, 9 * level);
-	return vm_ram_put(vm, a, 9 * level);
 }
 
 /* The tables that end at `end` are done with. */

@@ -56,6 +56,27 @@ enum err must_check gstage_unmap(struct vm_locked vm, gpa_t at, uint64_t size);
  * it is not to be written; E_QUOTA_… (`*refused` tells whose), E_NOMEM. No lock may be held. */
 enum err must_check gstage_touch(struct vm *vm, gpa_t at, bool write, struct refusal *refused);
 
+/*
+ * Maps a part of `child`'s RAM at `at`, at most `size` bytes of it, into `vm` at `own`: one leaf,
+ * of *mapped bytes. 0 for E_AGAIN-like success: call again, something had to be made first. Both
+ * page aligned; `rights` is of GSTAGE_R and W. Errors: E_NOENT no RAM there; E_EXISTS; E_RANGE;
+ * E_QUOTA_…, E_NOMEM. No lock may be held; `child` is pinned.
+ */
+enum err must_check gstage_open_window(struct vm *vm, gpa_t own, struct vm *child, gpa_t at,
+	uint64_t size, uint64_t rights, uint64_t *mapped);
+
+/* Takes windows in [at, at + size) away, some of them in one call: *done bytes are free of them.
+ * E_INVAL: something else is mapped there, or a window begins or ends outside. No lock may be held.
+ */
+enum err must_check gstage_close_windows(struct vm *vm, gpa_t at, uint64_t size, uint64_t *done);
+
+/* Pins the page of RAM at `at`: no fork shares it. E_FAULT: it is not there, or shared now. */
+enum err must_check gstage_pin(struct vm *vm, gpa_t at, hpa_t *out);
+
+/* Takes the first device leaf at or after `*at` away: `*hpa` and `*size` tell what it was, and
+ * `*at` is behind it. False when there is none before `end`. The caller fences. */
+bool gstage_take_device(struct vm *vm, gpa_t *at, uint64_t end, hpa_t *hpa, uint64_t *size);
+
 /* One step of a fork: from `*cursor` on gives `to`, which has nothing there, what `from` has: RAM
  * shared, or copied if others write it or `from` holds devices; where devices are, ghosts. Does
  * about `budget` leaves; `*cursor` is GSTAGE_END when it is done. `from` is quiet, and fenced

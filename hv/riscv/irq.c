@@ -21,6 +21,8 @@ struct source {
 			   or by the claimer */
 };
 
+/* Held while a source's VM is told, so that it is not taken apart meanwhile; above vplic->lock. */
+static struct spinlock route_lock = SPINLOCK_INIT;
 static struct source sources[VPLIC_MAX_SOURCES];
 
 void irq_init(void)
@@ -35,15 +37,42 @@ enum err irq_route(struct vm *vm, uint32_t irq)
 {
 	if (irq == 0 || irq > HOST_SOURCES_MAX || irq > machine.plic.ndev)
 		return E_RANGE;
-	if (sources[irq].vm == vm)
-		return OK; /* devices of one VM may share a line */
-	if (irq == machine.uart.irq || sources[irq].vm)
-		return E_EXISTS;
-	enum err err = vplic_bind(vm->plic, irq, true);
+	spin_lock(&route_lock);
+	bool taken = irq == machine.uart.irq || (sources[irq].vm && sources[irq].vm != vm);
+	enum err err = taken ? E_EXISTS : OK;
 
-	if (err == OK)
-		sources[irq].vm = vm;
+	/* Devices of one VM may share a line. */
+	if (err == OK && !sources[irq].vm) {
+		err = vplic_bind(vm->plic, irq, true);
+		sources[irq].vm = err == OK ? vm : NULL;
+	}
+	spin_unlock(&route_lock);
 	return err;
+}
+
+enum err irq_unroute(struct vm *vm, uint32_t irq)
+{
+	enum err err = E_NOENT;
+
+	if (irq >= VPLIC_MAX_SOURCES)
+		return err;
+	spin_lock(&route_lock);
+	if (sources[irq].vm == vm) {
+		err = vplic_bind(vm->plic, irq, false);
+		sources[irq].vm = NULL;
+		if (sources[irq].claimed_at >= 0)
+			plic_complete(irq, sources[irq].claimed_at);
+		sources[irq].claimed_at = -1;
+	}
+	spin_unlock(&route_lock);
+	return err;
+}
+
+void irq_unroute_all(struct vm *vm)
+{
+	for (uint32_t irq = 1; irq < VPLIC_MAX_SOURCES; irq++)
+		if (irq_unroute(vm, irq) != OK)
+			continue;
 }
 
 /* False: enough for now. The console may have sent a good deal, and would at once have room for
@@ -58,9 +87,14 @@ static bool deliver(uint32_t irq, int context)
 	}
 	if (irq > HOST_SOURCES_MAX)
 		return false; /* enabled by nobody */
-	sources[irq].claimed_at = context;
-	if (sources[irq].vm)
+	spin_lock(&route_lock);
+	if (sources[irq].vm) {
+		sources[irq].claimed_at = context;
 		vplic_raise_physical(sources[irq].vm->plic, irq);
+	} else {
+		plic_complete(irq, context);
+	}
+	spin_unlock(&route_lock);
 	return true;
 }
 

@@ -8,6 +8,10 @@
 /* A VM's PLIC has its sources at the same numbers, and one of its own behind them. */
 #define HOST_SOURCES_MAX (VPLIC_MAX_SOURCES - 2)
 
+/* Takes a source away from `vm`: it hears of it no more. E_NOENT: it has not got it. */
+enum err must_check irq_unroute(struct vm *vm, uint32_t irq);
+void irq_unroute_all(struct vm *vm);
+
 /* Connects the console's interrupt to the boot PCPU. Boot only. */
 void irq_init(void);
 

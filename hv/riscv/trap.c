@@ -210,12 +210,12 @@ static bool must_leave(
 {
 	*to = SCHED_READY;
 	*until = SCHED_NEVER;
-	if (halted(v)) {
-		*to = is_dying(v->vm) ? SCHED_READY : SCHED_BLOCKED;
+	if (v->action == ACTION_STOP && !is_dying(v->vm)) {
+		*to = SCHED_OFF;
 		return true;
 	}
-	if (v->action == ACTION_STOP) {
-		*to = SCHED_OFF;
+	if (halted(v)) {
+		*to = is_dying(v->vm) ? SCHED_READY : SCHED_BLOCKED;
 		return true;
 	}
 	if (v->refused.at) {

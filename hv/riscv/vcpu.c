@@ -77,9 +77,9 @@ enum err vcpu_create(struct vm *vm)
 	v->waiter.wake = waiter_wake;
 	v->pcpu = pcpus[v->id % npcpus];
 	if (v->id == 0) {
+		vm->weight = SCHED_DEFAULT_WEIGHT;
 		vm->sched = (struct sched_group *)((uint8_t *)mem + bytes);
-		sched_group_init(
-			vm->sched, vm->parent ? vm->parent->sched : NULL, SCHED_DEFAULT_WEIGHT);
+		sched_group_init(vm->sched, vm->parent ? vm->parent->sched : NULL, vm->weight);
 	}
 	sched_entity_init(&v->sched, vm->sched, v->id % npcpus, SCHED_DEFAULT_PRIO);
 	vm->vcpus[vm->nvcpus++] = v;

@@ -14,17 +14,15 @@
 #include "core/vconsole.h"
 #include "mmu/gstage.h"
 #include "riscv/time.h"
-#include "sbi/sbi.h"
+#include "sbi/diosix.h"
+#include "vdev/devices.h"
 
 #define CONSOLE_MAX 512 /* bytes one call moves */
 
 /* Stages of calls that make a VM. */
 enum { BEGIN, QUIET, SHARE, UNDO };
 
-typedef struct sbi_ret handler(struct vcpu *v, const uint64_t *a);
-
-/* Finds memory of the caller for a whole struct: NULL, and `*r` is what the call returns. */
-static void *caller_struct(struct vcpu *v, uint64_t at, size_t size, bool write, struct sbi_ret *r)
+void *dx_caller_struct(struct vcpu *v, uint64_t at, size_t size, bool write, struct sbi_ret *r)
 {
 	void *p = NULL;
 
@@ -37,17 +35,36 @@ static void *caller_struct(struct vcpu *v, uint64_t at, size_t size, bool write,
 	return p;
 }
 
-/* Finds a child that lives: NULL when there is none. With tree_lock held. */
-static struct vm *live_child(const struct vcpu *v, uint64_t handle)
+struct vm *dx_live_child(const struct vcpu *v, uint64_t handle)
 {
 	struct child *c = tree_slot(v->vm, handle);
 
 	return c ? c->vm : NULL;
 }
 
-static struct sbi_ret result(enum err err)
+enum err dx_pin(struct vcpu *v, uint64_t handle, struct vm **out)
 {
-	return err == OK ? sbi_value(0) : sbi_failed(err);
+	enum err err = OK;
+
+	spin_lock(&tree_lock);
+	struct vm *vm = handle == DX_SELF ? v->vm : dx_live_child(v, handle);
+
+	if (!vm)
+		err = E_NOENT;
+	else if (vm->state == DX_DYING || vm->source)
+		err = E_STATE;
+	else if (vm->trusted && !v->vm->trusted)
+		err = E_DENIED;
+	else
+		__atomic_fetch_add(&vm->pins, 1, __ATOMIC_RELAXED);
+	spin_unlock(&tree_lock);
+	*out = vm;
+	return err;
+}
+
+void dx_unpin(struct vm *vm)
+{
+	__atomic_fetch_sub(&vm->pins, 1, __ATOMIC_RELEASE);
 }
 
 static struct sbi_ret dx_yield(struct vcpu *v, const uint64_t *a)
@@ -92,7 +109,7 @@ static struct sbi_ret share(struct vcpu *v, struct vm *from, bool paused)
 	enum err err;
 
 	spin_lock(&tree_lock);
-	struct vm *child = live_child(v, v->handle);
+	struct vm *child = dx_live_child(v, v->handle);
 
 	if (!child || child->state == DX_DYING) {
 		v->error = E_STATE;
@@ -133,7 +150,7 @@ static bool read_options(struct vcpu *v, uint64_t at, struct dx_fork *f, struct 
 	f->flags = f->reserved = 0;
 	if (at == 0)
 		return true;
-	p = caller_struct(v, at, sizeof(*f), false, r);
+	p = dx_caller_struct(v, at, sizeof(*f), false, r);
 	if (p)
 		memcpy(f, p, sizeof(*f));
 	return p;
@@ -199,21 +216,12 @@ static struct sbi_ret dx_fork(struct vcpu *v, const uint64_t *a)
 /* Pins child `handle` if it can be cloned. */
 static enum err pin_template(struct vcpu *v, uint64_t handle, struct vm **out)
 {
-	enum err err = OK;
+	enum err err = handle == DX_SELF ? E_NOENT : dx_pin(v, handle, out);
 
-	spin_lock(&tree_lock);
-	struct vm *t = live_child(v, handle);
-
-	if (!t)
-		err = E_NOENT;
-	else if (t->state != DX_PAUSED_STATE || t->source)
+	if (err == OK && __atomic_load_n(&(*out)->state, __ATOMIC_ACQUIRE) != DX_PAUSED_STATE) {
+		dx_unpin(*out);
 		err = E_STATE;
-	else if (t->trusted && !v->vm->trusted)
-		err = E_DENIED;
-	else
-		__atomic_fetch_add(&t->pins, 1, __ATOMIC_RELAXED);
-	spin_unlock(&tree_lock);
-	*out = t;
+	}
 	return err;
 }
 
@@ -229,7 +237,7 @@ static struct sbi_ret clone_step(
 	if (v->stage != SHARE)
 		return r;
 	spin_lock(&tree_lock);
-	struct vm *child = live_child(v, v->handle);
+	struct vm *child = dx_live_child(v, v->handle);
 
 	if (child) {
 		child->template = (uint32_t)handle;
@@ -256,7 +264,7 @@ static struct sbi_ret dx_clone(struct vcpu *v, const uint64_t *a)
 		return sbi_failed(err);
 	if (err != OK) {
 		spin_lock(&tree_lock);
-		struct vm *child = live_child(v, v->handle);
+		struct vm *child = dx_live_child(v, v->handle);
 
 		if (child)
 			give_up(v, child, E_STATE);
@@ -266,7 +274,7 @@ static struct sbi_ret dx_clone(struct vcpu *v, const uint64_t *a)
 		return sbi_again(v);
 	}
 	r = clone_step(v, t, &f, a[0]);
-	__atomic_fetch_sub(&t->pins, 1, __ATOMIC_RELEASE);
+	dx_unpin(t);
 	return r;
 }
 
@@ -304,7 +312,7 @@ static struct sbi_ret dx_create(struct vcpu *v, const uint64_t *a)
 	struct dx_create c;
 	struct sbi_ret r;
 	uint32_t handle;
-	const void *p = caller_struct(v, a[0], sizeof(c), false, &r);
+	const void *p = dx_caller_struct(v, a[0], sizeof(c), false, &r);
 
 	if (!p)
 		return r;
@@ -348,6 +356,56 @@ static enum err resume(struct vcpu *v, struct vm *child, const uint64_t *a)
 	return OK;
 }
 
+/* Of the harts of a halted VM: they stop when they are next picked. True when all have. */
+static bool stop_harts(struct vm *vm)
+{
+	bool stopped = true;
+
+	for (uint32_t i = 0; i < vm->nvcpus; i++) {
+		struct vcpu *h = vm->vcpus[i];
+
+		if (__atomic_load_n(&h->hsm, __ATOMIC_ACQUIRE) == HSM_STOPPED)
+			continue;
+		stopped = false;
+		if (h->action != ACTION_STOP) {
+			h->hsm = HSM_STOP_PENDING;
+			h->action = ACTION_STOP;
+			sched_wake(&h->sched, time_now());
+		}
+	}
+	return stopped;
+}
+
+/* One step of a reboot: descendants go, harts stop, devices are as new. Memory is the caller's to
+ * load. */
+static enum err reboot(struct vcpu *v, struct vm *child, const uint64_t *a)
+{
+	if (child->state == DX_CREATED || child->state == DX_DYING || child->clones)
+		return E_STATE;
+	if (child->trusted && !v->vm->trusted)
+		return E_DENIED;
+	if (child->state == DX_RUNNING)
+		vm_set_state(child, DX_PAUSED_STATE);
+	if (!vm_quiet(child) || !tree_clear(child) || !stop_harts(child)) {
+		v->action = ACTION_CALL;
+		return OK;
+	}
+	devices_reset(child);
+	child->reset_asked = false;
+	vm_set_state(child, DX_CREATED);
+	return OK;
+}
+
+static struct sbi_ret dx_reboot(struct vcpu *v, const uint64_t *a)
+{
+	spin_lock(&tree_lock);
+	struct vm *child = dx_live_child(v, a[0]);
+	enum err err = child ? reboot(v, child, a) : E_NOENT;
+
+	spin_unlock(&tree_lock);
+	return v->action == ACTION_CALL ? sbi_again(v) : dx_result(err);
+}
+
 static enum err kill(struct vcpu *v, struct vm *child, const uint64_t *a)
 {
 	vm_kill(child, DX_REASON_KILLED, 0);
@@ -365,7 +423,7 @@ static struct sbi_ret change_child(struct vcpu *v, const uint64_t *a, change *ho
 
 	spin_unlock(&tree_lock);
 	/* PAUSE returns when it is true. */
-	return quiet ? result(err) : sbi_again(v);
+	return quiet ? dx_result(err) : sbi_again(v);
 }
 
 static struct sbi_ret dx_start(struct vcpu *v, const uint64_t *a)
@@ -408,7 +466,7 @@ static struct sbi_ret dx_reap(struct vcpu *v, const uint64_t *a)
 	if (err == OK)
 		tree_reap(v->vm, c);
 	spin_unlock(&tree_lock);
-	return result(err);
+	return dx_result(err);
 }
 
 /* --- what a VM can know --- */
@@ -430,17 +488,16 @@ static void fill_info(const struct vm *vm, struct dx_info *i)
 	i->pages_subtree = vm->quota.used[RES_PAGES];
 	i->faults = vm->faults;
 	i->copies = vm->copies;
-	for (uint32_t n = 0; n < vm->nvcpus; n++) {
-		i->cpu_time += time_to_ns(vm->vcpus[n]->sched.node.run_ticks);
+	i->cpu_time = time_to_ns(sched_group_ticks(vm->sched, time_now()));
+	for (uint32_t n = 0; n < vm->nvcpus; n++)
 		i->stalled |= vm->vcpus[n]->waiter.at != NULL;
-	}
 }
 
 static struct sbi_ret dx_info(struct vcpu *v, const uint64_t *a)
 {
 	struct dx_info info = {0};
 	struct sbi_ret r = sbi_value(0);
-	void *p = caller_struct(v, a[1], sizeof(info), true, &r);
+	void *p = dx_caller_struct(v, a[1], sizeof(info), true, &r);
 
 	if (!p)
 		return r;
@@ -503,23 +560,35 @@ static struct sbi_ret dx_console_write(struct vcpu *v, const uint64_t *a)
 	return console(v, a, false);
 }
 
-static handler *const handlers[] = {
+static dx_handler *const handlers[] = {
 	[DX_FID_YIELD] = dx_yield,
 	[DX_FID_EXIT] = dx_exit,
 	[DX_FID_FORK] = dx_fork,
 	[DX_FID_EXEC] = dx_exec,
+	[DX_FID_DROP_TRUST] = dx_drop_trust,
+	[DX_FID_QUOTA_READ] = dx_quota_read,
+	[DX_FID_QUOTA_SET] = dx_quota_set,
 	[DX_FID_CREATE] = dx_create,
 	[DX_FID_START] = dx_start,
 	[DX_FID_PAUSE] = dx_pause,
 	[DX_FID_RESUME] = dx_resume,
 	[DX_FID_KILL] = dx_kill,
+	[DX_FID_REBOOT] = dx_reboot,
 	[DX_FID_CLONE] = dx_clone,
 	[DX_FID_INFO] = dx_info,
 	[DX_FID_NEXT] = dx_next,
 	[DX_FID_REAP] = dx_reap,
+	[DX_FID_WINDOW_MAP] = dx_window_map,
+	[DX_FID_WINDOW_UNMAP] = dx_window_unmap,
 	[DX_FID_EVENT_NEXT] = dx_event_next,
 	[DX_FID_CONSOLE_READ] = dx_console_read,
 	[DX_FID_CONSOLE_WRITE] = dx_console_write,
+	[DX_FID_MMIO_MAP] = dx_mmio_map,
+	[DX_FID_MMIO_UNMAP] = dx_mmio_unmap,
+	[DX_FID_IRQ_ROUTE] = dx_irq_route,
+	[DX_FID_IRQ_UNROUTE] = dx_irq_unroute,
+	[DX_FID_DMA_PIN] = dx_dma_pin,
+	[DX_FID_FDT_WRITE] = dx_fdt_write,
 };
 
 struct sbi_ret sbi_diosix(struct vcpu *v, uint64_t fid, const uint64_t *a)

@@ -114,7 +114,7 @@ void sbi_hart_stopped(struct vcpu *v)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&v->vm->state, __ATOMIC_SEQ_CST) == DX_DYING) {
 		vm_start_burial(v->vm);
-	} else if (all_stopped(v->vm)) {
+	} else if (all_stopped(v->vm) && v->vm->state == DX_RUNNING) {
 		if (v->vm->parent)
 			vm_end(v->vm, DX_REASON_STOPPED, 0);
 		else

@@ -4,6 +4,7 @@
 #include "core/tree.h"
 #include "core/vconsole.h"
 #include "riscv/irq.h"
+#include "riscv/vcpu.h"
 
 struct vm *vplic_vm(struct vplic *p)
 {
@@ -73,6 +74,15 @@ enum err devices_copy(struct vm *to, const struct vm *from)
 	vplic_copy(to->plic, from->plic);
 	vuart_copy(to->uart, from->uart);
 	return OK;
+}
+
+void devices_reset(struct vm *vm)
+{
+	vplic_clear(vm->plic);
+	vuart_init(vm->uart, &uart_ops);
+	vm->dbcn_reads = false;
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
+		vm->vcpus[i]->eip_line = false;
 }
 
 void devices_destroy(struct vm *vm)

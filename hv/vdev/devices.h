@@ -26,6 +26,9 @@ enum err must_check devices_copy(struct vm *to, const struct vm *from);
 
 void devices_destroy(struct vm *vm);
 
+/* As after power-on. The VM is quiet. */
+void devices_reset(struct vm *vm);
+
 /* The VM that `p` belongs to. */
 struct vm *vplic_vm(struct vplic *p);
 

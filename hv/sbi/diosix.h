@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: MIT */
+/* What the files of the Diosix extension share. Handlers run on the slow path, in a call. */
+#pragma once
+
+#include "core/tree.h"
+#include "sbi/sbi.h"
+
+typedef struct sbi_ret dx_handler(struct vcpu *v, const uint64_t *a);
+
+dx_handler dx_quota_read, dx_quota_set, dx_priority, dx_window_map, dx_window_unmap, dx_fdt_write;
+dx_handler dx_drop_trust, dx_mmio_map, dx_mmio_unmap, dx_irq_route, dx_irq_unroute, dx_dma_pin;
+
+/* Finds memory of the caller for a whole struct: NULL, and `*r` is what the call returns. */
+void *dx_caller_struct(struct vcpu *v, uint64_t at, size_t size, bool write, struct sbi_ret *r);
+
+/* Finds a child that lives: NULL when there is none. With tree_lock held. */
+struct vm *dx_live_child(const struct vcpu *v, uint64_t handle);
+
+/* Pins the caller itself or a live child whose memory the caller may use, so that it is not taken
+ * apart meanwhile. E_NOENT; E_STATE: it is dying, or being made; E_DENIED: it has trust that the
+ * caller has not. */
+enum err must_check dx_pin(struct vcpu *v, uint64_t handle, struct vm **out);
+void dx_unpin(struct vm *vm);
+
+static inline struct sbi_ret dx_result(enum err err)
+{
+	return err == OK ? sbi_value(0) : sbi_failed(err);
+}

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* Windows into children, and their device trees (docs/abi.md). */
+#include <string.h>
+#include "abi/diosix.h"
+#include "boot/boot.h"
+#include "core/bug.h"
+#include "mmu/gstage.h"
+#include "sbi/diosix.h"
+
+#define TREE_MAX KIB(128)
+
+static bool pages(uint64_t a, uint64_t b, uint64_t c)
+{
+	return IS_ALIGNED(a | b | c, PAGE_SIZE);
+}
+
+/* v->stage counts the pages that are mapped. An error after some are is the end of it, not a
+ * failure: the value tells how far it came. */
+struct sbi_ret dx_window_map(struct vcpu *v, const uint64_t *a)
+{
+	uint64_t done = (uint64_t)v->stage << PAGE_SHIFT, mapped;
+	struct vm *child;
+
+	if (!pages(a[1], a[2], a[3]) || a[3] == 0 || (a[4] & ~(uint64_t)(DX_READ | DX_WRITE)) ||
+		!(a[4] & DX_READ) || a[0] == DX_SELF || a[3] > GSTAGE_END)
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	enum err err = dx_pin(v, a[0], &child);
+
+	if (err == OK) {
+		uint64_t rights = GSTAGE_R | (a[4] & DX_WRITE ? GSTAGE_W : 0);
+
+		err = gstage_open_window(v->vm, gpa(a[2] + done), child, gpa(a[1] + done),
+			a[3] - done, rights, &mapped);
+		dx_unpin(child);
+		done += err == OK ? mapped : 0;
+	}
+	if (err != OK)
+		return done ? sbi_value(done) : sbi_failed(err);
+	v->stage = (uint32_t)(done >> PAGE_SHIFT);
+	return done < a[3] ? sbi_again(v) : sbi_value(done);
+}
+
+struct sbi_ret dx_window_unmap(struct vcpu *v, const uint64_t *a)
+{
+	uint64_t from = (uint64_t)v->stage << PAGE_SHIFT, done;
+
+	if (!pages(a[0], a[1], 0) || !range_within(a[0], a[1], 0, GSTAGE_END))
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	enum err err = gstage_close_windows(v->vm, gpa(a[0] + from), a[1] - from, &done);
+
+	if (err != OK)
+		return sbi_failed(err);
+	v->stage += (uint32_t)(done >> PAGE_SHIFT);
+	return from + done < a[1] ? sbi_again(v) : sbi_value(0);
+}
+
+/* Where guest pages are missing they are made first; then all is written in one go. */
+static bool all_there(struct vcpu *v, uint64_t at, uint64_t n, struct sbi_ret *r)
+{
+	for (uint64_t p = ALIGN_DOWN(at, PAGE_SIZE); p < at + n; p += PAGE_SIZE)
+		if (!guest_ptr(v->vm, gpa(p), 1, GSTAGE_W)) {
+			*r = sbi_need(v, gpa(p), true, SBI_ERR_INVALID_ADDRESS);
+			return false;
+		}
+	return true;
+}
+
+struct sbi_ret dx_fdt_write(struct vcpu *v, const uint64_t *a)
+{
+	uint64_t n = MIN(a[2], TREE_MAX);
+	struct vm *vm;
+	struct sbi_ret r;
+	size_t used = 0;
+	void *buf;
+
+	if (!range_within(a[1], n, 0, GSTAGE_END))
+		return sbi_error(SBI_ERR_INVALID_ADDRESS);
+	if (!all_there(v, a[1], n, &r))
+		return r;
+	enum err err = vm_struct_alloc(v->vm, n, &buf);
+
+	if (err != OK)
+		return sbi_failed(err);
+	err = dx_pin(v, a[0], &vm);
+	if (err == OK) {
+		err = vm_tree(vm, buf, n, &used);
+		dx_unpin(vm);
+	}
+	if (err == OK)
+		err = guest_write(v->vm, gpa(a[1]), buf, used);
+	vm_struct_free(v->vm, buf);
+	return err == OK ? sbi_value(used) : sbi_failed(err);
+}

@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* What only a VM with hardware trust may do, and how it gives that away (docs/abi.md). */
+#include "abi/diosix.h"
+#include "boot/boot.h"
+#include "mmu/gstage.h"
+#include "riscv/irq.h"
+#include "sbi/diosix.h"
+#include "vdev/grant.h"
+
+struct sbi_ret dx_drop_trust(struct vcpu *v, const uint64_t *a)
+{
+	spin_lock(&tree_lock);
+	__atomic_store_n(&v->vm->trusted, false, __ATOMIC_RELEASE);
+	spin_unlock(&tree_lock);
+	grant_end(v->vm);
+	return sbi_value(0);
+}
+
+static bool good_range(uint64_t a, uint64_t b, uint64_t size)
+{
+	return IS_ALIGNED(a | b | size, PAGE_SIZE) && size && range_within(a, size, 0, GSTAGE_END);
+}
+
+struct sbi_ret dx_mmio_map(struct vcpu *v, const uint64_t *a)
+{
+	if (!good_range(a[2], a[0], a[1]))
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	return dx_result(grant_map(v->vm, hpa(a[0]), a[1], gpa(a[2])));
+}
+
+struct sbi_ret dx_mmio_unmap(struct vcpu *v, const uint64_t *a)
+{
+	if (!good_range(a[0], 0, a[1]))
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	return dx_result(grant_unmap(v->vm, gpa(a[0]), a[1]));
+}
+
+struct sbi_ret dx_irq_route(struct vcpu *v, const uint64_t *a)
+{
+	if (!v->vm->trusted)
+		return sbi_error(SBI_ERR_DENIED);
+	return a[0] > UINT32_MAX ? sbi_error(SBI_ERR_INVALID_PARAM)
+				 : dx_result(irq_route(v->vm, (uint32_t)a[0]));
+}
+
+struct sbi_ret dx_irq_unroute(struct vcpu *v, const uint64_t *a)
+{
+	return a[0] > UINT32_MAX ? sbi_error(SBI_ERR_INVALID_PARAM)
+				 : dx_result(irq_unroute(v->vm, (uint32_t)a[0]));
+}
+
+/* The page is private from now on, also after a fork, and where it is. */
+struct sbi_ret dx_dma_pin(struct vcpu *v, const uint64_t *a)
+{
+	hpa_t page;
+
+	if (!IS_ALIGNED(a[0], PAGE_SIZE))
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	if (!v->vm->trusted)
+		return sbi_error(SBI_ERR_DENIED);
+	enum err err = gstage_pin(v->vm, gpa(a[0]), &page);
+
+	if (err == E_FAULT)
+		return sbi_need(v, gpa(a[0]), true, SBI_ERR_INVALID_ADDRESS);
+	return err == OK ? sbi_value(page.v) : sbi_failed(err);
+}

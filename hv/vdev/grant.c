@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* Who holds which device; see grant.h. */
+#include <libfdt.h>
+#include "vdev/grant.h"
+#include "boot/boot.h"
+#include "core/tree.h"
+#include "drivers/mmio.h"
+#include "mmu/gstage.h"
+#include "riscv/irq.h"
+
+#define VIRTIO_STATUS  0x70 /* virtio 1.2, 4.2.2 */
+#define PCI_FUNCTIONS  256  /* of bus 0 */
+#define PCI_VENDOR     0
+#define PCI_COMMAND    4
+#define PCI_BUS_MASTER 4u
+#define ECAM_FUNCTION  4096
+
+static struct {
+	struct vm *vm;
+	uint64_t mapped; /* bytes */
+} holders[MACHINE_MAX_DEVICES];
+
+static bool contains(const struct machine_device *d, hpa_t a, uint64_t size)
+{
+	for (unsigned i = 0; i < d->nregions; i++)
+		if (range_within(a.v, size, d->regions[i].base.v, d->regions[i].size))
+			return true;
+	return false;
+}
+
+/* The number of the device that has [a, a + size); machine.ndevices when none has. */
+static unsigned device_at(hpa_t a, uint64_t size)
+{
+	unsigned i = 0;
+
+	while (i < machine.ndevices && !contains(&machine.devices[i], a, size))
+		i++;
+	return i;
+}
+
+static void quiet_pci(hpa_t ecam, uint64_t size)
+{
+	for (uint64_t f = 0; f < PCI_FUNCTIONS && (f + 1) * ECAM_FUNCTION <= size; f++) {
+		hpa_t config = hpa_add(ecam, f * ECAM_FUNCTION);
+		uint32_t command;
+
+		if (mmio_read32(hpa_add(config, PCI_VENDOR)) == UINT32_MAX)
+			continue;
+		command = mmio_read32(hpa_add(config, PCI_COMMAND)) & 0xffff;
+		mmio_write32(hpa_add(config, PCI_COMMAND), command & ~PCI_BUS_MASTER);
+	}
+}
+
+static void quiet(const struct machine_device *d)
+{
+	if (fdt_node_check_compatible(host_fdt, d->node, "virtio,mmio") == 0)
+		mmio_write32(hpa_add(d->reg[0].base, VIRTIO_STATUS), 0);
+	else if (fdt_node_check_compatible(host_fdt, d->node, "pci-host-ecam-generic") == 0)
+		quiet_pci(d->reg[0].base, d->reg[0].size);
+}
+
+enum err grant_map(struct vm *vm, hpa_t from, uint64_t size, gpa_t at)
+{
+	unsigned i = device_at(from, size);
+	enum err err = OK;
+
+	spin_lock(&tree_lock);
+	if (!vm->trusted)
+		err = E_DENIED;
+	else if (i == machine.ndevices)
+		err = E_NOENT;
+	else if (holders[i].vm && holders[i].vm != vm)
+		err = E_EXISTS;
+	if (err == OK) {
+		struct vm_locked l = vm_lock(vm);
+
+		err = gstage_map(l, at, from, size, GSTAGE_R | GSTAGE_W | GSTAGE_DEVICE);
+		vm_unlock(l);
+	}
+	if (err == OK) {
+		holders[i].vm = vm;
+		holders[i].mapped += size;
+		vm->holds_devices = true;
+	}
+	spin_unlock(&tree_lock);
+	return err;
+}
+
+/* Takes every device leaf in [at, end) away; the devices that have none left are nobody's. */
+static unsigned take(struct vm *vm, gpa_t at, uint64_t end)
+{
+	bool released[MACHINE_MAX_DEVICES] = {false};
+	unsigned n = 0;
+	uint64_t size;
+	hpa_t a;
+
+	spin_lock(&tree_lock);
+	for (; gstage_take_device(vm, &at, end, &a, &size); n++) {
+		unsigned i = device_at(a, size);
+
+		holders[i].mapped -= size;
+		released[i] = holders[i].mapped == 0;
+	}
+	spin_unlock(&tree_lock);
+	if (n == 0)
+		return 0;
+	vm_fence(vm);
+	spin_lock(&tree_lock);
+	for (unsigned i = 0; i < machine.ndevices; i++) {
+		if (!released[i])
+			continue;
+		quiet(&machine.devices[i]);
+		holders[i].vm = NULL;
+	}
+	spin_unlock(&tree_lock);
+	return n;
+}
+
+enum err grant_unmap(struct vm *vm, gpa_t at, uint64_t size)
+{
+	return take(vm, at, at.v + size) ? OK : E_NOENT;
+}
+
+void grant_end(struct vm *vm)
+{
+	irq_unroute_all(vm);
+	take(vm, gpa(0), GSTAGE_END);
+	vm->holds_devices = false;
+}
