@@ -407,7 +407,7 @@ static uint32_t run_at(hpa_t at, uint64_t n)
 /* Turns a block that is on no list into charged ones of at most 2 MiB. */
 static void take_block(uint32_t index, unsigned order, uint32_t payer)
 {
-	unsigned part = MIN(order, ORDER_2M);
+	unsigned part = order < ORDER_2M ? 0 : ORDER_2M; /* as leaves are */
 
 	for (uint32_t j = 0; j < BIT(order); j += (uint32_t)BIT(part))
 		*record(index + j) = (struct frame){

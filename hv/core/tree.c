@@ -75,6 +75,11 @@ uint32_t tree_next(const struct vm *vm, uint32_t handle)
 	return 0;
 }
 
+static void raise_line(struct vm *vm)
+{
+	vplic_set_level(vm->plic, vm->event_irq, vm->events || vm->first_event);
+}
+
 /* Takes the slot out of the queue of events: rare, and the queue no longer than the table. */
 static void drop_events(struct vm *vm, struct child *c, uint32_t slot)
 {
@@ -90,6 +95,7 @@ static void drop_events(struct vm *vm, struct child *c, uint32_t slot)
 		if (vm->last_event == slot + 1)
 			vm->last_event = before;
 		c->events = 0;
+		raise_line(vm);
 	}
 	spin_unlock(&vm->event_lock);
 }
@@ -259,11 +265,6 @@ void tree_forget(struct vm *vm)
 	}
 	vm_free(vm);
 	spin_unlock(&tree_lock);
-}
-
-static void raise_line(struct vm *vm)
-{
-	vplic_set_level(vm->plic, vm->event_irq, vm->events || vm->first_event);
 }
 
 void event_to_parent(struct vm *vm, uint32_t events)

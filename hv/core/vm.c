@@ -64,7 +64,9 @@ unsigned vm_ram_put(struct vm *vm, hpa_t a, unsigned order)
 		uint64_t n = BIT(was.order);
 
 		if (was.refs == 0) {
-			struct vm *payer = vm_of(frame_of(block)->payer);
+			/* What we pay was not passed on after all; else the payer may just have
+			 * been. */
+			struct vm *payer = was.payer == vm->id ? vm : vm_of(frame_of(block)->payer);
 
 			frame_free(block);
 			quota_release(&payer->quota, RES_PAGES, n);

@@ -601,6 +601,11 @@ static enum err share_at(struct vm *from, struct vm *to, gpa_t at, unsigned budg
 	}
 	if (!is_leaf(value) ? value != PTE_GHOST : (value & GSTAGE_FOREIGN) != 0)
 		return OK;
+	/* A leaf of 1 GiB may cover more blocks than can be counted in one go. */
+	if (is_own_ram(value) && *level == LEVELS - 1 && !from->holds_devices) {
+		*done = 0;
+		return split(from, src, *level, refused);
+	}
 	if (!is_own_ram(value) || (whole && !from->holds_devices)) {
 		err = walk_make(to, at, *level, refused, &dst);
 		if (err != OK)

@@ -315,6 +315,11 @@ static struct vcpu *take_next(struct pcpu *p)
 		if (v->stalled_at)
 			quota_unwait(v->stalled_at, &v->waiter);
 		v->stalled_at = NULL;
+		if (halted(v) && !is_dying(v->vm) && v->action != ACTION_STOP) {
+			/* Its registers stay where they are: they may be being copied. */
+			sched_put(p->id, &v->sched, SCHED_BLOCKED, SCHED_NEVER, time_now());
+			continue;
+		}
 		if (!is_dying(v->vm)) {
 			vcpu_load(v);
 			return v;

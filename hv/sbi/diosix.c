@@ -278,6 +278,20 @@ static struct sbi_ret dx_clone(struct vcpu *v, const uint64_t *a)
 	return r;
 }
 
+/* A hart of a halted VM stops when it is next picked; the call that it is in is given up. */
+static void stop_hart(struct vcpu *h)
+{
+	spin_lock(&tree_lock);
+	struct vm *child = h->stage == SHARE ? dx_live_child(h, h->handle) : NULL;
+
+	if (child && child->source)
+		vm_kill(child, DX_REASON_NONE, 0);
+	h->stage = BEGIN;
+	h->hsm = HSM_STOP_PENDING;
+	h->action = ACTION_STOP;
+	spin_unlock(&tree_lock);
+}
+
 /* Every VCPU starts anew: the others stop, the caller is at `entry`. */
 static struct sbi_ret dx_exec(struct vcpu *v, const uint64_t *a)
 {
@@ -293,10 +307,8 @@ static struct sbi_ret dx_exec(struct vcpu *v, const uint64_t *a)
 	if (!vm_quiet(vm))
 		return sbi_again(v);
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
-		if (vm->vcpus[i] != v && vm->vcpus[i]->hsm != HSM_STOPPED) {
-			vm->vcpus[i]->hsm = HSM_STOP_PENDING;
-			vm->vcpus[i]->action = ACTION_STOP;
-		}
+		if (vm->vcpus[i] != v && vm->vcpus[i]->hsm != HSM_STOPPED)
+			stop_hart(vm->vcpus[i]);
 	vm->ghosts = false;
 	vcpu_save(v);
 	vcpu_reset(v, a[0], a[1]);
