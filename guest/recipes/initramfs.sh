@@ -3,7 +3,7 @@
 #
 # The root file system, as a cpio that the kernel unpacks into memory. Not compressed: the
 # hypervisor hands it over as it is, and unpacking gzip in the guest would double its boot.
-needs=(kernel busybox ncurses zsh less micropython bench)
+needs=(kernel busybox ncurses zsh less micropython bench driver dx)
 inputs=(rootfs)
 
 assemble() {
