@@ -20,7 +20,8 @@ struct console {
 	uint32_t handle;
 	int fd, key;
 	bool input_ended;
-	char in[256]; /* typed, and not yet taken by the child */
+	bool terminal; /* a user types */
+	char in[4096]; /* typed, and not yet taken by the child */
 	size_t nin;
 };
 
@@ -83,20 +84,33 @@ static bool show_output(struct console *c)
 	return n < 0 && (errno == EAGAIN || errno == EINTR);
 }
 
-/* What is typed; true: the key to detach was among it. */
+/* What is typed; true: the key to detach was among it. That works also when the child takes no
+ * input, so what there is no room for is dropped. */
 static bool read_input(struct console *c)
 {
-	ssize_t n = read(STDIN_FILENO, c->in, sizeof(c->in));
+	char buf[sizeof(c->in)];
+	ssize_t n = read(STDIN_FILENO, buf, sizeof(buf));
 	char *key;
+	size_t typed;
 
 	if (n < 0 && errno == EINTR)
 		return false;
 	c->input_ended = n <= 0;
 	if (n <= 0)
 		return false;
-	key = memchr(c->in, c->key, (size_t)n);
-	c->nin = key ? (size_t)(key - c->in) : (size_t)n;
+	key = memchr(buf, c->key, (size_t)n);
+	typed = key ? (size_t)(key - buf) : (size_t)n;
+	if (typed > sizeof(c->in) - c->nin)
+		typed = sizeof(c->in) - c->nin;
+	memcpy(c->in + c->nin, buf, typed);
+	c->nin += typed;
 	return key;
+}
+
+/* A file waits until the child has taken what it gave so far. */
+static bool wants_input(const struct console *c)
+{
+	return !c->input_ended && (c->terminal || c->nin == 0);
 }
 
 static void pass_input(struct console *c)
@@ -121,23 +135,22 @@ static bool has_ended(const struct console *c)
 }
 
 /* The child has ended (true), or the user wants away (false). Input that ended, a file's, is a wish
- * to go when the child has taken it. */
+ * to go when the child has taken it; a user's goes at once. */
 static bool converse(struct console *c)
 {
 	bool ended = has_ended(c), away = false;
 
 	for (;;) {
-		struct pollfd p[2] = {{.fd = c->fd, .events = POLLIN | POLLPRI},
-			{.fd = c->input_ended || c->nin ? -1 : STDIN_FILENO, .events = POLLIN}};
-
 		if (!show_output(c) || ended)
 			return true;
 		if (c->nin)
 			pass_input(c);
-		if ((away || c->input_ended) && !c->nin)
+		if (away || (c->input_ended && !c->nin))
 			return false;
-		if (c->nin)
-			p[0].events |= POLLOUT;
+		struct pollfd p[2] = {
+			{.fd = c->fd, .events = POLLIN | POLLPRI | (c->nin ? POLLOUT : 0)},
+			{.fd = wants_input(c) ? STDIN_FILENO : -1, .events = POLLIN}};
+
 		if (poll(p, 2, -1) < 0 && errno != EINTR)
 			die_errno("poll");
 		if (p[1].revents)
@@ -152,14 +165,15 @@ bool console_attach(uint32_t handle, int key)
 	struct console c = {.handle = handle, .key = key, .fd = child_open(handle)};
 	bool ended;
 
+	c.terminal = isatty(STDIN_FILENO);
 	fcntl(c.fd, F_SETFL, O_RDWR | O_NONBLOCK);
-	if (isatty(STDIN_FILENO))
+	if (c.terminal)
 		fprintf(stderr, "[attached: Ctrl-%c detaches]\n", key | 0x40);
 	raw_terminal();
 	ended = converse(&c);
 	restore_terminal();
 	close(c.fd);
-	if (isatty(STDIN_FILENO))
+	if (c.terminal)
 		fprintf(stderr, "\n[%s]\n", ended ? "the child has ended" : "detached");
 	return ended;
 }

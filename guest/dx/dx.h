@@ -45,8 +45,8 @@ int next_option(int argc, char **argv, const struct option *own);
 /* Ends with a usage message unless min <= number of operands <= max; returns the number. */
 int operands(int argc, int min, int max);
 _Noreturn void usage(const char *why, const char *word);
-_Noreturn void die(enum status status, const char *format, ...)
-	__attribute__((format(printf, 2, 3)));
+__attribute__((noreturn, format(printf, 2, 3))) void die(
+	enum status status, const char *format, ...);
 /* For errno: "dx: WHAT: reason". */
 _Noreturn void die_errno(const char *what);
 
