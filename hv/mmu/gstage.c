@@ -563,70 +563,94 @@ static enum err copy_page(struct vm *to, gpa_t at, hpa_t from, struct refusal *r
 	return OK;
 }
 
-/* Shares the `n` RAM leaves from `*src` on, until one cannot be, or about `budget` blocks were
- * counted; returns how many. */
+/* How many entries from `*pte` on, of `n`, hold nothing. */
+static unsigned empty_run(const uint64_t *pte, unsigned n)
+{
+	unsigned i = 0;
+
+	while (i < n && pte[i] == 0)
+		i++;
+	return i;
+}
+
+/* Gives `dst` what the `n` entries from `*src` on are, until one cannot be shared, or about
+ * `budget` blocks were counted; returns how many. */
 static unsigned share_run(
-	uint64_t *src, uint64_t *dst, unsigned n, unsigned level, unsigned budget, unsigned *cost)
+	uint64_t *src, uint64_t *dst, unsigned n, unsigned order, unsigned budget, unsigned *cost)
 {
 	unsigned i, blocks;
 
-	*cost = 0;
 	for (i = 0; i < n && *cost < budget; i++) {
 		uint64_t pte = src[i];
 
-		if (!is_own_ram(pte) || !(blocks = frame_ref(pte_hpa(pte), 9 * level)))
-			break;
-		pte &= ~GSTAGE_W;
-		src[i] = pte;
-		dst[i] = pte;
-		*cost += blocks;
+		if (pte == 0)
+			continue;
+		*cost += 1;
+		if (likely(is_own_ram(pte) && order <= ORDER_2M)) {
+			if (!(blocks = frame_ref(pte_hpa(pte), order)))
+				break;
+			pte &= ~GSTAGE_W;
+			src[i] = pte;
+			dst[i] = pte;
+			*cost += blocks - 1;
+		} else if (pte == PTE_GHOST || (pte & GSTAGE_RWX && pte & GSTAGE_DEVICE)) {
+			dst[i] = PTE_GHOST;
+		} else if (!(is_leaf(pte) && pte & GSTAGE_FOREIGN)) {
+			break; /* a table, or busy */
+		}
 	}
 	return i;
 }
 
-/* What is at the cursor: `*done` leaves of `level` from there on need no second look. */
+/* One page that is not shared, of whatever leaf it is in. */
+static enum err copy_at(struct vm *to, gpa_t at, uint64_t leaf, unsigned *level, unsigned *cost,
+	struct refusal *refused)
+{
+	hpa_t page = hpa_add(pte_hpa(leaf), at.v & (level_size(*level) - 1));
+
+	*level = 0;
+	*cost = COPY_COST;
+	return copy_page(to, at, page, refused);
+}
+
+/* What is at the cursor: `*done` entries of `level` from there on need no second look. */
 static enum err share_at(struct vm *from, struct vm *to, gpa_t at, unsigned budget, unsigned *level,
 	unsigned *done, unsigned *cost, struct refusal *refused)
 {
 	uint64_t value, *dst, *src = walk(from, at, level, &value);
-	bool whole = IS_ALIGNED(at.v, level_size(*level));
-	enum err err;
+	bool own = is_own_ram(value);
+	unsigned index = index_at(at, *level);
+	unsigned rest = (*level == LEVELS - 1 ? 2048 : 512) - index;
 
 	*done = *cost = 1;
+	if (value == 0) {
+		*done = empty_run(src, rest);
+		*cost += *done / 16;
+		return OK;
+	}
 	if (value == PTE_BUSY) {
 		/* Somebody's window is being written: from here on in the next step. */
 		*done = 0;
 		*cost = budget;
 		return OK;
 	}
-	if (!is_leaf(value) ? value != PTE_GHOST : (value & GSTAGE_FOREIGN) != 0)
-		return OK;
+	if (own && (from->holds_devices || !IS_ALIGNED(at.v, level_size(*level))))
+		return copy_at(to, at, value, level, cost, refused);
 	/* A leaf of 1 GiB may cover more blocks than can be counted in one go. */
-	if (is_own_ram(value) && *level == LEVELS - 1 && !from->holds_devices) {
+	if (own && *level == LEVELS - 1) {
 		*done = 0;
 		return split(from, src, *level, refused);
 	}
-	if (!is_own_ram(value) || (whole && !from->holds_devices)) {
-		err = walk_make(to, at, *level, refused, &dst);
-		if (err != OK)
-			return err;
-		if (!is_own_ram(value)) {
-			*dst = PTE_GHOST;
-			to->ghosts = true;
-			return OK;
-		}
-		unsigned rest = *level == LEVELS - 1 ? 1 : 512 - index_at(at, *level);
+	enum err err = walk_make(to, at, *level, refused, &dst);
 
-		*done = share_run(src, dst, rest, *level, budget, cost);
-		if (*done)
-			return OK;
-	}
-	hpa_t page = hpa_add(pte_hpa(value), at.v & (level_size(*level) - 1));
-
-	*level = 0;
-	*done = 1;
-	*cost = COPY_COST;
-	return copy_page(to, at, page, refused);
+	if (err != OK)
+		return err;
+	to->ghosts = true;
+	*cost = 0;
+	/* Of a VM that holds devices RAM is copied, page by page. */
+	*done = share_run(
+		src, dst, own || !from->holds_devices ? rest : 1, 9 * *level, budget, cost);
+	return *done ? OK : copy_at(to, at, value, level, cost, refused);
 }
 
 enum err gstage_share(
@@ -679,11 +703,16 @@ bool gstage_drop(struct vm *vm, gpa_t *cursor, unsigned budget)
 		unsigned level, cost = 1;
 		uint64_t value, *pte = walk(vm, *cursor, &level, &value);
 
+		unsigned n = 1;
+
 		if (is_leaf(value))
 			cost = drop_leaf(vm, value, level);
+		else if (value == 0)
+			n = empty_run(
+				pte, (level == LEVELS - 1 ? 2048 : 512) - index_at(*cursor, level));
 		budget -= MIN(budget, cost);
 		*pte = 0;
-		*cursor = gpa(ALIGN_DOWN(cursor->v, level_size(level)) + level_size(level));
+		*cursor = gpa(ALIGN_DOWN(cursor->v, level_size(level)) + n * level_size(level));
 		drop_tables(vm, *cursor, level);
 	}
 	return cursor->v >= end;

@@ -47,11 +47,12 @@ enum err dx_pin(struct vcpu *v, uint64_t handle, struct vm **out)
 	enum err err = OK;
 
 	spin_lock(&tree_lock);
-	struct vm *vm = handle == DX_SELF ? v->vm : dx_live_child(v, handle);
+	struct child *c = handle == DX_SELF ? NULL : tree_slot(v->vm, handle);
+	struct vm *vm = c ? c->vm : v->vm;
 
-	if (!vm)
+	if (!c && handle != DX_SELF)
 		err = E_NOENT;
-	else if (vm->state == DX_DYING || vm->source)
+	else if (!vm || vm->state == DX_DYING || vm->source)
 		err = E_STATE;
 	else if (vm->trusted && !v->vm->trusted)
 		err = E_DENIED;
