@@ -458,7 +458,8 @@ static void an_heir_pays_what_others_still_map(void **state)
 		assert_int_equal(frame_of(a)->payer, 7);
 		was = frame_leave(a, 7, 8);
 		assert_true(was.payer == 7 && was.refs == 0);
-		assert_int_equal(frame_of(a)->payer, 7); /* nobody is left: whoever frees it is told */
+		assert_int_equal(
+			frame_of(a)->payer, 7); /* nobody is left: whoever frees it is told */
 		frame_free(a);
 		assert_string_equal(shape(), "f6 ");
 	}
@@ -527,15 +528,13 @@ static void wrong_reclaims_are_bugs(void **state)
 	expect_bug(frames_reclaim(hpa(BASE - PAGE_SIZE), PAGE_SIZE));
 }
 
-/* The order of the block at page `i` of a run of pages [first, first + n): as large as its address
- * and the run allow, up to 2 MiB. */
+/* The order of the block at page `i` of a run of pages [first, first + n): blocks are as leaves
+ * are, of 2 MiB where its address and the run allow, or of a page. */
 static unsigned run_order(uint64_t i, uint64_t first, uint64_t n)
 {
-	unsigned order = ORDER_2M;
+	bool aligned_here = !(((ram_base >> PAGE_SHIFT) + i) & (BIT(ORDER_2M) - 1));
 
-	while (((ram_base >> PAGE_SHIFT) + i) & (BIT(order) - 1) || i + BIT(order) > first + n)
-		order--;
-	return order;
+	return aligned_here && i + BIT(ORDER_2M) <= first + n ? ORDER_2M : 0;
 }
 
 static void check_run(hpa_t a, uint64_t size)

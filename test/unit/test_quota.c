@@ -280,7 +280,8 @@ static void a_payer_changes(void **state)
 	chain(10, 10, 10);
 	assert_int_equal(charge(0, 4), OK);
 	assert_int_equal(charge(2, 6), OK);
-	assert_int_equal(quota_move(&q[0], &q[2], 3, NULL), OK); /* no room is needed for it above */
+	assert_int_equal(
+		quota_move(&q[0], &q[2], 3, NULL), OK); /* no room is needed for it above */
 	assert_used(10, 9, 9);
 	assert_true(q[0].own[RES_PAGES] == 1 && q[2].own[RES_PAGES] == 9);
 	assert_int_equal(quota_move(&q[2], &q[0], 9, NULL), OK);
@@ -355,7 +356,8 @@ static void woken(struct quota_waiter *w)
 {
 	struct client *c = container_of(w, struct client, w);
 
-	assert_false(spin_is_locked(&quota_lock)); /* it takes run queues' locks, which come before */
+	assert_false(
+		spin_is_locked(&quota_lock)); /* it takes run queues' locks, which come before */
 	assert_null(w->at);
 	c->woken++;
 }
@@ -624,8 +626,8 @@ static void sum_up(uint64_t sum[TREE][RES_COUNT])
 		memcpy(sum[i], model[i].own, sizeof(model[i].own));
 	for (unsigned i = TREE; i-- > 1;) /* parents have lower numbers */
 		for (unsigned r = 0; r < RES_COUNT; r++)
-			sum[model_parent[i]][r] += r == RES_PAGES ? MAX(sum[i][r], model[i].guarantee)
-								  : sum[i][r];
+			sum[model_parent[i]][r] +=
+				r == RES_PAGES ? MAX(sum[i][r], model[i].guarantee) : sum[i][r];
 }
 
 /* What was changed for the sake of `at` is allowed where nobody uses more than he may, or no more
