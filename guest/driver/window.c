@@ -20,6 +20,7 @@
 struct window {
 	refcount_t vmas;
 	unsigned int generation;
+	u64 mapped; /* bytes, from the start, that the hypervisor has mapped */
 	struct dx_child *child;
 	struct resource gpa;
 };
@@ -32,12 +33,12 @@ static void window_open(struct vm_area_struct *vma)
 }
 
 /* Its GPAs are used again only when the hypervisor has nothing there any more. */
-static void window_free(struct window *w, bool mapped)
+static void window_free(struct window *w)
 {
 	long ret = 0;
 
-	if (mapped && w->generation == READ_ONCE(dx_generation))
-		ret = dx_call(DX_FID_WINDOW_UNMAP, w->gpa.start, resource_size(&w->gpa), 0, 0, 0);
+	if (w->mapped && w->generation == READ_ONCE(dx_generation))
+		ret = dx_call(DX_FID_WINDOW_UNMAP, w->gpa.start, w->mapped, 0, 0, 0);
 	child_put(w->child);
 	if (WARN_ONCE(ret, "diosix: a window cannot be unmapped: %ld\n", ret))
 		return;
@@ -50,7 +51,7 @@ static void window_close(struct vm_area_struct *vma)
 	struct window *w = vma->vm_private_data;
 
 	if (refcount_dec_and_test(&w->vmas))
-		window_free(w, true);
+		window_free(w);
 }
 
 static const struct vm_operations_struct window_ops = {
@@ -80,12 +81,23 @@ static struct window *window_new(struct dx_child *c, u64 size)
 	return w;
 }
 
+/* A call may map less than it was asked to, and the next one then says why. */
 static long window_map(struct window *w, u64 child_gpa, bool write)
 {
+	u64 size = resource_size(&w->gpa);
+	long done;
+
 	if (!child_alive(w->child))
 		return -ENODEV;
-	return dx_call(DX_FID_WINDOW_MAP, w->child->handle, child_gpa, w->gpa.start,
-		       resource_size(&w->gpa), write ? DX_READ | DX_WRITE : DX_READ);
+	while (w->mapped < size) {
+		done = dx_call(DX_FID_WINDOW_MAP, w->child->handle, child_gpa + w->mapped,
+			       w->gpa.start + w->mapped, size - w->mapped,
+			       write ? DX_READ | DX_WRITE : DX_READ);
+		if (done <= 0)
+			return done ?: -EIO;
+		w->mapped += done;
+	}
+	return 0;
 }
 
 int window_mmap(struct dx_child *c, struct vm_area_struct *vma)
@@ -102,7 +114,7 @@ int window_mmap(struct dx_child *c, struct vm_area_struct *vma)
 		return PTR_ERR(w);
 	ret = window_map(w, (u64)vma->vm_pgoff << PAGE_SHIFT, write);
 	if (ret) {
-		window_free(w, false);
+		window_free(w);
 		return ret;
 	}
 	/* Nobody may write later through what the hypervisor was told is for reading. */
@@ -111,7 +123,7 @@ int window_mmap(struct dx_child *c, struct vm_area_struct *vma)
 	vm_flags_set(vma, VM_DONTCOPY);
 	ret = remap_pfn_range(vma, vma->vm_start, PHYS_PFN(w->gpa.start), size, vma->vm_page_prot);
 	if (ret) {
-		window_free(w, true);
+		window_free(w);
 		return ret;
 	}
 	vma->vm_private_data = w;
