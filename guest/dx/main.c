@@ -71,7 +71,8 @@ static const struct command commands[] = {
 		"depth, reserve, guarantee. One's own can only be lowered.\n",
 		cmd_quota},
 	{"priority", "CHILD|self PRIORITY", "set the scheduling priority",
-		"      --weight N     share of time among equals (default: unchanged)\n",
+		"      --weight N     share of time among its siblings, 10 to 1000 (default: "
+		"unchanged)\n",
 		cmd_priority},
 	{"drop-trust", "", "give up this VM's hardware trust, for ever",
 		"\nThe machine's devices are removed first: unmount their file systems.\n",

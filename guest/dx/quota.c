@@ -179,6 +179,9 @@ int cmd_priority(int argc, char **argv)
 	p.handle = child_find(argv[optind], true);
 	p.priority = parse_u32(argv[optind + 1], "priority");
 	p.weight = weight ? parse_u32(weight, "weight") : child_info(p.handle).weight;
+	/* One that never was set. */
+	if (!weight && p.weight == 0)
+		p.weight = DX_WEIGHT_DEFAULT;
 	dx_do(DXIO_PRIORITY, (unsigned long)&p, "priority");
 	if (json) {
 		json_open(NULL, '{');
