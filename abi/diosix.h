@@ -158,7 +158,8 @@ struct dx_info {
 	uint32_t priority, weight;
 	uint64_t ram_base, ram_size; /* bytes */
 	uint64_t pages;              /* charged to it alone */
-	uint64_t pages_private;      /* of its RAM: written since it was forked, or never shared */
+	uint64_t pages_private;      /* of these, RAM: what it has written since it was forked, or
+					never shared, or shares with those it forked itself */
 	uint64_t pages_subtree;      /* charged to it and its subtree */
 	uint64_t cpu_time;           /* nanoseconds its VCPUs ran, hypervisor included */
 	uint64_t faults;             /* memory faults that the hypervisor served */

@@ -77,6 +77,7 @@ static void map_ram(struct vm *vm, gpa_t at, uint64_t size)
 			at.v ? " where its kernel wants it" : "");
 	vm->ram_base = gpa(base.v);
 	vm->ram_size = size;
+	vm->ram_pages = size >> PAGE_SHIFT;
 	struct vm_locked l = vm_lock(vm);
 
 	if (gstage_map(l, vm->ram_base, base, size, GSTAGE_RWX) != OK)

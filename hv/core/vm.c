@@ -18,6 +18,11 @@ static struct vm *vm_of(uint32_t id)
 	return hpa_ptr(frame_hpa(id));
 }
 
+static void count_ram(struct vm *vm, uint64_t n)
+{
+	__atomic_fetch_add(&vm->ram_pages, n, __ATOMIC_RELAXED);
+}
+
 enum err vm_page_take(
 	struct vm *vm, unsigned order, enum frame_kind kind, struct refusal *refused, hpa_t *out)
 {
@@ -28,6 +33,8 @@ enum err vm_page_take(
 	err = frame_alloc(order, kind, vm->id, out);
 	if (err != OK)
 		quota_release(&vm->quota, RES_PAGES, BIT(order));
+	else if (kind == FRAME_RAM)
+		count_ram(vm, BIT(order));
 	return err;
 }
 
@@ -70,8 +77,11 @@ unsigned vm_ram_put(struct vm *vm, hpa_t a, unsigned order)
 
 			frame_free(block);
 			quota_release(&payer->quota, RES_PAGES, n);
+			count_ram(payer, -n);
 		} else if (heir && was.payer == vm->id) {
 			quota_pass_up(&vm->quota, n);
+			count_ram(vm, -n);
+			count_ram(vm->parent, n);
 		}
 		done += n;
 	}
@@ -86,9 +96,12 @@ enum err vm_ram_pay(struct vm *vm, hpa_t a, struct refusal *refused)
 		return OK;
 	enum err err = quota_move(&vm_of(f->payer)->quota, &vm->quota, BIT(f->order), refused);
 
-	if (err == OK)
-		f->payer = vm->id;
-	return err;
+	if (err != OK)
+		return err;
+	count_ram(vm_of(f->payer), -BIT(f->order));
+	count_ram(vm, BIT(f->order));
+	f->payer = vm->id;
+	return OK;
 }
 
 enum err vm_struct_alloc(struct vm *vm, size_t bytes, void **out)

@@ -58,6 +58,7 @@ struct vm {
 	uint32_t halt;      /* atomic: HALT_… */
 	uint32_t pins;      /* atomic: VCPUs on their way out of a PCPU, who still look at the VM */
 	uint64_t faults, copies; /* atomic: statistics */
+	uint64_t ram_pages;      /* atomic: of what it pays, RAM */
 
 	/* under lock: */
 	hpa_t gstage_root; /* Sv39x4 root table, 16 KiB */

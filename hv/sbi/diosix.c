@@ -486,15 +486,15 @@ static struct sbi_ret dx_reap(struct vcpu *v, const uint64_t *a)
 
 static void fill_info(const struct vm *vm, struct dx_info *i)
 {
-	const struct sched_entity *first = &vm->vcpus[0]->sched;
-
 	i->state = vm->state;
 	i->reason = vm->state == DX_DYING ? vm->reason : DX_REASON_NONE;
 	i->vcpus = vm->nvcpus;
 	i->children = vm->nchildren;
 	i->trusted = vm->trusted;
 	i->reset_asked = vm->reset_asked;
-	i->priority = first->priority;
+	i->priority = vm->vcpus[0]->sched.priority;
+	i->weight = vm->weight;
+	i->pages_private = vm->ram_pages;
 	i->ram_base = vm->ram_base.v;
 	i->ram_size = vm->ram_size;
 	i->pages = vm->quota.own[RES_PAGES];
@@ -602,6 +602,7 @@ static dx_handler *const handlers[] = {
 	[DX_FID_IRQ_UNROUTE] = dx_irq_unroute,
 	[DX_FID_DMA_PIN] = dx_dma_pin,
 	[DX_FID_FDT_WRITE] = dx_fdt_write,
+	[DX_FID_PRIORITY] = dx_priority,
 };
 
 struct sbi_ret sbi_diosix(struct vcpu *v, uint64_t fid, const uint64_t *a)
