@@ -6,6 +6,7 @@
 #include "boot/memory.h"
 #include "core/frame.h"
 #include "core/log.h"
+#include "payload/payload.h"
 #include "riscv/panic.h"
 
 #define MAX_USED                                                                                   \
@@ -44,7 +45,8 @@ static uint64_t ram_end(const struct machine_range *r)
 	return r->base.v + r->size;
 }
 
-uint64_t memory_payload_room(void)
+/* Bytes from the payload's start to the end of the RAM it lies in. */
+static uint64_t payload_room(void)
 {
 	uint64_t start = (uintptr_t)payload;
 
@@ -54,15 +56,20 @@ uint64_t memory_payload_room(void)
 	return 0;
 }
 
-/* What the header says is checked later; here it is only bounded. */
-static uint64_t payload_size(void)
+static void check_payload(void)
 {
-	uint64_t room = memory_payload_room();
-
-	if (room < sizeof(*payload) || payload->magic != DX_PAYLOAD_MAGIC ||
-		payload->total_size > room)
-		return 0;
-	return ALIGN_UP(payload->total_size, PAGE_SIZE);
+	switch (payload_check(payload, payload_room())) {
+	case OK:
+		return;
+	case E_NOENT:
+		halt("no payload: pack a kernel with scripts/mkimage");
+	case E_RANGE:
+		halt("the payload does not fit into RAM");
+	case E_CHECKSUM:
+		halt("the payload is damaged: its checksum is wrong");
+	default:
+		halt("the payload is damaged: its header makes no sense");
+	}
 }
 
 /* The highest free place: low addresses stay free for kernels that must run there. */
@@ -84,9 +91,9 @@ static uint64_t find_place(uint64_t size)
 /* A kernel that must run at a certain address may need just where the payload was loaded. */
 static void keep_payload(void)
 {
-	uint64_t size = payload_size();
+	uint64_t size = payload->total_size;
 
-	if (size && payload->kernel_base) {
+	if (payload->kernel_base) {
 		uint64_t to = find_place(size);
 
 		memmove((void *)(uintptr_t)to, payload, size);
@@ -136,6 +143,7 @@ void memory_init(uint64_t fdt)
 			machine.reserved[i].base.v + machine.reserved[i].size, FRAME_RESERVED);
 	use(ALIGN_DOWN(fdt, PAGE_SIZE), ALIGN_DOWN(fdt, PAGE_SIZE) + fdt_size + PAGE_SIZE,
 		FRAME_FREE);
+	check_payload();
 	keep_payload();
 	keep_host_fdt(fdt);
 	uint64_t table = find_place(table_size);
@@ -153,5 +161,5 @@ void memory_init(uint64_t fdt)
 
 void memory_reclaim_payload(void)
 {
-	frames_reclaim(ptr_hpa(payload), payload_size());
+	frames_reclaim(ptr_hpa(payload), payload->total_size);
 }

@@ -6,17 +6,14 @@
 
 #include "abi/payload.h"
 
-/* The payload behind the image, or where it was moved to. What it says is not checked yet. */
+/* The payload behind the image, or where it was moved to. */
 extern const struct dx_payload *payload;
 
 /* Fills the frame table from the machine's RAM, what is reserved in it, the image, the payload and
- * the host tree at `fdt`, of which it makes a copy. A payload that asks for RAM at a certain
- * address is moved out of the way first. Halts with a message when RAM does not hold that. Boot
- * only. */
+ * the host tree at `fdt`, of which it makes a copy. Checks the payload; one that asks for RAM at a
+ * certain address is moved out of the way first. Halts with a message when RAM does not hold that,
+ * or the payload cannot be used. Boot only. */
 void memory_init(uint64_t fdt);
-
-/* Bytes from the payload's start to the end of the RAM it lies in. */
-uint64_t memory_payload_room(void);
 
 /* The payload has been loaded: its frames become free. Boot only. */
 void memory_reclaim_payload(void);

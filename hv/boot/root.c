@@ -30,20 +30,6 @@
 
 struct vm *root_vm;
 
-static const struct dx_payload *find_payload(void)
-{
-	switch (payload_check(payload, memory_payload_room())) {
-	case OK:
-		return payload;
-	case E_NOENT:
-		halt("no payload: pack a kernel with scripts/mkimage");
-	case E_CHECKSUM:
-		halt("the payload is damaged: its checksum is wrong");
-	default:
-		halt("the payload is damaged: its header makes no sense");
-	}
-}
-
 /* A quarter of RAM, at most 512 MiB, unless the payload says otherwise. */
 static uint64_t ram_size_for(const struct dx_payload *p)
 {
@@ -206,24 +192,12 @@ static void build_tree(struct vm *vm, const struct dx_payload *p, const struct l
 	t.machine = &machine;
 	t.bootargs = p->bootargs;
 	t.initrd = at->initrd;
-	t.initrd_size = at->initrd_size;
+	t.initrd_size = p->initrd.size;
 	void *buf = guest_ptr(vm, at->fdt, PAGE_SIZE, GSTAGE_W);
-	enum err err = fdt_build_guest(&t, buf, at->fdt_max, &used);
+	enum err err = fdt_build_guest(&t, buf, PAYLOAD_FDT_ROOM, &used);
 
 	if (err != OK)
 		halt("the Root VM's device tree cannot be made (error %d)", err);
-}
-
-static const char *why(enum err err)
-{
-	switch (err) {
-	case E_FORMAT:
-		return "it is not a kernel of the kind the payload states";
-	case E_NOMEM:
-		return "kernel and initrd do not fit into its RAM";
-	default:
-		return "a part lies outside its RAM";
-	}
 }
 
 static enum err load(struct vm *vm, const struct dx_payload *p, struct loaded *at)
@@ -246,7 +220,7 @@ static void limit_to_machine(struct quota *q)
 
 void root_create(void)
 {
-	const struct dx_payload *p = find_payload();
+	const struct dx_payload *p = payload;
 	const uint64_t limit[RES_COUNT] = {
 		[RES_PAGES] = UINT64_MAX >> 1, [RES_VCPUS] = UINT32_MAX, [RES_VMS] = UINT32_MAX};
 	struct loaded at;
@@ -257,10 +231,9 @@ void root_create(void)
 	root_vm->vmgenid_irq = host_sources() + 1 + SOURCE_VMGENID;
 	root_vm->event_irq = host_sources() + 1 + SOURCE_EVENTS;
 	map_ram(root_vm, ram_start_for(p), ram_size_for(p));
-	enum err err = load(root_vm, p, &at);
-
-	if (err != OK)
-		halt("the Root VM's kernel cannot be loaded: %s", why(err));
+	if (load(root_vm, p, &at) != OK)
+		halt("the Root VM's kernel cannot be loaded: it and the initrd do not fit into "
+		     "RAM");
 	create_vcpus(root_vm, p->vcpus ? p->vcpus : npcpus);
 	if (devices_create(root_vm, gpa(machine.plic.base.v), host_sources() + VIRTUAL_SOURCES,
 		    gpa(machine.uart.base.v), uart_source()) != OK)

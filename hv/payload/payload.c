@@ -1,14 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/*
- * Checking the payload and placing it into the Root VM's RAM. scripts/mkimage makes the same tests
- * when it packs: what passes there and is not damaged since passes here.
- */
+/* Checking the payload and placing it into the Root VM's RAM. What scripts/mkimage packs and is not
+ * damaged since passes here, if the Root VM's RAM is large enough. */
 #include "payload/payload.h"
 
 #include <string.h>
 
-#include "payload/image.h"
-
+#define CHECKSUM_INIT   UINT64_C(0xcbf29ce484222325)
 #define CHECKSUM_FACTOR UINT64_C(0x9e3779b97f4a7c15)
 
 static inline uint64_t checksum_word(uint64_t h, uint64_t word)
@@ -18,9 +15,10 @@ static inline uint64_t checksum_word(uint64_t h, uint64_t word)
 }
 
 /* Unrolled: five instructions a word, and the whole payload goes through this at boot. */
-uint64_t payload_checksum(const void *data, size_t n, uint64_t h)
+uint64_t payload_checksum(const void *data, size_t n)
 {
 	const uint64_t *w = data, *end = w + n / sizeof(*w);
+	uint64_t h = CHECKSUM_INIT;
 
 	for (; end - w >= 8; w += 8) {
 		h = checksum_word(h, w[0]);
@@ -37,159 +35,65 @@ uint64_t payload_checksum(const void *data, size_t n, uint64_t h)
 	return h;
 }
 
-/* The checksum of the payload as it was before its own checksum was stored. */
-static uint64_t checksum_of(const struct dx_payload *p)
+static bool part_ok(const struct dx_payload *p, const struct dx_payload_part *part)
 {
-	const size_t before = offsetof(struct dx_payload, checksum);
-	const size_t after = before + sizeof(p->checksum);
-	uint64_t h = payload_checksum(p, before, PAYLOAD_CHECKSUM_INIT);
-
-	h = checksum_word(h, 0);
-	return payload_checksum((const uint8_t *)p + after, (size_t)p->total_size - after, h);
+	return part->size == 0 ||
+	       range_within(part->offset, part->size, sizeof(*p), p->total_size - sizeof(*p));
 }
 
-static enum err check_part(const struct dx_payload *p, const struct dx_payload_part *part)
+static bool segment_ok(const struct dx_payload *p, const struct dx_payload_segment *s)
 {
-	if (part->size == 0)
-		return part->offset == 0 ? OK : E_FORMAT;
-	if (!IS_ALIGNED(part->offset, PAGE_SIZE))
-		return E_FORMAT;
-	if (!range_within(part->offset, part->size, ALIGN_UP(sizeof(*p), PAGE_SIZE),
-		    p->total_size - ALIGN_UP(sizeof(*p), PAGE_SIZE)))
-		return E_RANGE;
-	return OK;
+	return part_ok(p, &s->part) && s->part.size <= s->ram_size &&
+	       range_within(s->ram_offset, s->ram_size, 0, p->kernel_size);
 }
 
-static enum err check_parts(const struct dx_payload *p)
+static bool fields_ok(const struct dx_payload *p)
 {
-	enum err err = check_part(p, &p->kernel);
-
-	if (!err)
-		err = check_part(p, &p->initrd);
-	if (err)
-		return err;
-	if (range_overlaps(p->kernel.offset, p->kernel.size, p->initrd.offset, p->initrd.size))
-		return E_FORMAT;
-	return OK;
-}
-
-static enum err check_fields(const struct dx_payload *p)
-{
-	if (p->kernel_kind < DX_KERNEL_IMAGE || p->kernel_kind > DX_KERNEL_FLAT ||
-		p->kernel.size == 0)
-		return E_FORMAT;
-	if (!IS_ALIGNED(p->ram_size | p->kernel_base, PAYLOAD_RAM_ALIGN))
-		return E_FORMAT;
-	if (!memchr(p->bootargs, '\0', sizeof(p->bootargs)))
-		return E_FORMAT;
-	return OK;
+	if (p->nsegments < 1 || p->nsegments > DX_PAYLOAD_MAX_SEGMENTS)
+		return false;
+	for (unsigned i = 0; i < p->nsegments; i++)
+		if (!segment_ok(p, &p->segments[i]))
+			return false;
+	return part_ok(p, &p->initrd) && p->entry < p->kernel_size &&
+	       IS_ALIGNED(p->ram_size | p->kernel_base, PAYLOAD_RAM_ALIGN) &&
+	       memchr(p->bootargs, '\0', sizeof(p->bootargs));
 }
 
 enum err payload_check(const struct dx_payload *p, size_t max)
 {
-	enum err err;
+	const size_t summed = offsetof(struct dx_payload, checksum) + sizeof(p->checksum);
 
-	if (max < sizeof(p->magic) || p->magic != DX_PAYLOAD_MAGIC)
+	if (max < sizeof(*p) || p->magic != DX_PAYLOAD_MAGIC)
 		return E_NOENT;
-	if (max < sizeof(*p))
-		return E_RANGE;
-	if (p->version != DX_PAYLOAD_VERSION || p->header_size != sizeof(*p))
-		return E_FORMAT;
-	if (!IS_ALIGNED(p->total_size, PAGE_SIZE) || p->total_size < sizeof(*p))
+	if (p->version != DX_PAYLOAD_VERSION || p->header_size != sizeof(*p) ||
+		p->total_size < sizeof(*p) || !IS_ALIGNED(p->total_size, PAGE_SIZE))
 		return E_FORMAT;
 	if (p->total_size > max)
 		return E_RANGE;
-	/* Before the fields, so that damage is called damage whichever field it hit. */
-	if (checksum_of(p) != p->checksum)
+	/* Before the other fields, so that damage is called damage whichever it hit. */
+	if (payload_checksum((const uint8_t *)p + summed, p->total_size - summed) != p->checksum)
 		return E_CHECKSUM;
-	err = check_fields(p);
-	return err ? err : check_parts(p);
-}
-
-/* A flat binary has no header: it goes to the base of RAM and starts there. */
-static void flat_layout(uint64_t size, struct kernel_layout *out)
-{
-	out->entry = 0;
-	out->end = size;
-	out->nsegments = 1;
-	out->segments[0] = (struct kernel_segment){0, 0, size, size};
-}
-
-static enum err parse_kernel(const struct dx_payload *p, struct kernel_layout *out)
-{
-	const void *file = (const uint8_t *)p + p->kernel.offset;
-
-	switch (p->kernel_kind) {
-	case DX_KERNEL_IMAGE:
-		return image_parse(file, p->kernel.size, out);
-	case DX_KERNEL_ELF:
-		return elf_parse(file, p->kernel.size, out);
-	case DX_KERNEL_FLAT:
-		flat_layout(p->kernel.size, out);
-		return OK;
-	default:
-		return E_FORMAT;
-	}
-}
-
-/* Offsets of the tree and of the initrd: from the top of RAM downwards, above the kernel. */
-static enum err place_high(const struct dx_payload *p, uint64_t kernel_end, uint64_t ram_size,
-	uint64_t *fdt, uint64_t *initrd)
-{
-	uint64_t room;
-
-	if (ram_size < PAYLOAD_FDT_ROOM)
-		return E_NOMEM;
-	*fdt = ALIGN_DOWN(ram_size - PAYLOAD_FDT_ROOM, PAGE_SIZE);
-	if (kernel_end > *fdt)
-		return E_NOMEM;
-	room = *fdt - kernel_end;
-	if (p->initrd.size > room)
-		return E_NOMEM;
-	*initrd = ALIGN_DOWN(*fdt - p->initrd.size, PAGE_SIZE);
-	return *initrd >= kernel_end ? OK : E_NOMEM;
-}
-
-static void copy_kernel(const struct dx_payload *p, const struct kernel_layout *l, uint8_t *ram)
-{
-	const uint8_t *file = (const uint8_t *)p + p->kernel.offset;
-
-	for (unsigned i = 0; i < l->nsegments; i++) {
-		const struct kernel_segment *s = &l->segments[i];
-		uint8_t *to = ram + s->ram_offset;
-
-		memcpy(to, file + s->file_offset, (size_t)s->file_size);
-		/* An Image clears its own bss, and that of Linux is big. */
-		if (p->kernel_kind == DX_KERNEL_ELF)
-			memset(to + s->file_size, 0, (size_t)(s->mem_size - s->file_size));
-	}
+	return fields_ok(p) ? OK : E_FORMAT;
 }
 
 enum err payload_load(const struct dx_payload *p, gpa_t ram_base, uint64_t ram_size, void *ram,
 	struct loaded *out)
 {
-	struct kernel_layout layout;
-	uint64_t fdt, initrd;
-	enum err err = parse_kernel(p, &layout);
+	const uint8_t *bytes = (const uint8_t *)p;
+	uint64_t above = ALIGN_UP(p->initrd.size, PAGE_SIZE) + PAYLOAD_FDT_ROOM;
+	uint64_t fdt = ram_size - PAYLOAD_FDT_ROOM, initrd = ram_size - above;
 
-	if (err)
-		return err;
-	if (layout.end > ram_size)
-		return E_RANGE;
-	err = place_high(p, layout.end, ram_size, &fdt, &initrd);
-	if (err)
-		return err;
+	if (ram_size < above || p->kernel_size > initrd)
+		return E_NOMEM;
+	for (unsigned i = 0; i < p->nsegments; i++) {
+		const struct dx_payload_segment *s = &p->segments[i];
+		uint8_t *to = (uint8_t *)ram + s->ram_offset;
 
-	copy_kernel(p, &layout, ram);
-	memcpy((uint8_t *)ram + initrd, (const uint8_t *)p + p->initrd.offset,
-		(size_t)p->initrd.size);
+		memcpy(to, bytes + s->part.offset, s->part.size);
+		memset(to + s->part.size, 0, s->ram_size - s->part.size);
+	}
+	memcpy((uint8_t *)ram + initrd, bytes + p->initrd.offset, p->initrd.size);
 	*out = (struct loaded){
-		.entry = gpa_add(ram_base, layout.entry),
-		.kernel_end = gpa_add(ram_base, layout.end),
-		.initrd = gpa_add(ram_base, initrd),
-		.initrd_size = p->initrd.size,
-		.fdt = gpa_add(ram_base, fdt),
-		.fdt_max = PAYLOAD_FDT_ROOM,
-	};
+		gpa_add(ram_base, p->entry), gpa_add(ram_base, initrd), gpa_add(ram_base, fdt)};
 	return OK;
 }

@@ -11,7 +11,7 @@ FUZZ_CFLAGS  := -std=gnu11 -g -O1 -Wall -Wextra -Werror -Wshadow -Wno-unused-par
 	-DDIOSIX_DEBUG=1 -Itest/unit -Ihv -I.
 
 fuzz_decode := hv/riscv/decode.c
-fuzz_payload := hv/payload/payload.c hv/payload/image.c hv/payload/elf.c
+fuzz_payload := hv/payload/payload.c
 fuzz_payload_flags := -max_len=8192
 # Of libfdt what the hypervisor uses is its own copy; what edits the trees may be the machine's.
 fuzz_hostfdt := $(addprefix hv/fdt/,host.c tree.c memory.c cpus.c isa_text.c controllers.c console.c devices.c) $(addprefix $(LIBFDT)/,fdt.c fdt_ro.c fdt_sw.c)

@@ -9,8 +9,7 @@ UNIT_CFLAGS = -std=gnu11 -g -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes 
 	-DDIOSIX_DEBUG=1 -Itest/unit -Ihv -I.
 
 unit_decode := hv/riscv/decode.c
-unit_image := hv/payload/image.c hv/payload/elf.c
-unit_payload := hv/payload/payload.c hv/payload/image.c hv/payload/elf.c
+unit_payload := hv/payload/payload.c
 unit_printf := hv/lib/printf.c
 unit_symbols := hv/riscv/symbols.c
 unit_vplic := hv/vdev/vplic.c
