@@ -259,6 +259,22 @@ static void note(struct dx_child *c, u32 bits)
 	wake_up_all(&dx_events_wait);
 }
 
+/* What one program of this VM does to a child is an event for the others: the hypervisor tells a
+ * parent only what it did not do itself.
+ */
+void child_changed(u32 handle)
+{
+	struct dx_child *c;
+
+	mutex_lock(&dx_lock);
+	c = find(handle);
+	if (c) {
+		note(c, DX_EVENT_STATE);
+		wake_up_all(&c->wait);
+	}
+	mutex_unlock(&dx_lock);
+}
+
 static void ring_put(struct dx_child *c, const u8 *bytes, size_t n)
 {
 	size_t at = c->head % DX_SCROLLBACK, first = min(n, DX_SCROLLBACK - at);

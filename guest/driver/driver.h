@@ -56,6 +56,7 @@ void child_put(struct dx_child *c);
 struct dx_child *child_reserve(const char *name);
 int child_born(struct dx_child *c, u32 handle);
 void child_forget(u32 handle);
+void child_changed(u32 handle);
 int child_rename(struct dx_child *c, const char *name);
 void children_purge(bool all);
 bool child_alive(const struct dx_child *c);

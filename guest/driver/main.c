@@ -95,13 +95,23 @@ static long do_create(void __user *arg)
 	return new_child(DX_FID_CREATE, 0, &a.create, sizeof(a.create), a.name);
 }
 
+/* A call that changes a child's state. */
+static long change(unsigned long fid, u32 handle, u64 a1, u64 a2)
+{
+	long ret = dx_call(fid, handle, a1, a2, 0, 0);
+
+	if (ret >= 0)
+		child_changed(handle);
+	return ret;
+}
+
 static long do_start(void __user *arg)
 {
 	struct dxio_start a;
 
 	if (copy_from_user(&a, arg, sizeof(a)))
 		return -EFAULT;
-	return dx_call(DX_FID_START, a.handle, a.entry, a.argument, 0, 0);
+	return change(DX_FID_START, a.handle, a.entry, a.argument);
 }
 
 static long do_info(void __user *arg)
@@ -211,13 +221,13 @@ static long dx_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case DXIO_NEXT:
 		return dx_call(DX_FID_NEXT, arg, 0, 0, 0, 0);
 	case DXIO_PAUSE:
-		return dx_call(DX_FID_PAUSE, arg, 0, 0, 0, 0);
+		return change(DX_FID_PAUSE, arg, 0, 0);
 	case DXIO_RESUME:
-		return dx_call(DX_FID_RESUME, arg, 0, 0, 0, 0);
+		return change(DX_FID_RESUME, arg, 0, 0);
 	case DXIO_KILL:
-		return dx_call(DX_FID_KILL, arg, 0, 0, 0, 0);
+		return change(DX_FID_KILL, arg, 0, 0);
 	case DXIO_REBOOT:
-		return dx_call(DX_FID_REBOOT, arg, 0, 0, 0, 0);
+		return change(DX_FID_REBOOT, arg, 0, 0);
 	case DXIO_REAP:
 		return do_reap(arg);
 	case DXIO_OPEN:
