@@ -22,7 +22,7 @@ static uint64_t or_keep(uint64_t asked, uint64_t own)
 
 static enum err check_limits(const struct vm *parent, const uint64_t *asked, uint8_t priority)
 {
-	uint64_t depth = parent->quota.max_depth;
+	uint64_t depth = quota_depth(&parent->quota);
 
 	if (depth == 0)
 		return E_QUOTA_OWN;
@@ -48,7 +48,7 @@ static enum err make(struct vm *parent, const uint64_t *asked, uint8_t priority,
 	if (err != OK)
 		return err;
 	err = vm_create(parent, limit, (uint8_t)or_keep(asked[DX_LIMIT_PRIORITY], priority),
-		(uint8_t)or_keep(asked[DX_LIMIT_DEPTH], q->max_depth - 1u), NULL, out);
+		(uint8_t)or_keep(asked[DX_LIMIT_DEPTH], quota_depth(q) - 1u), NULL, out);
 	if (err != OK) {
 		quota_release(&parent->quota, RES_VMS, 1);
 		return err;
@@ -139,7 +139,7 @@ static enum err attach(struct vm *parent, struct vm *vm)
 
 enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *handle)
 {
-	uint8_t priority = MIN(SCHED_DEFAULT_PRIO, parent->quota.max_priority);
+	uint8_t priority = MIN(SCHED_DEFAULT_PRIO, quota_priority(&parent->quota));
 	struct vm *vm = NULL;
 
 	if (c->vcpus == 0 || c->vcpus > VM_MAX_VCPUS || c->reserved || (c->flags & ~DX_TRUST))
@@ -148,7 +148,7 @@ enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *h
 		return E_RANGE;
 	if ((c->flags & DX_TRUST) && !parent->trusted)
 		return E_DENIED;
-	enum err err = make(parent, c->limit, parent->quota.max_priority, &vm);
+	enum err err = make(parent, c->limit, quota_priority(&parent->quota), &vm);
 
 	if (err == OK) {
 		vm->ram_base = gpa(GIB(2));

@@ -16,6 +16,24 @@ void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[RES_
 	q->last = &q->first;
 }
 
+uint8_t quota_priority(const struct quota *q)
+{
+	uint8_t ceiling = q->max_priority;
+
+	while ((q = q->parent))
+		ceiling = MIN(ceiling, q->max_priority);
+	return ceiling;
+}
+
+uint8_t quota_depth(const struct quota *q)
+{
+	unsigned depth = q->max_depth, above = 0;
+
+	while ((q = q->parent))
+		depth = MIN(depth, q->max_depth > ++above ? q->max_depth - above : 0);
+	return (uint8_t)depth;
+}
+
 /* What `q` adds to its parent's use. */
 static uint64_t weight(const struct quota *q, enum quota_res res)
 {

@@ -61,6 +61,10 @@ struct quota {
 void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[RES_COUNT],
 	uint8_t max_priority, uint8_t max_depth);
 
+/* The ceilings as they are for `q` now: its own, or an ancestor's that is lower. O(depth). */
+uint8_t quota_priority(const struct quota *q);
+uint8_t quota_depth(const struct quota *q);
+
 /* Charges `n` units to `q` and all its ancestors, or to none. O(depth). E_QUOTA_OWN: the own limit
  * refuses; E_QUOTA_ABOVE: an ancestor's does. `*refused`, unless NULL, tells whose. */
 enum err must_check quota_charge_at(

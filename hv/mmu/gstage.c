@@ -383,8 +383,9 @@ enum err gstage_touch(struct vm *vm, gpa_t at, bool write, struct refusal *refus
 	struct vm_locked l = vm_lock(vm);
 	uint64_t *pte = walk(vm, at, &level, &value);
 
-	if (value == PTE_BUSY || (is_leaf(value) && (value & GSTAGE_W)) ||
-		(is_leaf(value) && !write))
+	if (is_leaf(value) && (value & GSTAGE_DEVICE))
+		err = E_NOENT;
+	else if (value == PTE_BUSY || (is_leaf(value) && (!write || (value & GSTAGE_W))))
 		err = OK;
 	else if (is_own_ram(value))
 		err = unshare(l, pte, level, at, refused);
@@ -440,7 +441,7 @@ enum err gstage_open_window(struct vm *vm, gpa_t own, struct vm *child, gpa_t at
 
 	*mapped = 0;
 	if (!range_within(own.v, size, 0, GSTAGE_END) || !in_ram(child, at, size) ||
-		range_within(own.v, size, vm->ram_base.v, vm->ram_size))
+		(own.v < vm->ram_base.v + vm->ram_size && own.v + size > vm->ram_base.v))
 		return E_RANGE;
 	struct vm_locked l = vm_lock(vm), c = vm_lock(child); /* parents before children */
 
@@ -480,16 +481,17 @@ enum err gstage_pin(struct vm *vm, gpa_t at, hpa_t *out)
 }
 
 #define CLOSE_STEP 64
+#define CLOSE_WALK 1024
 
 enum err gstage_close_windows(struct vm *vm, gpa_t at, uint64_t size, uint64_t *done)
 {
 	uint64_t closed[CLOSE_STEP], value;
 	uint8_t levels[CLOSE_STEP];
-	unsigned n = 0, level;
+	unsigned n = 0, steps = 0, level;
 	struct vm_locked l = vm_lock(vm);
 	enum err err = OK;
 
-	for (*done = 0; *done < size && n < CLOSE_STEP;) {
+	for (*done = 0; *done < size && n < CLOSE_STEP && steps < CLOSE_WALK; steps++) {
 		uint64_t *pte = walk(vm, gpa_add(at, *done), &level, &value);
 		uint64_t leaf = level_size(level), into = (at.v + *done) & (leaf - 1);
 
@@ -503,6 +505,8 @@ enum err gstage_close_windows(struct vm *vm, gpa_t at, uint64_t size, uint64_t *
 			pte_set(pte, 0);
 			closed[n] = value;
 			levels[n++] = (uint8_t)level;
+			/* Many blocks under one leaf: enough for now. */
+			steps += frame_of(pte_hpa(value))->order < 9 * level ? CLOSE_WALK : 0;
 		}
 		*done += MIN(leaf - into, size - *done);
 	}
@@ -522,6 +526,10 @@ bool gstage_take_device(struct vm *vm, gpa_t *at, uint64_t end, hpa_t *out, uint
 	end = MIN(end, vm->gpa_end);
 	while (at->v < end && !found) {
 		unsigned level;
+
+		/* What it has many leaves of is RAM. */
+		if (in_ram(vm, *at, 1))
+			*at = gpa(vm->ram_base.v + vm->ram_size);
 		uint64_t value, *pte = walk(vm, *at, &level, &value);
 
 		found = is_leaf(value) && (value & GSTAGE_DEVICE);
@@ -650,7 +658,10 @@ static enum err share_at(struct vm *from, struct vm *to, gpa_t at, unsigned budg
 	/* Of a VM that holds devices RAM is copied, page by page. */
 	*done = share_run(
 		src, dst, own || !from->holds_devices ? rest : 1, 9 * *level, budget, cost);
-	return *done ? OK : copy_at(to, at, value, level, cost, refused);
+	if (*done)
+		return OK;
+	*done = 1;
+	return copy_at(to, at, value, level, cost, refused);
 }
 
 enum err gstage_share(

@@ -380,6 +380,7 @@ static struct vcpu *reschedule(struct pcpu *p, struct vcpu *v)
 		enum sched_state to;
 
 		pcpu_obey(__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL));
+		vcpu_obey_ceilings(v);
 		if (v->timer <= now)
 			fast_timer(v);
 		if (must_leave(p, v, now, &to, &until)) {

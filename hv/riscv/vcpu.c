@@ -124,6 +124,28 @@ void vcpu_copy(struct vcpu *to, const struct vcpu *from)
 	to->fence_all = true;
 }
 
+static uint32_t ceilings; /* how often one was lowered */
+
+void vcpus_obey_ceilings(void)
+{
+	__atomic_fetch_add(&ceilings, 1, __ATOMIC_SEQ_CST);
+	for (uint32_t i = 0; i < npcpus; i++)
+		pcpu_kick(i);
+}
+
+void vcpu_obey_ceilings(struct vcpu *v)
+{
+	uint32_t now = __atomic_load_n(&ceilings, __ATOMIC_SEQ_CST);
+
+	if (v->ceilings == now)
+		return;
+	v->ceilings = now;
+	uint8_t most = quota_priority(&v->vm->quota);
+
+	if (v->sched.priority > most)
+		sched_set_priority(&v->sched, most);
+}
+
 /* Room has been made at the quota that refused, or the refusal is news to the tree. */
 void vcpu_stall(struct vcpu *v)
 {

@@ -282,7 +282,6 @@ static struct sbi_ret dx_clone(struct vcpu *v, const uint64_t *a)
 /* A hart of a halted VM stops when it is next picked; the call that it is in is given up. */
 static void stop_hart(struct vcpu *h)
 {
-	spin_lock(&tree_lock);
 	struct vm *child = h->stage == SHARE ? dx_live_child(h, h->handle) : NULL;
 
 	if (child && child->source)
@@ -290,7 +289,25 @@ static void stop_hart(struct vcpu *h)
 	h->stage = BEGIN;
 	h->hsm = HSM_STOP_PENDING;
 	h->action = ACTION_STOP;
-	spin_unlock(&tree_lock);
+	sched_wake(&h->sched, time_now());
+}
+
+/* All harts of a quiet, halted VM but `self` are made to stop; true when they have. With tree_lock
+ * held. */
+static bool stop_harts(struct vm *vm, const struct vcpu *self)
+{
+	bool stopped = true;
+
+	for (uint32_t i = 0; i < vm->nvcpus; i++) {
+		struct vcpu *h = vm->vcpus[i];
+
+		if (h == self || __atomic_load_n(&h->hsm, __ATOMIC_ACQUIRE) == HSM_STOPPED)
+			continue;
+		stopped = false;
+		if (h->action != ACTION_STOP && h->hsm != HSM_STOP_PENDING)
+			stop_hart(h);
+	}
+	return stopped;
 }
 
 /* Every VCPU starts anew: the others stop, the caller is at `entry`. */
@@ -298,6 +315,8 @@ static struct sbi_ret dx_exec(struct vcpu *v, const uint64_t *a)
 {
 	struct vm *vm = v->vm;
 
+	if (!IS_ALIGNED(a[0], 2) || !range_within(a[0], 2, vm->ram_base.v, vm->ram_size))
+		return sbi_error(SBI_ERR_INVALID_ADDRESS);
 	if (!sbi_can_execute(v, a[0]))
 		return sbi_need(v, gpa(a[0]), false, SBI_ERR_INVALID_ADDRESS);
 	if (v->stage == BEGIN) {
@@ -307,9 +326,12 @@ static struct sbi_ret dx_exec(struct vcpu *v, const uint64_t *a)
 	}
 	if (!vm_quiet(vm))
 		return sbi_again(v);
-	for (uint32_t i = 0; i < vm->nvcpus; i++)
-		if (vm->vcpus[i] != v && vm->vcpus[i]->hsm != HSM_STOPPED)
-			stop_hart(vm->vcpus[i]);
+	spin_lock(&tree_lock);
+	bool alone = stop_harts(vm, v);
+
+	spin_unlock(&tree_lock);
+	if (!alone)
+		return sbi_again(v);
 	vm->ghosts = false;
 	vcpu_save(v);
 	vcpu_reset(v, a[0], a[1]);
@@ -369,26 +391,6 @@ static enum err resume(struct vcpu *v, struct vm *child, const uint64_t *a)
 	return OK;
 }
 
-/* Of the harts of a halted VM: they stop when they are next picked. True when all have. */
-static bool stop_harts(struct vm *vm)
-{
-	bool stopped = true;
-
-	for (uint32_t i = 0; i < vm->nvcpus; i++) {
-		struct vcpu *h = vm->vcpus[i];
-
-		if (__atomic_load_n(&h->hsm, __ATOMIC_ACQUIRE) == HSM_STOPPED)
-			continue;
-		stopped = false;
-		if (h->action != ACTION_STOP) {
-			h->hsm = HSM_STOP_PENDING;
-			h->action = ACTION_STOP;
-			sched_wake(&h->sched, time_now());
-		}
-	}
-	return stopped;
-}
-
 /* One step of a reboot: descendants go, harts stop, devices are as new. Memory is the caller's to
  * load. */
 static enum err reboot(struct vcpu *v, struct vm *child, const uint64_t *a)
@@ -399,10 +401,13 @@ static enum err reboot(struct vcpu *v, struct vm *child, const uint64_t *a)
 		return E_DENIED;
 	if (child->state == DX_RUNNING)
 		vm_set_state(child, DX_PAUSED_STATE);
-	if (!vm_quiet(child) || !tree_clear(child) || !stop_harts(child)) {
+	if (!vm_quiet(child) || !tree_clear(child) || !stop_harts(child, NULL)) {
 		v->action = ACTION_CALL;
 		return OK;
 	}
+	/* It may have been forking itself. */
+	child->forker = NULL;
+	vm_unhalt(child, HALT_FORK);
 	devices_reset(child);
 	child->reset_asked = false;
 	vm_set_state(child, DX_CREATED);

@@ -45,14 +45,7 @@ struct sbi_ret dx_quota_read(struct vcpu *v, const uint64_t *a)
 	return sbi_value(0);
 }
 
-/* The VCPUs of a VM do not outrank its ceiling. */
-static void lower_priorities(struct vm *vm)
-{
-	for (uint32_t i = 0; i < vm->nvcpus; i++)
-		if (vm->vcpus[i]->sched.priority > vm->quota.max_priority)
-			sched_set_priority(&vm->vcpus[i]->sched, vm->quota.max_priority);
-}
-
+/* The weight is among siblings: the parent's to say. */
 struct sbi_ret dx_priority(struct vcpu *v, const uint64_t *a)
 {
 	enum err err = OK;
@@ -64,7 +57,7 @@ struct sbi_ret dx_priority(struct vcpu *v, const uint64_t *a)
 
 	if (!vm)
 		err = E_NOENT;
-	else if (a[1] > vm->quota.max_priority || (a[0] == DX_SELF && a[2] != vm->weight))
+	else if (a[1] > quota_priority(&vm->quota) || (a[0] == DX_SELF && a[2] != vm->weight))
 		err = E_DENIED;
 	for (uint32_t i = 0; err == OK && i < vm->nvcpus; i++)
 		sched_set_priority(&vm->vcpus[i]->sched, (uint8_t)a[1]);
@@ -91,10 +84,10 @@ static enum err set(struct vm *vm, uint64_t which, uint64_t to, const struct quo
 		if (to > max->max_priority)
 			return E_DENIED;
 		q->max_priority = (uint8_t)to;
-		lower_priorities(vm);
+		vcpus_obey_ceilings();
 		return OK;
 	case DX_LIMIT_DEPTH:
-		if (to + (max != q) > max->max_depth)
+		if (to >= (uint64_t)max->max_depth + (max == q))
 			return E_DENIED;
 		q->max_depth = (uint8_t)to;
 		return OK;
