@@ -1,9 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* Ends the machine through its syscon (SiFive test finisher on QEMU). Both return only where there
- * is none, or when it has not worked after a while. */
+/* Ends the machine through its syscon (SiFive test finisher on QEMU; devicetree bindings
+ * syscon-poweroff and syscon-reboot). */
 #pragma once
 
-#include "fdt/machine.h"
+#include "core/addr.h"
 
-void finisher_poweroff(const struct machine *m);
-void finisher_reboot(const struct machine *m);
+#define FINISHER_POWEROFF 0x5555u
+#define FINISHER_REBOOT   0x7777u
+
+/* Stores `end`, one of the above, to the register. Returns only where there is none (0), or when it
+ * has not worked after a while. */
+void finisher_write(hpa_t finisher, uint32_t end);

@@ -3,67 +3,35 @@
 #include "drivers/uart.h"
 #include "drivers/uart_ops.h"
 
-static unsigned closed_tx_room(void)
-{
-	return 0;
-}
-
-static unsigned null_tx_room(void)
-{
-	return 16;
-}
-
-static void null_init(const struct machine_uart *u)
-{
-}
-
-static void null_write(const uint8_t *bytes, unsigned n)
-{
-}
-
-static int null_get(void)
-{
-	return -1;
-}
-
-static void null_tx_interrupt(bool on)
-{
-}
-
-/* Before uart_init: nothing is taken yet. */
-static const struct uart_ops closed_ops = {
-	null_init, closed_tx_room, null_write, null_get, null_tx_interrupt};
-/* A machine without a UART: everything is taken, so that nobody waits. */
-static const struct uart_ops null_ops = {
-	null_init, null_tx_room, null_write, null_get, null_tx_interrupt};
-
-static const struct uart_ops *uart = &closed_ops;
+static const struct uart_ops *uart; /* NULL before uart_init, and without a UART */
+static unsigned room_without;       /* then: nothing is taken yet; everything, so nobody waits */
 
 void uart_init(const struct machine_uart *u)
 {
-	if (u->base.v == 0)
-		uart = &null_ops;
-	else
-		uart = u->sifive ? &sifive_uart_ops : &ns16550_ops;
-	uart->init(u);
+	room_without = 16;
+	uart = !u->base.v ? NULL : u->sifive ? &sifive_uart_ops : &ns16550_ops;
+	if (uart)
+		uart->init(u);
 }
 
 unsigned uart_tx_room(void)
 {
-	return uart->tx_room();
+	return uart ? uart->tx_room() : room_without;
 }
 
 void uart_write(const uint8_t *bytes, unsigned n)
 {
-	uart->write(bytes, n);
+	if (uart)
+		uart->write(bytes, n);
 }
 
 int uart_get(void)
 {
-	return uart->get();
+	return uart ? uart->get() : -1;
 }
 
 void uart_tx_interrupt(bool on)
 {
-	uart->tx_interrupt(on);
+	if (uart)
+		uart->tx_interrupt(on);
 }

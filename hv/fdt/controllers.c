@@ -20,9 +20,6 @@
 #define CLINT_MTIMECMP 0x4000
 #define CLINT_MTIME    0xbff8
 
-#define TEST_POWEROFF 0x5555 /* SiFive test finisher */
-#define TEST_REBOOT   0x7777
-
 /* Which of the first `max` entries of `interrupts-extended` is the hart's interrupt `cause`; -1:
  * none. */
 static int32_t entry_of(
@@ -124,11 +121,8 @@ static void read_finisher(const struct node *n, struct machine *m)
 {
 	struct machine_range r;
 
-	if (m->finisher.v || node_region(n, 0, &r) != OK || r.size < 4 || !IS_ALIGNED(r.base.v, 4))
-		return;
-	m->finisher = r.base;
-	m->poweroff_value = TEST_POWEROFF;
-	m->reboot_value = TEST_REBOOT;
+	if (!m->finisher.v && node_region(n, 0, &r) == OK && r.size >= 4 && IS_ALIGNED(r.base.v, 4))
+		m->finisher = r.base;
 }
 
 /* NULL where keeping it away from VMs is all we do. */

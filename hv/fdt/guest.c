@@ -84,8 +84,8 @@ static void node_begin(
 {
 	char full[NODE_NAME_MAX];
 
-	if (unit != NO_UNIT && fmt_snprintf(full, sizeof(full), "%s@%llx", name,
-				       (unsigned long long)unit) >= NODE_NAME_MAX)
+	if (unit != NO_UNIT &&
+		fmt_snprintf(full, sizeof(full), "%s@%lx", name, unit) >= NODE_NAME_MAX)
 		note(b, -FDT_ERR_BADVALUE);
 	note(b, fdt_begin_node(b->fdt, unit == NO_UNIT ? name : full));
 	put_all(b, p, n);
@@ -243,8 +243,7 @@ static void put_chosen(struct build *b)
 	const struct guest_tree *t = b->t;
 	char console[NODE_NAME_MAX];
 
-	fmt_snprintf(
-		console, sizeof(console), "/soc/serial@%llx", (unsigned long long)t->uart_base.v);
+	fmt_snprintf(console, sizeof(console), "/soc/serial@%lx", t->uart_base.v);
 	if (t->uart_base.v) {
 		node_begin(b, "aliases", NO_UNIT, PROPS(TEXT("serial0", console)));
 		node_end(b);

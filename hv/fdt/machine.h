@@ -79,7 +79,6 @@ struct machine {
 	struct machine_uart uart;
 	struct machine_plic plic;
 	hpa_t finisher; /* SiFive test finisher's register; 0 when there is none */
-	uint32_t poweroff_value, reboot_value; /* 32-bit values to store there */
 	uint8_t rng_seed[64];
 	uint32_t rng_seed_len; /* bytes */
 	char bootargs[512];    /* /chosen bootargs: the hypervisor's own command line */

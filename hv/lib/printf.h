@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* A small vsnprintf: %s %c %d %i %u %x %p %%, the flags 0 and -, a width, a precision on %s, and
- * the lengths l, ll and z. Always NUL-terminates when size > 0. */
+/* A small vsnprintf: %s %d %u %x %%, the length l, and for u and x a width, filled with blanks or,
+ * after a 0, with zeroes. Always NUL-terminates when size > 0. */
 #pragma once
 
 #include <stdarg.h>

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* libfdt's libfdt_env.h includes it and uses nothing of it (strtoul is in our <string.h>). */
+/* libfdt's libfdt_env.h includes it and uses nothing of it. */
 #pragma once
 
 #include <stddef.h>

@@ -19,8 +19,6 @@ typedef unsigned long __attribute__((may_alias)) word_t;
 #define BATCH       (BATCH_WORDS * WORD)
 #define STRIDE      (2 * BATCH) /* bytes between two tests of the counter */
 
-#define NO_DIGIT 255u /* more than any base */
-
 #define WORD_OF_BYTE(byte) ((word_t)-1 / 0xff * (unsigned char)(byte))
 
 /* Costs no instruction. */
@@ -75,22 +73,6 @@ static inline void copy_forward(unsigned char *d, const unsigned char *s, size_t
 		*d++ = *s++;
 }
 
-/* Descending copy, for dst > src: `d` and `s` point behind the last byte. */
-static void copy_backward(unsigned char *d, const unsigned char *s, size_t n)
-{
-	if (same_alignment(d, s)) {
-		for (; n && !word_aligned(d); n--, keep_loop())
-			*--d = *--s;
-		for (; n >= BATCH; n -= BATCH, keep_loop()) {
-			d -= BATCH;
-			s -= BATCH;
-			copy_batch((word_t *)d, (const word_t *)s);
-		}
-	}
-	for (; n; n--, keep_loop())
-		*--d = *--s;
-}
-
 void *memcpy(void *restrict dst, const void *restrict src, size_t n)
 {
 	copy_forward(dst, src, n);
@@ -100,9 +82,10 @@ void *memcpy(void *restrict dst, const void *restrict src, size_t n)
 void *memmove(void *dst, const void *src, size_t n)
 {
 	if ((uintptr_t)dst - (uintptr_t)src >= n)
-		copy_forward(dst, src, n);
-	else
-		copy_backward((unsigned char *)dst + n, (const unsigned char *)src + n, n);
+		return memcpy(dst, src, n);
+	/* Upwards onto itself: nobody does that with much. */
+	for (; n; n--, keep_loop())
+		((unsigned char *)dst)[n - 1] = ((const unsigned char *)src)[n - 1];
 	return dst;
 }
 
@@ -190,76 +173,4 @@ char *strchr(const char *s, int c)
 			return NULL;
 	}
 	return (char *)s;
-}
-
-char *strrchr(const char *s, int c)
-{
-	const char *last = NULL;
-
-	for (;; s++) {
-		if (*s == (char)c)
-			last = s;
-		if (!*s)
-			return (char *)last;
-	}
-}
-
-char *strstr(const char *haystack, const char *needle)
-{
-	size_t n = strlen(needle);
-
-	for (;; haystack++) {
-		if (strncmp(haystack, needle, n) == 0)
-			return (char *)haystack;
-		if (!*haystack)
-			return NULL;
-	}
-}
-
-static unsigned digit_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return (unsigned)(c - '0');
-	c |= 0x20;
-	if (c >= 'a' && c <= 'z')
-		return (unsigned)(c - 'a' + 10);
-	return NO_DIGIT;
-}
-
-/* A "0x" counts only before a digit: "0xg" is a 0 and a rest. */
-static const char *skip_prefix(const char *s, int *base)
-{
-	if ((*base == 0 || *base == 16) && s[0] == '0' && (s[1] | 0x20) == 'x' &&
-		digit_value(s[2]) < 16) {
-		*base = 16;
-		return s + 2;
-	}
-	if (*base == 0)
-		*base = s[0] == '0' ? 8 : 10;
-	return s;
-}
-
-unsigned long strtoul(const char *s, char **end, int base)
-{
-	const char *p = s, *digits;
-	unsigned long value = 0;
-	int negative, overflow = 0;
-
-	while (*p == ' ' || (*p >= '\t' && *p <= '\r'))
-		p++;
-	negative = *p == '-';
-	if (*p == '-' || *p == '+')
-		p++;
-	digits = p = skip_prefix(p, &base);
-	for (; digit_value(*p) < (unsigned)base; p++) {
-		unsigned long digit = digit_value(*p);
-
-		overflow |= __builtin_mul_overflow(value, (unsigned long)base, &value);
-		overflow |= __builtin_add_overflow(value, digit, &value);
-	}
-	if (end)
-		*end = (char *)(p == digits ? s : p);
-	if (overflow)
-		return (unsigned long)-1;
-	return negative ? -value : value;
 }

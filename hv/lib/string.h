@@ -15,6 +15,6 @@ size_t strnlen(const char *s, size_t max);
 int strcmp(const char *a, const char *b);
 int strncmp(const char *a, const char *b, size_t n);
 char *strchr(const char *s, int c);
+
+/* Nobody's: named in what libfdt leaves out (ASSUME_LATEST). */
 char *strrchr(const char *s, int c);
-char *strstr(const char *haystack, const char *needle);
-unsigned long strtoul(const char *s, char **end, int base);

@@ -28,7 +28,7 @@ static void become_reporter(void)
 }
 
 /* The first PCPU that wants the machine to end sees to it. */
-static void become_ender(void)
+static noreturn void end_machine(uint32_t end)
 {
 	const struct pcpu *nobody = NULL;
 
@@ -38,6 +38,8 @@ static void become_ender(void)
 		pcpu_stop();
 	pcpus_stop_others();
 	console_flush();
+	finisher_write(machine.finisher, end);
+	pcpu_stop();
 }
 
 static void report_address(const char *what, uint64_t pc)
@@ -70,16 +72,12 @@ static void backtrace(uint64_t fp)
 
 noreturn void machine_poweroff(void)
 {
-	become_ender();
-	finisher_poweroff(&machine);
-	pcpu_stop();
+	end_machine(FINISHER_POWEROFF);
 }
 
 noreturn void machine_reboot(void)
 {
-	become_ender();
-	finisher_reboot(&machine);
-	pcpu_stop();
+	end_machine(FINISHER_REBOOT);
 }
 
 noreturn void bug(const char *file, int line, const char *what)
@@ -100,7 +98,7 @@ noreturn void panic_trap(const uint64_t regs[32])
 		this_pcpu()->id, this_pcpu()->hartid, csr_read(CSR_MCAUSE), csr_read(CSR_MTVAL),
 		csr_read(CSR_MSTATUS));
 	for (unsigned i = 0; i < 32; i += 4)
-		klog("  x%-2u %016lx  x%-2u %016lx  x%-2u %016lx  x%-2u %016lx", i, i ? regs[i] : 0,
+		klog("  x%02u %016lx  x%02u %016lx  x%02u %016lx  x%02u %016lx", i, i ? regs[i] : 0,
 			i + 1, regs[i + 1], i + 2, regs[i + 2], i + 3, regs[i + 3]);
 	report_address("  at", csr_read(CSR_MEPC));
 	report_address("  ra", regs[1]);

@@ -272,7 +272,9 @@ static void a_message_fits_whole_or_not_at_all(void **state)
 	room = 0;
 	for (int i = 0; i < 16; i++)
 		klog("%s", text); /* 250 bytes each: 96 are left */
-	klog("%.87s", text);
+	text[87] = '\0';
+	klog("%s", text);
+	text[87] = 'x';
 	drain_all();
 	snprintf(expected, sizeof(expected), "[diosix] %s\r\n", text);
 	assert_string_equal(wire + 15 * strlen(expected), expected);

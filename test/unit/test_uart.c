@@ -220,18 +220,13 @@ static void without_a_uart_all_is_dropped(void **state)
 
 static void finisher(void **state)
 {
-	struct machine m = {
-		.finisher = hpa(0x100000), .poweroff_value = 0x5555, .reboot_value = 0x7777};
-
 	finisher_at = 0x100000;
-	finisher_poweroff(&m);
+	finisher_write(hpa(0x100000), FINISHER_POWEROFF);
 	assert_int_equal(finisher_value, 0x5555);
-	finisher_reboot(&m);
+	finisher_write(hpa(0x100000), FINISHER_REBOOT);
 	assert_int_equal(finisher_value, 0x7777);
-	m.finisher = hpa(0);
 	accesses = 0;
-	finisher_poweroff(&m);
-	finisher_reboot(&m);
+	finisher_write(hpa(0), FINISHER_POWEROFF);
 	assert_int_equal(accesses, 0);
 }
 
