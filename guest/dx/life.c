@@ -131,9 +131,6 @@ static int each(int argc, char **argv, unsigned long call)
 	for (; optind < argc; optind++) {
 		uint32_t handle = child_find(argv[optind], false);
 
-		/* Only what stands still can be rebooted. */
-		if (call == DXIO_REBOOT && child_info(handle).state == DX_RUNNING)
-			dx_do(DXIO_PAUSE, handle, argv[optind]);
 		dx_do(call, handle, argv[optind]);
 		done(handle);
 	}
