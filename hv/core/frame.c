@@ -251,13 +251,22 @@ unsigned frame_ref(hpa_t a, unsigned order)
 	unsigned blocks = 0;
 	bool written = false;
 
-	if (order == 0) {
-		if (f->writers)
-			return 0;
-		__atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
-		return 1;
+	/* A larger block is safe from being split by another that maps it only with the lock, or if
+	 * there is no other. */
+	bool locked = order != 0 && f->refs != 1;
+
+	if (locked)
+		spin_lock(&frames.lock);
+	if (likely(f->order == order)) {
+		if (!f->writers)
+			__atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
+		blocks = f->writers == 0;
+		if (locked)
+			spin_unlock(&frames.lock);
+		return blocks;
 	}
-	spin_lock(&frames.lock);
+	if (!locked)
+		spin_lock(&frames.lock);
 	for (struct frame *b = f; b < end; b += BIT(b->order), blocks++)
 		written |= b->writers != 0;
 	for (struct frame *b = f; b < end && !written; b += BIT(b->order))

@@ -253,9 +253,10 @@ bool gstage_is_ghost(const struct vm *vm, gpa_t at)
 	return value == PTE_GHOST && vm->ghosts;
 }
 
-static bool is_own_ram(uint64_t pte)
+/* RAM can always be read, nothing else can be but what is marked. */
+static inline bool is_own_ram(uint64_t pte)
 {
-	return is_leaf(pte) && !(pte & (GSTAGE_DEVICE | GSTAGE_FOREIGN));
+	return (pte & (PTE_V | GSTAGE_R | GSTAGE_DEVICE | GSTAGE_FOREIGN)) == (PTE_V | GSTAGE_R);
 }
 
 static bool in_ram(const struct vm *vm, gpa_t at, uint64_t size)

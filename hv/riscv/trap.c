@@ -150,6 +150,8 @@ static gpa_t fault_gpa(void)
  * page tables by the hardware. */
 static bool memory_fault(struct vcpu *v, gpa_t at)
 {
+	if (!range_within(at.v, 1, v->vm->ram_base.v, v->vm->ram_size))
+		return false;
 	enum err err = gstage_touch(v->vm, at, true, &v->refused);
 
 	if (err == E_NOENT)
@@ -182,7 +184,7 @@ static void handle_exception(struct vcpu *v, uint64_t cause)
 	case CAUSE_LOAD_GUEST_PAGE:
 	case CAUSE_STORE_GUEST_PAGE:
 		store = cause == CAUSE_STORE_GUEST_PAGE;
-		if (!mmio_fault(v, fault_gpa(), store) && !memory_fault(v, fault_gpa()))
+		if (!memory_fault(v, fault_gpa()) && !mmio_fault(v, fault_gpa(), store))
 			reflect(v, store ? CAUSE_STORE_ACCESS : CAUSE_LOAD_ACCESS);
 		break;
 	default:
