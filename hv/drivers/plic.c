@@ -16,11 +16,6 @@ static struct spinlock lock = SPINLOCK_INIT; /* read-modify-write of enable word
 static hpa_t base;
 static uint32_t ndev;
 
-static hpa_t priority_reg(uint32_t irq)
-{
-	return hpa_add(base, UINT64_C(4) * irq);
-}
-
 static hpa_t enable_reg(uint32_t irq, int context)
 {
 	return hpa_add(
@@ -56,34 +51,32 @@ void plic_init(const struct machine_plic *plic, const struct machine *m)
 	base = plic->base;
 	ndev = base.v ? MIN(plic->ndev, MAX_SOURCE) : 0;
 	for (uint32_t irq = 1; irq <= ndev; irq++)
-		mmio_write32(priority_reg(irq), 0);
+		mmio_write32(hpa_add(base, UINT64_C(4) * irq), 1);
 	for (unsigned i = 0; ndev && i < m->nharts; i++) {
 		context_init(m->harts[i].plic_m_context);
 		context_init(m->harts[i].plic_s_context);
 	}
 }
 
-void plic_enable(uint32_t irq, int context)
+static void set_enabled(uint32_t irq, int context, bool on)
 {
 	hpa_t enable = enable_reg(irq, context);
 
 	if (!valid(irq, context))
 		return;
 	spin_lock(&lock);
-	mmio_write32(priority_reg(irq), 1);
-	mmio_write32(enable, mmio_read32(enable) | irq_bit(irq));
+	mmio_write32(enable, (mmio_read32(enable) & ~irq_bit(irq)) | (on ? irq_bit(irq) : 0));
 	spin_unlock(&lock);
+}
+
+void plic_enable(uint32_t irq, int context)
+{
+	set_enabled(irq, context, true);
 }
 
 void plic_disable(uint32_t irq, int context)
 {
-	hpa_t enable = enable_reg(irq, context);
-
-	if (!valid(irq, context))
-		return;
-	spin_lock(&lock);
-	mmio_write32(enable, mmio_read32(enable) & ~irq_bit(irq));
-	spin_unlock(&lock);
+	set_enabled(irq, context, false);
 }
 
 uint32_t plic_claim(int context)

@@ -6,11 +6,10 @@
 
 #include "fdt/machine.h"
 
-/* All sources: priority 0, disabled everywhere, thresholds 0. */
+/* All sources: priority 1, disabled everywhere, thresholds 0. */
 void plic_init(const struct machine_plic *plic, const struct machine *m);
 
-/* Source `irq` (1..ndev) is enabled for M-mode context `context` with priority 1, or disabled
- * there. */
+/* Source `irq` (1..ndev) is enabled for M-mode context `context`, or disabled there. */
 void plic_enable(uint32_t irq, int context);
 void plic_disable(uint32_t irq, int context);
 

@@ -56,32 +56,25 @@ static inline enum err fill(struct mmio_access *out, bool write, uint32_t funct3
 	uint8_t insn_len, unsigned xlen)
 {
 	uint8_t size = (uint8_t)(1u << (funct3 & FUNCT3_SIZE));
+	bool sign_extend = !write && !(funct3 & FUNCT3_UNSIGNED) && size * 8u < xlen;
 
-	out->size = size;
-	out->reg = (uint8_t)reg;
-	out->insn_len = insn_len;
-	out->write = write;
-	out->sign_extend = !write && !(funct3 & FUNCT3_UNSIGNED) && size * 8u < xlen;
+	*out = (struct mmio_access){size, (uint8_t)reg, insn_len, write, sign_extend};
 	return OK;
 }
 
 static inline enum err decode_base(
 	uint32_t insn, unsigned xlen, uint8_t insn_len, struct mmio_access *out)
 {
-	uint32_t funct3 = field(insn, 12, 3);
+	uint32_t opcode = insn & OPCODE_MASK, funct3 = field(insn, 12, 3), exist;
+	bool write = opcode == OPCODE_STORE;
 
-	switch (insn & OPCODE_MASK) {
-	case OPCODE_LOAD:
-		if (!((xlen == 32 ? LOADS_RV32 : LOADS_RV64) >> funct3 & 1))
-			return E_UNSUPPORTED;
-		return fill(out, false, funct3, field(insn, 7, 5), insn_len, xlen);
-	case OPCODE_STORE:
-		if (!((xlen == 32 ? STORES_RV32 : STORES_RV64) >> funct3 & 1))
-			return E_UNSUPPORTED;
-		return fill(out, true, funct3, field(insn, 20, 5), insn_len, xlen);
-	default:
+	if (write)
+		exist = xlen == 32 ? STORES_RV32 : STORES_RV64;
+	else
+		exist = xlen == 32 ? LOADS_RV32 : LOADS_RV64;
+	if ((opcode != OPCODE_LOAD && !write) || !(exist >> funct3 & 1))
 		return E_UNSUPPORTED;
-	}
+	return fill(out, write, funct3, field(insn, write ? 20 : 7, 5), insn_len, xlen);
 }
 
 /* Zcb, quadrant 0 with funct3 100. Bits 12:10: LBU, LHU or LH, SB, SH; bit 6 is a part of the
@@ -102,19 +95,12 @@ static enum err decode_compressed(uint32_t insn, unsigned xlen, struct mmio_acce
 {
 	bool on_stack = field(insn, 1, 1), write = field(insn, 15, 1);
 	uint32_t funct3 = field(insn, 13, 2);
-	uint32_t reg;
+	uint32_t reg = !on_stack ? compressed_reg(insn, 2) : field(insn, write ? 2 : 7, 5);
 
-	if (!(funct3 & 2)) {
-		if (!on_stack && write && funct3 == 0)
-			return decode_zcb(insn, xlen, out);
+	if (!on_stack && write && funct3 == 0)
+		return decode_zcb(insn, xlen, out);
+	if (!(funct3 & 2) || (xlen == 32 && funct3 == SIZE_DOUBLE))
 		return E_UNSUPPORTED;
-	}
-	if (xlen == 32 && funct3 == SIZE_DOUBLE)
-		return E_UNSUPPORTED;
-	if (!on_stack)
-		return fill(out, write, funct3, compressed_reg(insn, 2), 2, xlen);
-
-	reg = write ? field(insn, 2, 5) : field(insn, 7, 5);
 	if (!write && reg == 0)
 		return E_UNSUPPORTED; /* reserved */
 	return fill(out, write, funct3, reg, 2, xlen);

@@ -2,6 +2,7 @@
 /* Feature detection and the per-hart set-up that follows from it; see feature.h. */
 #include "riscv/feature.h"
 #include "boot/boot.h"
+#include "fdt/isa_text.h"
 #include "riscv/guard.h"
 #include "riscv/time.h"
 
@@ -14,33 +15,37 @@
 #define MSTATEEN0_ENVCFG BIT(62) /* senvcfg and henvcfg */
 #define MSTATEEN0_SE0    BIT(63) /* sstateen0 and hstateen0 */
 
+/* The bits of menvcfg that exist where the extension does, and make it usable. ADUE is on, so that
+ * henvcfg.ADUE, which FWFT sets per VCPU, decides for VS-mode. It also enables hardware A/D
+ * updating in the G-stage, which never happens: A and D are set ahead. */
+static const struct {
+	enum isa_ext ext;
+	uint64_t exists, set;
+} envcfg[] = {
+	{ISA_ZICBOM, ENVCFG_CBCFE, ENVCFG_CBIE_FLUSH | ENVCFG_CBCFE},
+	{ISA_ZICBOZ, ENVCFG_CBZE, ENVCFG_CBZE},
+	{ISA_SSTC, ENVCFG_STCE, ENVCFG_STCE},
+	{ISA_SVPBMT, ENVCFG_PBMTE, ENVCFG_PBMTE},
+	{ISA_SVADU, ENVCFG_ADUE, ENVCFG_ADUE},
+};
+
 static void drop_unless(struct isa *isa, bool present, uint64_t exts)
 {
 	if (!present)
 		isa->exts &= ~exts;
 }
 
-/* menvcfg bits that exist read back as set. */
-static uint64_t menvcfg_implemented(uint64_t bits)
-{
-	uint64_t v;
-
-	if (!csr_probe_write(CSR_MENVCFG, bits, &v))
-		return 0;
-	csr_write(CSR_MENVCFG, 0);
-	return v;
-}
-
+/* Bits that exist read back as set. 0 where there is no menvcfg. */
 static void probe_envcfg(struct isa *isa)
 {
-	uint64_t v = menvcfg_implemented(
-		ENVCFG_STCE | ENVCFG_PBMTE | ENVCFG_ADUE | ENVCFG_CBCFE | ENVCFG_CBZE);
+	uint64_t all = 0, v;
 
-	drop_unless(isa, v & ENVCFG_STCE, BIT(ISA_SSTC));
-	drop_unless(isa, v & ENVCFG_PBMTE, BIT(ISA_SVPBMT));
-	drop_unless(isa, v & ENVCFG_CBCFE, BIT(ISA_ZICBOM));
-	drop_unless(isa, v & ENVCFG_CBZE, BIT(ISA_ZICBOZ));
-	drop_unless(isa, v & ENVCFG_ADUE, BIT(ISA_SVADU));
+	for (unsigned i = 0; i < ARRAY_SIZE(envcfg); i++)
+		all |= envcfg[i].exists;
+	if (csr_probe_write(CSR_MENVCFG, all, &v))
+		csr_write(CSR_MENVCFG, 0);
+	for (unsigned i = 0; i < ARRAY_SIZE(envcfg); i++)
+		drop_unless(isa, v & envcfg[i].exists, BIT(envcfg[i].ext));
 }
 
 static void probe_float_vector(struct isa *isa)
@@ -81,9 +86,7 @@ enum err features_probe(struct pcpu *p)
 	probe_float_vector(&p->isa);
 	if (!csr_probe_read(CSR_TIME, &v))
 		time_mmio = machine.mtime;
-	if (!isa_has(&p->isa, ISA_H) || !probe_hgatp(p))
-		return E_UNSUPPORTED;
-	return OK;
+	return isa_has(&p->isa, ISA_H) && probe_hgatp(p) ? OK : E_UNSUPPORTED;
 }
 
 /* Exceptions that a guest handles itself, all the way down to VS-mode. Not delegated: ecalls of the
@@ -103,23 +106,12 @@ static uint64_t delegated(void)
 	return time_mmio.v ? DELEGATED & ~BIT(CAUSE_ILLEGAL_INSN) : DELEGATED;
 }
 
-/* ADUE is on in menvcfg where it exists, so that henvcfg.ADUE, which FWFT sets per VCPU, decides
- * for VS-mode. It also enables hardware A/D updating in the G-stage, which never happens: A and D
- * are set ahead. */
 static uint64_t menvcfg_for(const struct isa *isa)
 {
 	uint64_t v = 0;
 
-	if (isa_has(isa, ISA_ZICBOM))
-		v |= ENVCFG_CBIE_FLUSH | ENVCFG_CBCFE;
-	if (isa_has(isa, ISA_ZICBOZ))
-		v |= ENVCFG_CBZE;
-	if (isa_has(isa, ISA_SSTC))
-		v |= ENVCFG_STCE;
-	if (isa_has(isa, ISA_SVPBMT))
-		v |= ENVCFG_PBMTE;
-	if (isa_has(isa, ISA_SVADU))
-		v |= ENVCFG_ADUE;
+	for (unsigned i = 0; i < ARRAY_SIZE(envcfg); i++)
+		v |= isa_has(isa, envcfg[i].ext) ? envcfg[i].set : 0;
 	return v;
 }
 
@@ -146,13 +138,6 @@ void features_apply(const struct pcpu *p)
 	csr_write(CSR_HCOUNTEREN, COUNTEREN_TM);
 	csr_write(CSR_MIE, BIT(IRQ_MSI) | BIT(IRQ_MTI) | BIT(IRQ_MEI));
 }
-
-#define X(id, name, kind) | (EXT_KIND_##kind ? BIT(ISA_##id) : 0)
-#define EXT_KIND_G        1
-#define EXT_KIND_C        1
-#define EXT_KIND_H        0
-static const uint64_t guest_exts = 0 ISA_EXTENSIONS(X);
-#undef X
 
 static void intersect(struct isa *all, const struct isa *one)
 {
@@ -189,7 +174,7 @@ struct isa features_for_guests(void)
 {
 	struct isa all = pcpus[0]->isa;
 
-	all.exts &= guest_exts;
+	all.exts &= isa_guest_exts;
 	/* With Svadu a VCPU starts with ADUE = 0 and switches it on by FWFT: it has both
 	 * (riscv/extensions.yaml). */
 	if (isa_has(&all, ISA_SVADU))

@@ -2,42 +2,34 @@
 /* Loads through the running guest's own translation; see guard.h. */
 #include "riscv/guard.h"
 
+/* What one of the instructions that load with a guest's translation brings; 0 after an exception.
+ */
+#define guest_load(insn, va, out, cause)                                                           \
+	({                                                                                         \
+		uint64_t guest_v_ = 0;                                                             \
+		guard_begin();                                                                     \
+		__asm__ volatile(".option push\n.option arch, +h\n" insn " %0, (%1)\n.option pop"  \
+				 : "+r"(guest_v_)                                                  \
+				 : "r"(va)                                                         \
+				 : "memory");                                                      \
+		*(cause) = guard_end() - 1;                                                        \
+		*(out) = guest_v_;                                                                 \
+		*(cause) == UINT64_MAX ? OK : E_FAULT;                                             \
+	})
+
 enum err guest_load_u64(uint64_t va, uint64_t *out, uint64_t *cause)
 {
-	uint64_t v = 0;
-
-	guard_begin();
-	__asm__ volatile(".option push\n.option arch, +h\nhlv.d %0, (%1)\n.option pop"
-			 : "+r"(v)
-			 : "r"(va)
-			 : "memory");
-	*cause = guard_end() - 1;
-	*out = v;
-	return *cause == UINT64_MAX ? OK : E_FAULT;
-}
-
-static enum err fetch_u16(uint64_t va, uint16_t *out, uint64_t *cause)
-{
-	uint64_t v = 0;
-
-	guard_begin();
-	__asm__ volatile(".option push\n.option arch, +h\nhlvx.hu %0, (%1)\n.option pop"
-			 : "+r"(v)
-			 : "r"(va)
-			 : "memory");
-	*cause = guard_end() - 1;
-	*out = (uint16_t)v;
-	return *cause == UINT64_MAX ? OK : E_FAULT;
+	return guest_load("hlv.d", va, out, cause);
 }
 
 static enum err fetch(uint64_t va, uint32_t *insn, uint64_t *cause)
 {
-	uint16_t low, high = 0;
-	enum err err = fetch_u16(va, &low, cause);
+	uint64_t low, high = 0;
+	enum err err = guest_load("hlvx.hu", va, &low, cause);
 
 	if (err == OK && (low & 3) == 3)
-		err = fetch_u16(va + 2, &high, cause);
-	*insn = low | (uint32_t)high << 16;
+		err = guest_load("hlvx.hu", va + 2, &high, cause);
+	*insn = (uint32_t)(low | high << 16);
 	return err;
 }
 

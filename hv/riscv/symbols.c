@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Binary search in the symbol table. See symbols.h. */
+/* See symbols.h. */
 #include "riscv/symbols.h"
 
 #include <stddef.h>
@@ -19,36 +19,15 @@ __asm__(".pushsection .rodata.symbols, \"a\"\n"
 	"symbols_count: symbols_table: symbols_names: .long 0\n"
 	".popsection");
 
-/* How many symbols lie at or below `address`. */
-static uint32_t count_at_or_below(uint64_t address)
-{
-	uint32_t low = 0, high = symbols_count;
-
-	while (low < high) {
-		uint32_t middle = low + (high - low) / 2;
-
-		if (symbols_table[middle].address <= address)
-			low = middle + 1;
-		else
-			high = middle;
-	}
-	return low;
-}
-
 const char *symbol_lookup(uint64_t addr, uint64_t *offset)
 {
-	uint64_t start = (uintptr_t)text_start;
-	const struct symbol *found;
-	uint32_t n;
+	uint64_t at = addr - (uintptr_t)text_start; /* below the text: behind its end */
+	const struct symbol *found = NULL;
 
-	if (addr < start)
+	for (uint32_t i = 0; i < symbols_count && symbols_table[i].address <= at; i++)
+		found = &symbols_table[i];
+	if (!found || symbols_names[found->name] == '\0')
 		return NULL;
-	n = count_at_or_below(addr - start);
-	if (n == 0)
-		return NULL;
-	found = &symbols_table[n - 1];
-	if (symbols_names[found->name] == '\0')
-		return NULL;
-	*offset = addr - start - found->address;
+	*offset = at - found->address;
 	return symbols_names + found->name;
 }
