@@ -131,6 +131,26 @@ static void refused_by_any_ancestor(void **state)
 	assert_int_equal(charge(2, 1), OK);
 }
 
+/* Two ceilings: one's own, or an ancestor's that is lower now. */
+static void ceilings_hold_for_the_subtree(void **state)
+{
+	chain(1, 1, 1);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_int_equal(quota_priority(&q[i]), 3);
+		assert_int_equal(quota_depth(&q[i]), 7 - i);
+	}
+	q[0].max_priority = 2;
+	q[1].max_priority = 1;
+	assert_true(quota_priority(&q[0]) == 2 && quota_priority(&q[1]) == 1);
+	assert_int_equal(quota_priority(&q[2]), 1);
+	q[2].max_depth = 5;
+	assert_int_equal(quota_depth(&q[2]), 5);
+	q[1].max_depth = 3;
+	assert_true(quota_depth(&q[1]) == 3 && quota_depth(&q[2]) == 2);
+	q[0].max_depth = 1;
+	assert_true(quota_depth(&q[0]) == 1 && quota_depth(&q[1]) == 0 && quota_depth(&q[2]) == 0);
+}
+
 static void sums_do_not_wrap(void **state)
 {
 	chain(UINT64_MAX, UINT64_MAX, UINT64_MAX);
@@ -788,6 +808,7 @@ int main(void)
 		cmocka_unit_test(each_resource_by_itself),
 		cmocka_unit_test(exactly_up_to_the_limit),
 		cmocka_unit_test(refused_by_any_ancestor),
+		cmocka_unit_test(ceilings_hold_for_the_subtree),
 		cmocka_unit_test(sums_do_not_wrap),
 		cmocka_unit_test(children_may_be_promised_more_than_there_is),
 		cmocka_unit_test(limits_fall_to_use_and_no_further),

@@ -334,6 +334,90 @@ static void sources_that_are_not_there(void **state)
 	assert_int_equal(line_calls, 0);
 }
 
+/* What a VM of the same shape has when it was forked: what was programmed, and nothing underway. */
+static void a_copy_is_programmed_alike(void **state)
+{
+	static struct vplic copy;
+
+	start(40, 3);
+	bind(5);
+	allow(0, 5, 3);
+	allow(2, 9, 2);
+	allow(1, 37, 7);
+	vplic_write(&plic, THRESHOLD(1), 4);
+	vplic_raise_physical(&plic, 5);
+	vplic_set_level(&plic, 9, true);
+	vplic_pulse(&plic, 37);
+	assert_int_equal(vplic_read(&plic, CLAIM(2)), 9);
+	memset(line, 0, sizeof(line));
+	wanted_calls = 0;
+	vplic_init(&copy, &ops, 40, 3);
+	vplic_copy(&copy, &plic);
+	for (unsigned v = 0; v < 3; v++) {
+		for (uint32_t w = 0; w < 2; w++)
+			assert_int_equal(
+				vplic_read(&copy, ENABLE(v, w)), vplic_read(&plic, ENABLE(v, w)));
+		assert_int_equal(vplic_read(&copy, THRESHOLD(v)), v == 1 ? 4 : 0);
+		assert_false(vplic_line(&copy, v));
+		assert_int_equal(vplic_read(&copy, CLAIM(v)), 0);
+	}
+	for (uint32_t i = 1; i <= 40; i++)
+		assert_int_equal(vplic_read(&copy, PRIO(i)), vplic_read(&plic, PRIO(i)));
+	assert_true(vplic_read(&copy, PENDING(0)) == 0 && vplic_read(&copy, PENDING(1)) == 0);
+	assert_int_equal(wanted_calls, 0);
+	vplic_raise_physical(&copy, 5); /* it has none */
+	assert_false(line[0]);
+	vplic_pulse(&copy, 9); /* not claimed here */
+	assert_true(line[2] && vplic_line(&copy, 2));
+	vplic_pulse(&copy, 37);
+	assert_true(line[1]);
+	assert_int_equal(vplic_read(&copy, CLAIM(1)), 37);
+	vplic_write(&copy, CLAIM(1), 37);
+	assert_int_equal(completions[5], 0);
+}
+
+static void cleared_it_is_as_new(void **state)
+{
+	start(40, 2);
+	bind(5);
+	allow(1, 5, 3);
+	vplic_raise_physical(&plic, 5);
+	vplic_clear(&plic);
+	memset(line, 0, sizeof(line));
+	assert_true(plic.ndev == 40 && plic.nvcpus == 2 && plic.ops == &ops);
+	assert_int_equal(vplic_read(&plic, CLAIM(1)), 0);
+	assert_true(vplic_read(&plic, ENABLE(1, 0)) == 0 && vplic_read(&plic, PRIO(5)) == 0);
+	allow(0, 6, 1);
+	vplic_pulse(&plic, 6);
+	assert_true(line[0]);
+}
+
+/* A source that comes to the VM, or leaves it, while the guest has it enabled. */
+static void sources_come_and_go(void **state)
+{
+	start(40, 2);
+	allow(1, 5, 3);
+	assert_int_equal(wanted_calls, 0);
+	bind(5);
+	assert_true(wanted[5] && wanted_by[5] == 1 && wanted_calls == 1);
+	bind(6);
+	assert_int_equal(wanted_calls, 1); /* nobody enabled that */
+	vplic_raise_physical(&plic, 5);
+	assert_true(line[1]);
+	assert_int_equal(vplic_bind(&plic, 5, false), OK);
+	assert_true(!line[1] && !wanted[5]);
+	assert_int_equal(vplic_read(&plic, CLAIM(1)), 0);
+	bind(5);
+	vplic_raise_physical(&plic, 5);
+	assert_int_equal(vplic_read(&plic, CLAIM(1)), 5);
+	assert_int_equal(vplic_bind(&plic, 5, false), OK); /* claimed: its completion is nobody's */
+	vplic_write(&plic, CLAIM(1), 5);
+	assert_int_equal(completions[5], 0);
+	vplic_pulse(&plic, 5); /* virtual now */
+	assert_int_equal(vplic_read(&plic, CLAIM(1)), 5);
+	assert_int_equal(vplic_bind(&plic, 41, false), E_RANGE);
+}
+
 /* ---- the model ---- */
 
 static struct {
@@ -533,6 +617,9 @@ int main(void)
 		cmocka_unit_test(pending_survives_a_disabled_time),
 		cmocka_unit_test(the_owner_learns_who_wants_a_source),
 		cmocka_unit_test(sources_that_are_not_there),
+		cmocka_unit_test(a_copy_is_programmed_alike),
+		cmocka_unit_test(cleared_it_is_as_new),
+		cmocka_unit_test(sources_come_and_go),
 		cmocka_unit_test(random_walk),
 	};
 

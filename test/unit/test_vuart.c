@@ -512,6 +512,42 @@ static void linux_sends_by_interrupt(void **state)
 	assert_string_equal(sent, text);
 }
 
+/* The registers of the one it was forked from, with nothing in its FIFOs; and who sleeps until it
+ * can send is woken. */
+static void a_copy_has_the_registers(void **state)
+{
+	static struct vuart other;
+
+	out(LCR, 0x83);
+	out(DLL, 0x0d);
+	out(DLM, 0x01);
+	out(LCR, 0x03);
+	out(FCR, 0x01);
+	out(MCR, 0x0b);
+	out(SCR, 0x5a);
+	sink_room = 0;
+	out(THR, 'a'); /* waits */
+	type("in");
+	out(IER, 0x02);
+	other = uart;
+	irq = false;
+	sink_room = sizeof(sent);
+	vuart_init(&uart, &ops);
+	vuart_copy(&uart, &other);
+	input = "";
+	vuart_poll(&uart);
+	assert_true(irq);
+	assert_int_equal(nsent, 0); /* 'a' is the other's to send */
+	assert_int_equal(in(IIR), 0xc2);
+	assert_int_equal(in(LSR), 0x60);
+	assert_true(in(IER) == 0x02 && in(LCR) == 0x03 && in(MCR) == 0x0b && in(SCR) == 0x5a);
+	out(LCR, 0x83);
+	assert_true(in(DLL) == 0x0d && in(DLM) == 0x01);
+	out(LCR, 0x03);
+	out(THR, 'b');
+	assert_string_equal(sent, "b");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -537,6 +573,7 @@ int main(void)
 		cmocka_unit_test_setup(linux_finds_a_16550a, start),
 		cmocka_unit_test_setup(linux_trusts_its_transmit_interrupt, start),
 		cmocka_unit_test_setup(linux_sends_by_interrupt, start),
+		cmocka_unit_test_setup(a_copy_has_the_registers, start),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

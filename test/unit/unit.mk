@@ -31,6 +31,8 @@ unit_rng := $(MBEDTLS)/library/chacha20.c
 # A tree of VMs: all that is portable of them.
 unit_tree := $(addprefix hv/,core/tree.c core/fork.c core/vm.c core/frame.c core/quota.c core/vconsole.c \
 	mmu/gstage.c vdev/devices.c vdev/vplic.c vdev/vuart.c)
+unit_fork := $(unit_tree)
+unit_vconsole := $(unit_tree)
 
 UNIT_TESTS := $(patsubst test/unit/test_%.c,%,$(wildcard test/unit/test_*.c))
 
