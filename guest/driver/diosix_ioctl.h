@@ -82,7 +82,7 @@ struct dxio_fdt {
 	__u64 buffer; /* address of a buffer of so many bytes */
 };
 
-#define DXIO_FDT_MAX (256 << 10)
+#define DXIO_FDT_MAX (128 << 10) /* the hypervisor writes no longer ones */
 
 struct dxio_name {
 	char name[DX_NAME_MAX];

@@ -77,36 +77,23 @@ void name_copy(char to[DX_NAME_MAX], const char *from)
 	strcpy(to, from);
 }
 
-/* NEXT knows no successor of a child that was reaped in between: then from the start. */
-static bool children_once(uint32_t **list)
-{
-	size_t n = 0, room = 0;
-	long h = 0;
-
-	for (;;) {
-		h = dx_try(DXIO_NEXT, (unsigned long)h);
-		if (h < 0 && errno == ENOENT)
-			return false;
-		if (h < 0)
-			die_errno("list");
-		if (n == room) {
-			room = room ? 2 * room : 64;
-			*list = realloc(*list, room * sizeof(**list));
-			if (!*list)
-				die(ST_FAILED, "out of memory");
-		}
-		(*list)[n++] = (uint32_t)h;
-		if (h == 0)
-			return true;
-	}
-}
-
+/* One that is reaped in between does not matter: NEXT goes by the order of handles. */
 uint32_t *children(void)
 {
 	uint32_t *list = NULL;
+	size_t n = 0, room = 0;
+	long h = 0;
 
-	while (!children_once(&list))
-		;
+	do {
+		h = dx_do(DXIO_NEXT, (unsigned long)h, "list");
+		if (n == room) {
+			room = room ? 2 * room : 64;
+			list = realloc(list, room * sizeof(*list));
+			if (!list)
+				die(ST_FAILED, "out of memory");
+		}
+		list[n++] = (uint32_t)h;
+	} while (h != 0);
 	return list;
 }
 
