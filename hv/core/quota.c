@@ -27,10 +27,10 @@ uint8_t quota_priority(const struct quota *q)
 
 uint8_t quota_depth(const struct quota *q)
 {
-	unsigned depth = q->max_depth, above = 0;
+	unsigned depth = q->max_depth;
 
-	while ((q = q->parent))
-		depth = MIN(depth, q->max_depth > ++above ? q->max_depth - above : 0);
+	for (unsigned above = 1; (q = q->parent); above++)
+		depth = MIN(depth, q->max_depth > above ? q->max_depth - above : 0);
 	return (uint8_t)depth;
 }
 

@@ -147,8 +147,9 @@ enum err must_check vm_ram_pay(struct vm *vm, hpa_t a, struct refusal *refused);
 enum err must_check vm_struct_alloc(struct vm *vm, size_t bytes, void **out);
 void vm_struct_free(struct vm *vm, void *p); /* NULL: nothing */
 
-/* All VCPUs of `vm` are outside the guest, and will stay so while it is halted. */
-bool vm_quiet(const struct vm *vm);
+/* All VCPUs of `vm` but `but` (NULL: all) are outside the guest, and will stay so while it is
+ * halted. */
+bool vm_quiet(const struct vm *vm, const struct vcpu *but);
 
 /* No PCPU uses an older translation of the VM's GPAs when this returns, or before it runs the VM
  * again. May not be called with vm->lock held: it waits for other PCPUs. */

@@ -358,9 +358,12 @@ static enum err unshare(
 		if (frame_sole(a, 9 * level)) {
 			enum err err = vm_ram_pay(l.vm, a, refused);
 
-			if (err == OK)
-				pte_set(pte, *pte | GSTAGE_W);
-			return err;
+			if (err != OK)
+				return err;
+			pte_set(pte, *pte | GSTAGE_W);
+			/* Counted like a copy, which would tell of others. */
+			__atomic_fetch_add(&l.vm->copies, BIT(9 * level), __ATOMIC_RELAXED);
+			return OK;
 		}
 		if (level == 0)
 			return replace(l, pte, refused);
@@ -442,7 +445,7 @@ enum err gstage_open_window(struct vm *vm, gpa_t own, struct vm *child, gpa_t at
 
 	*mapped = 0;
 	if (!range_within(own.v, size, 0, GSTAGE_END) || !in_ram(child, at, size) ||
-		(own.v < vm->ram_base.v + vm->ram_size && own.v + size > vm->ram_base.v))
+		range_overlaps(own.v, size, vm->ram_base.v, vm->ram_size))
 		return E_RANGE;
 	struct vm_locked l = vm_lock(vm), c = vm_lock(child); /* parents before children */
 
@@ -529,8 +532,10 @@ bool gstage_take_device(struct vm *vm, gpa_t *at, uint64_t end, hpa_t *out, uint
 		unsigned level;
 
 		/* What it has many leaves of is RAM. */
-		if (in_ram(vm, *at, 1))
+		if (in_ram(vm, *at, 1)) {
 			*at = gpa(vm->ram_base.v + vm->ram_size);
+			continue;
+		}
 		uint64_t value, *pte = walk(vm, *at, &level, &value);
 
 		found = is_leaf(value) && (value & GSTAGE_DEVICE);

@@ -175,9 +175,9 @@ struct isa features_for_guests(void)
 	struct isa all = pcpus[0]->isa;
 
 	all.exts &= isa_guest_exts;
-	/* With Svadu a VCPU starts with ADUE = 0 and switches it on by FWFT: it has both
-	 * (riscv/extensions.yaml). */
+	/* Hardware that sets A and D must not do so in a page that is shared until the first write.
+	 * QEMU 10 writes them through read-only G-stage leaves: no VCPU gets Svadu. */
 	if (isa_has(&all, ISA_SVADU))
-		all.exts |= BIT(ISA_SVADE);
+		all.exts = (all.exts & ~BIT(ISA_SVADU)) | BIT(ISA_SVADE);
 	return all;
 }

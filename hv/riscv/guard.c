@@ -24,7 +24,7 @@ enum err guest_load_u64(uint64_t va, uint64_t *out, uint64_t *cause)
 
 static enum err fetch(uint64_t va, uint32_t *insn, uint64_t *cause)
 {
-	uint64_t low, high = 0;
+	uint64_t low = 0, high = 0;
 	enum err err = guest_load("hlvx.hu", va, &low, cause);
 
 	if (err == OK && (low & 3) == 3)

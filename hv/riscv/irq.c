@@ -39,7 +39,7 @@ enum err irq_route(struct vm *vm, uint32_t irq)
 		return E_RANGE;
 	spin_lock(&route_lock);
 	bool taken = irq == machine.uart.irq || (sources[irq].vm && sources[irq].vm != vm);
-	enum err err = taken ? E_EXISTS : OK;
+	enum err err = !vm->trusted ? E_DENIED : taken ? E_EXISTS : OK;
 
 	/* Devices of one VM may share a line. */
 	if (err == OK && !sources[irq].vm) {

@@ -158,7 +158,7 @@ static bool memory_fault(struct vcpu *v, gpa_t at)
 		return false;
 	__atomic_fetch_add(&v->vm->faults, 1, __ATOMIC_RELAXED);
 	if (err == E_NOMEM)
-		vm_end(v->vm, DX_REASON_MEMORY, 0);
+		v->action = ACTION_YIELD; /* frames that are charged no more are just being freed */
 	else if (err != OK)
 		vcpu_stall(v);
 	return true;
@@ -257,10 +257,10 @@ static void leave(struct pcpu *p, struct vcpu *v, enum sched_state to, uint64_t 
 	vcpu_save(v);
 	if (stop)
 		v->action = ACTION_NONE;
-	if (stalled && !wait_to_pay(v))
-		to = SCHED_READY;
-	else if (to == SCHED_BLOCKED && !stalled && !halted(v) &&
-		 __atomic_load_n(&v->pending, __ATOMIC_SEQ_CST))
+	bool wanted = stalled ? !wait_to_pay(v)
+			      : !halted(v) && __atomic_load_n(&v->pending, __ATOMIC_SEQ_CST);
+
+	if (to == SCHED_BLOCKED && wanted)
 		to = SCHED_READY;
 	sched_put(p->id, &v->sched, to, until, now);
 	if (stop)

@@ -117,6 +117,9 @@ void vcpu_copy(struct vcpu *to, const struct vcpu *from)
 	to->vtype = from->vtype;
 	to->sta = from->sta;
 	to->sta_sequence = from->sta_sequence;
+	/* What was told does not go back. */
+	to->sta_since = to->sched.wait_ticks - (from->sched.wait_ticks - from->sta_since);
+	to->sta_told = from->sta_told;
 	to->fwft_locked = from->fwft_locked;
 	/* The child's own lines. */
 	to->eip_line = vplic_line(to->vm->plic, to->id);
@@ -159,10 +162,10 @@ void vcpu_stall(struct vcpu *v)
 		tree_sacrifice(at);
 }
 
-bool vm_quiet(const struct vm *vm)
+bool vm_quiet(const struct vm *vm, const struct vcpu *but)
 {
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
-		if (vm->vcpus[i] != vm->forker &&
+		if (vm->vcpus[i] != but &&
 			__atomic_load_n(&vm->vcpus[i]->running, __ATOMIC_SEQ_CST))
 			return false;
 	return true;

@@ -81,6 +81,7 @@ struct vcpu {
 
 	bool in_call;           /* the SBI call is being gone on with, on the slow path */
 	uint32_t stage, handle; /* how far it is, 0 at its beginning; whom it makes */
+	struct dx_fork options; /* of the call that makes a VM */
 	enum err error;         /* what it will say when it has undone what it did */
 	struct refusal refused; /* .at not NULL: it cannot pay, and waits for a release there */
 	struct quota_waiter waiter;

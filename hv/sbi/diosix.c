@@ -16,8 +16,17 @@
 #include "riscv/time.h"
 #include "sbi/diosix.h"
 #include "vdev/devices.h"
+#include "vdev/grant.h"
 
 #define CONSOLE_MAX 512 /* bytes one call moves */
+
+static_assert(sizeof(struct dx_fork) == 64 && offsetof(struct dx_fork, limit) == 8, "the ABI's");
+static_assert(
+	sizeof(struct dx_create) == 80 && offsetof(struct dx_create, limit) == 24, "the ABI's");
+static_assert(sizeof(struct dx_quota) == 168 && offsetof(struct dx_quota, own) == 112, "the ABI's");
+static_assert(sizeof(struct dx_info) == 112 && offsetof(struct dx_info, ram_base) == 48 &&
+		      offsetof(struct dx_info, copies) == 104,
+	"the ABI's");
 
 /* Stages of calls that make a VM. */
 enum { BEGIN, QUIET, SHARE, UNDO };
@@ -39,7 +48,8 @@ struct vm *dx_live_child(const struct vcpu *v, uint64_t handle)
 {
 	struct child *c = tree_slot(v->vm, handle);
 
-	return c ? c->vm : NULL;
+	/* Of one that is dying only the structure itself is sure to be there. */
+	return c && c->vm && c->vm->state != DX_DYING ? c->vm : NULL;
 }
 
 enum err dx_pin(struct vcpu *v, uint64_t handle, struct vm **out)
@@ -142,9 +152,10 @@ static struct sbi_ret share(struct vcpu *v, struct vm *from, bool paused)
 	return done && err == OK ? sbi_value(v->handle) : sbi_again(v);
 }
 
-/* What the caller asks: 0 for nothing special. */
-static bool read_options(struct vcpu *v, uint64_t at, struct dx_fork *f, struct sbi_ret *r)
+/* What the caller asks, copied once: 0 for nothing special. */
+static bool read_options(struct vcpu *v, uint64_t at, struct sbi_ret *r)
 {
+	struct dx_fork *f = &v->options;
 	const void *p;
 
 	memset(f, 0xff, sizeof(*f));
@@ -193,18 +204,19 @@ static void end_fork(struct vcpu *v)
 
 static struct sbi_ret dx_fork(struct vcpu *v, const uint64_t *a)
 {
-	struct dx_fork f;
 	struct sbi_ret r;
 
-	if (!read_options(v, a[0], &f, &r))
+	if (v->stage == BEGIN && !read_options(v, a[0], &r))
 		return r;
+	const struct dx_fork f = v->options;
+
 	if (v->stage == BEGIN) {
 		if (become_forker(v))
 			v->stage = QUIET;
 		return sbi_again(v);
 	}
 	if (v->stage == QUIET)
-		r = vm_quiet(v->vm) ? begin(v, v->vm, &f) : sbi_again(v);
+		r = vm_quiet(v->vm, v) ? begin(v, v->vm, &f) : sbi_again(v);
 	else if (v->stage == SHARE)
 		r = share(v, v->vm, f.flags & DX_PAUSED);
 	else
@@ -219,7 +231,8 @@ static enum err pin_template(struct vcpu *v, uint64_t handle, struct vm **out)
 {
 	enum err err = handle == DX_SELF ? E_NOENT : dx_pin(v, handle, out);
 
-	if (err == OK && __atomic_load_n(&(*out)->state, __ATOMIC_ACQUIRE) != DX_PAUSED_STATE) {
+	if (err == OK && (__atomic_load_n(&(*out)->state, __ATOMIC_ACQUIRE) != DX_PAUSED_STATE ||
+				 (*out)->reset_asked)) {
 		dx_unpin(*out);
 		err = E_STATE;
 	}
@@ -231,7 +244,7 @@ static struct sbi_ret clone_step(
 {
 	if (v->stage == SHARE)
 		return share(v, t, f->flags & DX_PAUSED);
-	if (!vm_quiet(t))
+	if (!vm_quiet(t, NULL))
 		return sbi_again(v);
 	struct sbi_ret r = begin(v, t, f);
 
@@ -251,12 +264,13 @@ static struct sbi_ret clone_step(
 
 static struct sbi_ret dx_clone(struct vcpu *v, const uint64_t *a)
 {
-	struct dx_fork f;
 	struct sbi_ret r;
 	struct vm *t;
 
-	if (!read_options(v, a[1], &f, &r))
+	if (v->stage == BEGIN && !read_options(v, a[1], &r))
 		return r;
+	const struct dx_fork f = v->options;
+
 	if (v->stage == UNDO)
 		return undo(v);
 	enum err err = pin_template(v, a[0], &t);
@@ -324,7 +338,7 @@ static struct sbi_ret dx_exec(struct vcpu *v, const uint64_t *a)
 			v->stage = QUIET;
 		return sbi_again(v);
 	}
-	if (!vm_quiet(vm))
+	if (!vm_quiet(vm, v))
 		return sbi_again(v);
 	spin_lock(&tree_lock);
 	bool alone = stop_harts(vm, v);
@@ -388,6 +402,9 @@ static enum err resume(struct vcpu *v, struct vm *child, const uint64_t *a)
 	if (child->state != DX_PAUSED_STATE || child->clones || child->reset_asked)
 		return E_STATE;
 	vm_set_state(child, DX_RUNNING);
+	/* The last hart may have stopped just when it was paused. */
+	if (sbi_all_stopped(child))
+		vm_kill(child, DX_REASON_STOPPED, 0);
 	return OK;
 }
 
@@ -401,14 +418,22 @@ static enum err reboot(struct vcpu *v, struct vm *child, const uint64_t *a)
 		return E_DENIED;
 	if (child->state == DX_RUNNING)
 		vm_set_state(child, DX_PAUSED_STATE);
-	if (!vm_quiet(child) || !tree_clear(child) || !stop_harts(child, NULL)) {
+	if (!vm_quiet(child, NULL) || !tree_clear(child) || !stop_harts(child, NULL)) {
 		v->action = ACTION_CALL;
 		return OK;
 	}
 	/* It may have been forking itself. */
 	child->forker = NULL;
 	vm_unhalt(child, HALT_FORK);
+	__atomic_fetch_add(&child->pins, 1, __ATOMIC_RELAXED);
+	spin_unlock(&tree_lock);
+	grant_end(child);
+	spin_lock(&tree_lock);
+	dx_unpin(child);
+	if (child->state != DX_PAUSED_STATE)
+		return E_STATE;
 	devices_reset(child);
+	event_to_self(child, 0);
 	child->reset_asked = false;
 	vm_set_state(child, DX_CREATED);
 	return OK;
@@ -437,7 +462,7 @@ static struct sbi_ret change_child(struct vcpu *v, const uint64_t *a, change *ho
 	struct vm *child = c ? c->vm : NULL;
 	enum err err = !c ? E_NOENT : !child ? E_STATE : how(v, child, a);
 	bool quiet = err != OK || child->state == DX_RUNNING || child->state == DX_DYING ||
-		     vm_quiet(child);
+		     vm_quiet(child, NULL);
 
 	spin_unlock(&tree_lock);
 	/* PAUSE returns when it is true. */
@@ -492,7 +517,6 @@ static struct sbi_ret dx_reap(struct vcpu *v, const uint64_t *a)
 static void fill_info(const struct vm *vm, struct dx_info *i)
 {
 	i->state = vm->state;
-	i->reason = vm->state == DX_DYING ? vm->reason : DX_REASON_NONE;
 	i->vcpus = vm->nvcpus;
 	i->children = vm->nchildren;
 	i->trusted = vm->trusted;
@@ -522,8 +546,14 @@ static struct sbi_ret dx_info(struct vcpu *v, const uint64_t *a)
 	spin_lock(&tree_lock);
 	struct child *c = a[0] == DX_SELF ? NULL : tree_slot(v->vm, a[0]);
 
-	if (a[0] == DX_SELF || (c && c->vm)) {
+	if (a[0] == DX_SELF || (c && c->vm && c->vm->state != DX_DYING)) {
 		fill_info(c ? c->vm : v->vm, &info);
+	} else if (c && c->vm) {
+		info.state = DX_DYING;
+		info.reason = c->vm->reason;
+		info.code = c->vm->code;
+		info.pages = c->vm->quota.own[RES_PAGES];
+		info.pages_subtree = c->vm->quota.used[RES_PAGES];
 	} else if (c) {
 		info.state = DX_GONE;
 		info.reason = c->reason;
@@ -559,7 +589,8 @@ static struct sbi_ret console(struct vcpu *v, const uint64_t *a, bool reads)
 	if (!c)
 		err = E_NOENT;
 	else if (reads)
-		n = vconsole_take(c->vm, c->vm ? c->vm->console : c->console, p, n);
+		n = vconsole_take(
+			dx_live_child(v, a[0]), c->vm ? c->vm->console : c->console, p, n);
 	else if (c->vm && c->vm->state != DX_DYING)
 		n = vconsole_give(c->vm, p, n);
 	else

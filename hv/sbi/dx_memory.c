@@ -83,7 +83,7 @@ struct sbi_ret dx_fdt_write(struct vcpu *v, const uint64_t *a)
 		return sbi_failed(err);
 	err = dx_pin(v, a[0], &vm);
 	if (err == OK) {
-		err = vm_tree(vm, buf, n, &used);
+		err = vm_tree(vm, buf, n, &used) == OK ? OK : E_INVAL;
 		dx_unpin(vm);
 	}
 	if (err == OK)

@@ -1,11 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * FWFT (SBI 3.0, chapter 18). The one feature that can be switched is hardware updating of A and D
- * bits, where the hart has Svadu; misaligned accesses' exceptions are always the guest's own; the
- * rest needs extensions no VCPU is given.
+ * FWFT (SBI 3.0, chapter 18). Misaligned accesses' exceptions are always the guest's own; the rest
+ * needs extensions no VCPU is given.
  */
 #include "sbi/sbi.h"
-#include "riscv/csr.h"
 
 #define FLAG_LOCK 1
 
@@ -21,27 +19,9 @@ enum fwft_feature {
 
 static int64_t available(uint32_t feature)
 {
-	switch (feature) {
-	case FWFT_MISALIGNED_EXC_DELEG:
+	if (feature == FWFT_MISALIGNED_EXC_DELEG)
 		return SBI_SUCCESS;
-	case FWFT_PTE_AD_HW_UPDATING:
-		return isa_has(&this_pcpu()->isa, ISA_SVADU) ? SBI_SUCCESS : SBI_ERR_NOT_SUPPORTED;
-	default:
-		return feature < FWFT_COUNT ? SBI_ERR_NOT_SUPPORTED : SBI_ERR_DENIED;
-	}
-}
-
-static struct sbi_ret set_ad_updating(uint64_t value)
-{
-	if (value)
-		csr_set(CSR_HENVCFG, ENVCFG_ADUE);
-	else
-		csr_clear(CSR_HENVCFG, ENVCFG_ADUE);
-	/* Translations cached with the old rule must go (Privileged ISA 18.2.4: ADUE takes effect
-	 * after HFENCE.VVMA). */
-	__asm__ volatile(".option push\n.option arch, +h\nhfence.vvma zero, zero\n.option pop" ::
-				 : "memory");
-	return sbi_value(0);
+	return feature < FWFT_COUNT ? SBI_ERR_NOT_SUPPORTED : SBI_ERR_DENIED;
 }
 
 static struct sbi_ret set(struct vcpu *v, uint32_t feature, uint64_t value, uint64_t flags)
@@ -54,21 +34,18 @@ static struct sbi_ret set(struct vcpu *v, uint32_t feature, uint64_t value, uint
 		return sbi_error(SBI_ERR_INVALID_PARAM);
 	if (v->fwft_locked & BIT(feature))
 		return sbi_error(SBI_ERR_DENIED_LOCKED);
-	if (feature == FWFT_MISALIGNED_EXC_DELEG && !value)
+	if (!value)
 		return sbi_error(SBI_ERR_DENIED);
 	if (flags & FLAG_LOCK)
 		v->fwft_locked |= (uint32_t)BIT(feature);
-	return feature == FWFT_PTE_AD_HW_UPDATING ? set_ad_updating(value) : sbi_value(0);
+	return sbi_value(0);
 }
 
 static struct sbi_ret get(uint32_t feature)
 {
 	int64_t error = available(feature);
 
-	if (error != SBI_SUCCESS)
-		return sbi_error(error);
-	return sbi_value(
-		feature == FWFT_MISALIGNED_EXC_DELEG || csr_read(CSR_HENVCFG) & ENVCFG_ADUE);
+	return error == SBI_SUCCESS ? sbi_value(1) : sbi_error(error);
 }
 
 struct sbi_ret sbi_fwft(struct vcpu *v, uint64_t fid, const uint64_t *a)

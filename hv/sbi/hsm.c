@@ -98,7 +98,7 @@ void vcpu_resume(struct vcpu *v)
 	v->mstatus |= MSTATUS_MPV | MSTATUS_MPP_S;
 }
 
-static bool all_stopped(const struct vm *vm)
+bool sbi_all_stopped(const struct vm *vm)
 {
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
 		if (hsm_get(vm->vcpus[i]) != HSM_STOPPED)
@@ -114,7 +114,7 @@ void sbi_hart_stopped(struct vcpu *v)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&v->vm->state, __ATOMIC_SEQ_CST) == DX_DYING) {
 		vm_start_burial(v->vm);
-	} else if (all_stopped(v->vm) && v->vm->state == DX_RUNNING) {
+	} else if (sbi_all_stopped(v->vm) && v->vm->state == DX_RUNNING) {
 		if (v->vm->parent)
 			vm_end(v->vm, DX_REASON_STOPPED, 0);
 		else

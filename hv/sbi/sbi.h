@@ -88,6 +88,8 @@ bool sbi_can_execute(const struct vcpu *v, uint64_t a);
  * exited. */
 void sbi_hart_stopped(struct vcpu *v);
 
+bool sbi_all_stopped(const struct vm *vm);
+
 /* Steal time so far is written to where STA wants it, when the VCPU is loaded. */
 void sbi_sta_update(struct vcpu *v);
 

@@ -67,6 +67,8 @@ enum err grant_map(struct vm *vm, hpa_t from, uint64_t size, gpa_t at)
 	spin_lock(&tree_lock);
 	if (!vm->trusted)
 		err = E_DENIED;
+	else if (range_overlaps(at.v, size, vm->ram_base.v, vm->ram_size))
+		err = E_RANGE;
 	else if (i == machine.ndevices)
 		err = E_NOENT;
 	else if (holders[i].vm && holders[i].vm != vm)

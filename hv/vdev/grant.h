@@ -11,8 +11,8 @@
 #include "core/vm.h"
 
 /* Maps page-aligned [from, from + size), part of one device, at `at`. Errors: E_DENIED: `vm` has no
- * trust; E_NOENT: no device that can be passed on is there; E_EXISTS: another VM holds it, or
- * something is mapped at `at`; else as gstage_map. */
+ * trust; E_RANGE: `at` lies in RAM; E_NOENT: no device that can be passed on is there; E_EXISTS:
+ * another VM holds it, or something is mapped at `at`; else as gstage_map. */
 enum err must_check grant_map(struct vm *vm, hpa_t from, uint64_t size, gpa_t at);
 
 /* Unmaps devices from page-aligned [at, at + size), by whole leaves. E_NOENT: there are none. */
