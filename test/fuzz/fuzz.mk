@@ -22,6 +22,10 @@ fuzz_vuart := hv/vdev/vuart.c
 fuzz_gstage := hv/core/vm.c hv/core/frame.c hv/core/quota.c hv/mmu/gstage.c
 fuzz_gstage_flags := -max_len=400 -len_control=0
 
+# The whole hypercall surface, over a real tree of VMs (test/unit/unit.mk).
+fuzz_calls := $(addprefix hv/sbi/,diosix.c dx_memory.c dx_quota.c dx_trust.c) $(unit_tree)
+fuzz_calls_flags := -max_len=1500 -len_control=0
+
 FUZZ_TARGETS := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
 
 $(foreach t,$(FUZZ_TARGETS),$(eval $(BUILD)/fuzz/fuzz_$(t): $(fuzz_$(t))))

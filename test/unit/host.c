@@ -15,8 +15,11 @@ int bug_expected;
 
 void host_ram_init(uint64_t base, size_t size)
 {
-	free(host_ram);
-	host_ram = aligned_alloc(1 << 21, (size + (1 << 21) - 1) & ~(size_t)((1 << 21) - 1));
+	if (!host_ram || size != host_ram_size) {
+		free(host_ram);
+		host_ram =
+			aligned_alloc(1 << 21, (size + (1 << 21) - 1) & ~(size_t)((1 << 21) - 1));
+	}
 	if (!host_ram)
 		abort();
 	memset(host_ram, 0, size);

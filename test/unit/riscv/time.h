@@ -10,3 +10,8 @@ static inline uint64_t time_now(void)
 {
 	return host_time;
 }
+
+static inline uint64_t time_to_ns(uint64_t ticks)
+{
+	return ticks * 100;
+}
