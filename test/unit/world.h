@@ -83,7 +83,7 @@ void vcpu_copy(struct vcpu *to, const struct vcpu *from)
 	to->action = from->action;
 }
 
-bool vm_quiet(const struct vm *vm)
+bool vm_quiet(const struct vm *vm, const struct vcpu *but)
 {
 	return true;
 }
