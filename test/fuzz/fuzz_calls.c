@@ -49,6 +49,14 @@ struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure)
 	return sbi_error(SBI_ERR_FAILED);
 }
 
+bool sbi_all_stopped(const struct vm *vm)
+{
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
+		if (vm->vcpus[i]->hsm != HSM_STOPPED)
+			return false;
+	return true;
+}
+
 void vcpu_save(struct vcpu *v)
 {
 }
@@ -340,7 +348,7 @@ static void bury_one(struct vm *vm)
 static uint64_t check_vm(const struct vm *vm, unsigned depth)
 {
 	const struct quota *q = &vm->quota;
-	uint64_t used[RES_COUNT], own = q->own[RES_PAGES];
+	uint64_t used[RES_COUNT], own = q->own[RES_PAGES], children = 0;
 
 	memcpy(used, q->own, sizeof(used));
 	require(depth <= TREE_DEPTH_MAX && vm->pins == 0);
@@ -352,11 +360,13 @@ static uint64_t check_vm(const struct vm *vm, unsigned depth)
 		if (!c)
 			continue;
 		require(c->parent == vm && c->handle == h);
+		children++;
 		own += check_vm(c, depth + 1);
 		for (unsigned r = 0; r < RES_COUNT; r++)
 			used[r] += r == RES_PAGES ? MAX(c->quota.used[r], c->quota.guarantee)
 						  : c->quota.used[r];
 	}
+	require(q->own[RES_VMS] == children);
 	for (unsigned r = 0; r < RES_COUNT; r++)
 		require(q->used[r] == used[r]);
 	return own;
