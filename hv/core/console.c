@@ -1,15 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The console: see console.h. Output leaves through next_byte, which decides what follows what, or,
- * when there is nothing to decide, straight from the guest:
+ * The console: see console.h. What is put out waits in one ring, in the order in which it came,
+ * with all that a message needs around it: the line break that it owes the guest's unfinished line,
+ * and that line again. So tearing cannot depend on when the UART has room. With an empty ring a
+ * guest's bytes go straight to the UART.
  *
- *   1. `lead`, the line break that a message owes the guest's unfinished line, or its own;
- *   2. waiting messages, whole ones;
- *   3. the guest's unfinished line again, when a message interrupted it;
- *   4. guest output.
- *
- * So tearing cannot depend on when the UART has room. `at_start` says that the terminal's cursor is
- * at the start of an empty line, as far as the last byte sent tells.
+ * `at_start` says that the terminal's cursor will be at the start of an empty line, as far as the
+ * last byte put out tells.
  */
 #include <stdarg.h>
 #include <string.h>
@@ -22,38 +19,35 @@
 #include "drivers/uart.h"
 #include "lib/printf.h"
 
-#define PREFIX      "[diosix] "
-#define PREFIX_LEN  (sizeof(PREFIX) - 1)
-#define MESSAGE_MAX 240
-#define DRAIN_MAX   512      /* bytes sent in one go: about 40,000 instructions */
-#define INPUT_MAX   256      /* bytes received in one go */
-#define WAIT_TURNS  10000000 /* polls of a UART that takes nothing before it is given up */
+#define PREFIX       "[diosix] "
+#define PREFIX_LEN   (sizeof(PREFIX) - 1)
+#define MESSAGE_MAX  240
+#define MESSAGE_ROOM 16384    /* of the ring: the guest's output leaves it free */
+#define DRAIN_MAX    512      /* bytes sent in one go: about 40,000 instructions */
+#define INPUT_MAX    256      /* bytes received in one go */
+#define WAIT_TURNS   10000000 /* polls of a UART that takes nothing before it is given up */
 
-static uint8_t out_bytes[16384], message_bytes[4096], in_bytes[1024];
+static uint8_t out_bytes[32768], in_bytes[1024];
 
 static struct {
 	struct spinlock lock;
 	bool panicking; /* no locks any more; set once */
 	/* under lock: */
-	struct ring out, messages, in;
-	struct ttyline line; /* of what was sent to the UART */
-	uint32_t redraw;     /* next position of the line to send again; line.end when none */
-	const char *lead;
+	struct ring out, in;
+	struct ttyline line; /* of what the guest put out */
+	bool redrawn;        /* a message has put it out again, and nothing came since */
 	bool at_start;
-	bool in_message;   /* a message is half sent */
 	bool tx_interrupt; /* as last asked of the UART */
 	bool refused;      /* guest output did not fit: tell when there is room */
 	uint32_t lost;     /* messages, since one could last be kept */
 } console = {
 	.lock = SPINLOCK_INIT,
 	.out = RING_INIT(out_bytes),
-	.messages = RING_INIT(message_bytes),
 	.in = RING_INIT(in_bytes),
-	.lead = "",
 	.at_start = true,
 };
 
-/* Returns false when the machine is ending and the lock means nothing any more. */
+/* False when the machine is ending and the lock means nothing any more. */
 static bool console_lock(void)
 {
 	if (__atomic_load_n(&console.panicking, __ATOMIC_RELAXED))
@@ -62,51 +56,15 @@ static bool console_lock(void)
 	return true;
 }
 
-static bool has_output(void)
+static void console_unlock(bool locked)
 {
-	return *console.lead || ring_count(&console.messages) ||
-	       console.redraw != console.line.end || ring_count(&console.out);
+	if (locked)
+		spin_unlock(&console.lock);
 }
 
-/* Messages are kept with a newline after each. */
-static uint8_t message_byte(void)
+static bool guest_room(void)
 {
-	uint8_t byte;
-
-	if (!console.in_message) {
-		console.in_message = true;
-		console.redraw = console.line.start;
-		if (!console.at_start) {
-			/* CAN ends an escape sequence that the guest has not finished. */
-			console.lead = ttyline_in_sequence(&console.line) ? "\x18\r\n" : "\r\n";
-			return *console.lead++;
-		}
-	}
-	byte = ring_pop(&console.messages);
-	if (byte != '\n')
-		return byte;
-	console.in_message = false;
-	console.lead = "\n";
-	return '\r';
-}
-
-/* -1 when there is nothing to send. */
-static int next_byte(void)
-{
-	uint8_t byte;
-
-	if (*console.lead)
-		return *console.lead++;
-	if (ring_count(&console.messages))
-		return message_byte();
-	if (console.redraw != console.line.end)
-		return ttyline_at(&console.line, console.redraw++);
-	if (!ring_count(&console.out))
-		return -1;
-	byte = ring_pop(&console.out);
-	ttyline_put(&console.line, byte);
-	console.redraw = console.line.end;
-	return byte;
+	return ring_room(&console.out) > MESSAGE_ROOM;
 }
 
 static void note_start(uint8_t byte)
@@ -114,31 +72,36 @@ static void note_start(uint8_t byte)
 	console.at_start = byte == '\n' || (byte == '\r' && console.at_start);
 }
 
+static void note_guest(uint8_t byte)
+{
+	ttyline_put(&console.line, byte);
+	note_start(byte);
+}
+
+static void push(uint8_t byte)
+{
+	ring_push(&console.out, byte);
+	note_start(byte);
+}
+
 /* Sends what the UART takes now, up to a bound (and the FIFO that reaches it); returns how much. */
 static unsigned drain(void)
 {
-	unsigned sent = 0;
+	unsigned sent = 0, room;
 
-	while (sent < DRAIN_MAX && has_output()) {
-		unsigned room = uart_tx_room();
-		int byte;
+	while (sent < DRAIN_MAX && ring_count(&console.out) && (room = uart_tx_room()) > 0)
+		for (; room > 0 && ring_count(&console.out); room--, sent++) {
+			uint8_t byte = ring_pop(&console.out);
 
-		if (room == 0)
-			break;
-		for (; room > 0 && (byte = next_byte()) >= 0; room--, sent++) {
-			uint8_t b = (uint8_t)byte;
-
-			note_start(b);
-			uart_write(&b, 1);
+			uart_write(&byte, 1);
 		}
-	}
 	return sent;
 }
 
 /* Has the UART interrupt when it can take the rest, or when a guest waits to hear of room. */
 static void arm(void)
 {
-	bool more = has_output() || console.refused;
+	bool more = ring_count(&console.out) || console.refused;
 
 	if (more != console.tx_interrupt) {
 		console.tx_interrupt = more;
@@ -154,7 +117,7 @@ static void send(void)
 
 static void flush(void)
 {
-	for (unsigned turns = 0; has_output() && turns < WAIT_TURNS; turns++) {
+	for (unsigned turns = 0; ring_count(&console.out) && turns < WAIT_TURNS; turns++) {
 		if (drain())
 			turns = 0;
 		else
@@ -167,8 +130,7 @@ void console_init(void)
 	bool locked = console_lock();
 
 	send();
-	if (locked)
-		spin_unlock(&console.lock);
+	console_unlock(locked);
 }
 
 /* Guest output with nothing before it goes straight to the UART, as most of it does; returns how
@@ -178,18 +140,13 @@ static size_t write_direct(const uint8_t *bytes, size_t n)
 	size_t done = 0;
 	unsigned room;
 
-	if (has_output())
-		return 0;
-	while (done < n && (room = uart_tx_room()) > 0) {
+	while (!ring_count(&console.out) && done < n && (room = uart_tx_room()) > 0) {
 		size_t part = MIN(room, n - done);
 
 		uart_write(bytes + done, (unsigned)part);
-		for (; part > 0; part--, done++) {
-			ttyline_put(&console.line, bytes[done]);
-			note_start(bytes[done]);
-		}
+		for (; part > 0; part--)
+			note_guest(bytes[done++]);
 	}
-	console.redraw = console.line.end;
 	return done;
 }
 
@@ -200,9 +157,12 @@ size_t console_write(const uint8_t *bytes, size_t n)
 	if (!console_lock())
 		return n;
 	taken = write_direct(bytes, MIN(n, CONSOLE_WRITE_MAX));
-	while (taken < n && taken < CONSOLE_WRITE_MAX && ring_room(&console.out))
-		ring_push(&console.out, bytes[taken++]);
-	console.refused |= taken < n && !ring_room(&console.out);
+	for (; taken < n && taken < CONSOLE_WRITE_MAX && guest_room(); taken++) {
+		ring_push(&console.out, bytes[taken]);
+		note_guest(bytes[taken]);
+	}
+	console.redrawn &= taken == 0;
+	console.refused |= taken < n && !guest_room();
 	send();
 	spin_unlock(&console.lock);
 	return taken;
@@ -245,7 +205,7 @@ bool console_interrupt(void)
 		return false;
 	event = receive();
 	drain();
-	if (console.refused && ring_room(&console.out)) {
+	if (console.refused && guest_room()) {
 		console.refused = false;
 		event = true;
 	}
@@ -259,8 +219,7 @@ void console_flush(void)
 	bool locked = console_lock();
 
 	flush();
-	if (locked)
-		spin_unlock(&console.lock);
+	console_unlock(locked);
 }
 
 void console_panic_begin(void)
@@ -271,18 +230,42 @@ void console_panic_begin(void)
 	flush();
 }
 
-/* Keeps one message; false when there is no room for all of it. Control characters could come from
- * outside (a device tree, a guest) and would break the promise of one line. */
+/* On a line of its own. */
+static void break_line(void)
+{
+	/* CAN ends an escape sequence that the guest has not finished. */
+	if (!console.at_start && ttyline_in_sequence(&console.line))
+		push(0x18);
+	if (!console.at_start) {
+		push('\r');
+		push('\n');
+	}
+}
+
+/* Puts one message out; false when there is no room for all of it. Control characters could come
+ * from outside (a device tree, a guest) and would break the promise of one line. */
 static bool message_push(const char *text, size_t len)
 {
-	if (ring_room(&console.messages) <= len)
+	uint32_t unfinished = console.line.end - console.line.start;
+
+	if (ring_room(&console.out) < len + unfinished + 5) /* CAN, two line breaks */
 		return false;
+	/* After another message, of whose redraw nothing has been sent: once will do. */
+	if (console.redrawn && ring_count(&console.out) >= unfinished) {
+		console.out.head -= unfinished;
+		console.at_start = true;
+	}
+	break_line();
 	for (size_t i = 0; i < len; i++) {
 		uint8_t byte = (uint8_t)text[i];
 
-		ring_push(&console.messages, byte < ' ' || byte == 0x7f ? '?' : byte);
+		push(byte < ' ' || byte == 0x7f ? '?' : byte);
 	}
-	ring_push(&console.messages, '\n');
+	push('\r');
+	push('\n');
+	for (uint32_t at = console.line.start; at != console.line.end; at++)
+		push(ttyline_at(&console.line, at));
+	console.redrawn = true;
 	return true;
 }
 
@@ -319,6 +302,5 @@ void klog(const char *fmt, ...)
 		send();
 	else
 		flush();
-	if (locked)
-		spin_unlock(&console.lock);
+	console_unlock(locked);
 }

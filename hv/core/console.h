@@ -6,9 +6,9 @@
  * Invariants: a message is one line and is never split; a guest's line is never torn: a message
  * that comes while the guest's line is unfinished is written on a line of its own, and the
  * unfinished line is written again after it (core/ttyline.h). Nobody waits for a slow line: what
- * the UART does not take at once goes into rings that its transmit interrupt drains. A guest that
- * fills its ring is told how much was taken; messages displace nothing, they have room of their
- * own, go first, and when even that is full are counted instead.
+ * the UART does not take at once goes into a ring that its transmit interrupt drains, in order. A
+ * guest that fills it is told how much was taken; messages displace nothing, they have room of
+ * their own, and when even that is full are counted instead.
  *
  * The rings are static: the console is the machine's, not a VM's. All functions take console.lock.
  */

@@ -138,16 +138,18 @@ static void a_message_in_the_redraw(void **state)
 	room = 0;
 	klog("two");
 	drain_all();
-	assert_string_equal(wire, "login: \r\n[diosix] one\r\nlogi\r\n[diosix] two\r\nlogin: ");
+	assert_string_equal(wire, "login: \r\n[diosix] one\r\nlogin: \r\n[diosix] two\r\nlogin: ");
 }
 
-static void a_message_passes_waiting_output_between_lines(void **state)
+static void all_comes_in_order(void **state)
 {
 	room = 3;
 	guest("abcdef\r\nghi");
 	klog("now");
+	guest("j\r\n");
+	klog("then");
 	drain_all();
-	assert_string_equal(wire, "abc\r\n[diosix] now\r\nabcdef\r\nghi");
+	assert_string_equal(wire, "abcdef\r\nghi\r\n[diosix] now\r\nghij\r\n[diosix] then\r\n");
 }
 
 static void every_place_to_interrupt(void **state)
@@ -173,7 +175,7 @@ static void every_place_to_interrupt(void **state)
 
 static void a_full_ring_says_so(void **state)
 {
-	static char text[20001], expected[16385];
+	static char text[20001], expected[17000];
 	size_t taken = 0, n;
 
 	memset(text, 'g', 20000);
@@ -184,18 +186,16 @@ static void a_full_ring_says_so(void **state)
 	}
 	assert_int_equal(taken, 16384);
 	klog("there is room for messages");
-	room = 37;
-	console_interrupt();
-	assert_string_equal(wire, "[diosix] there is room for messages\r\n");
 	assert_int_equal(guest("x"), 0);
-	room = 1;
+	room = 330; /* the message, too, takes what is left */
 	console_interrupt();
 	assert_int_equal(guest("x"), 1);
-	assert_int_equal(guest("x"), 0);
-	clear();
 	drain_all();
-	memset(expected, 'g', 16383);
-	expected[16383] = 'x';
+	memset(expected, 'g', 16384);
+	n = 16384 +
+	    (size_t)sprintf(expected + 16384, "\r\n[diosix] there is room for messages\r\n");
+	memset(expected + n, 'g', TTYLINE_MAX);
+	strcpy(expected + n + TTYLINE_MAX, "x");
 	assert_string_equal(wire, expected);
 }
 
@@ -235,52 +235,62 @@ static void no_event_without_a_refusal(void **state)
 	assert_false(console_interrupt());
 }
 
+#define RING 32768
+
 static void messages_that_do_not_fit_are_counted(void **state)
 {
+	const unsigned length = (unsigned)strlen("[diosix] message 0000\r\n");
 	unsigned kept = 0;
-	char *at;
+	char expected[100];
 
 	room = 0;
-	for (unsigned i = 0; i < 500; i++)
-		klog("message %03u", i);
+	for (unsigned i = 0; i < 2000; i++)
+		klog("message %04u", i);
 	drain_all();
-	for (at = wire; *at; kept++) {
-		char expected[40];
-
-		snprintf(expected, sizeof(expected), "[diosix] message %03u\r\n", kept);
-		assert_memory_equal(at, expected, strlen(expected));
-		at += strlen(expected);
+	for (char *at = wire; *at; at += length) {
+		snprintf(expected, sizeof(expected), "[diosix] message %04u\r\n", kept++);
+		assert_memory_equal(at, expected, length);
 	}
-	assert_int_equal(kept, 4096 / strlen("[diosix] message 000\n"));
+	assert_int_equal(kept, RING / length);
 	clear();
 	klog("on");
-	char expected[100];
 	snprintf(expected, sizeof(expected), "[diosix] messages lost: %u\r\n[diosix] on\r\n",
-		500 - kept);
+		2000 - kept);
 	assert_string_equal(wire, expected);
 	clear();
 	klog("again");
 	assert_string_equal(wire, "[diosix] again\r\n");
 }
 
-/* The last free byte of the ring is the newline's. */
+/* With room for all that may have to stand around it. */
 static void a_message_fits_whole_or_not_at_all(void **state)
 {
 	char text[241] = {0}, expected[300];
+	size_t left = RING % 251 - strlen("\x18\r\n[diosix] \r\n");
 
 	memset(text, 'x', 240);
 	room = 0;
-	for (int i = 0; i < 16; i++)
-		klog("%s", text); /* 250 bytes each: 96 are left */
-	text[87] = '\0';
-	klog("%s", text);
-	text[87] = 'x';
-	drain_all();
+	for (int i = 0; i < RING / 251; i++)
+		klog("%s", text);
 	snprintf(expected, sizeof(expected), "[diosix] %s\r\n", text);
-	assert_string_equal(wire + 15 * strlen(expected), expected);
+	text[left + 1] = '\0';
+	klog("%s", text);
+	drain_all();
+	assert_int_equal(strlen(wire), RING / 251 * 251);
+	assert_string_equal(wire + (RING / 251 - 1) * 251, expected);
 	clear();
 	klog("on");
 	assert_string_equal(wire, "[diosix] messages lost: 1\r\n[diosix] on\r\n");
+	memset(text, 'x', 240);
+	room = 0;
+	for (int i = 0; i < RING / 251; i++)
+		klog("%s", text);
+	text[left] = '\0';
+	klog("%s", text);
+	drain_all();
+	clear();
+	klog("on");
+	assert_string_equal(wire, "[diosix] on\r\n");
 }
 
 static void an_empty_line_needs_no_break(void **state)
@@ -544,7 +554,7 @@ int main(void)
 		cmocka_unit_test_setup(an_unfinished_line_is_written_again, start),
 		cmocka_unit_test_setup(messages_together_redraw_once, start),
 		cmocka_unit_test_setup(a_message_in_the_redraw, start),
-		cmocka_unit_test_setup(a_message_passes_waiting_output_between_lines, start),
+		cmocka_unit_test_setup(all_comes_in_order, start),
 		cmocka_unit_test_setup(every_place_to_interrupt, start),
 		cmocka_unit_test_setup(a_full_ring_says_so, start),
 		cmocka_unit_test_setup(room_again_is_an_event, start),
