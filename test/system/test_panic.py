@@ -12,7 +12,7 @@ from machine import HV, Machine
 
 # All stop one PCPU in the hypervisor, with a VCPU in a0, and change its registers.
 FAULTS = {
-    "bad_pointer": ("set $a0=0x10", "0x5", r"at 0x\w+ exit_slow\+0x"),
+    "bad_pointer": ("set $a0=0x10", "0x5", r"(at|called from) 0x\w+ exit_slow\+0x"),
     "write_text": ("set $a0=(long)&text_start\nset $a1=0\nset $a2=64\nset $pc=memset", "0x7", r"at 0x\w+ memset\+0x"),
     "write_constants": ("set $a0=(long)&text_end\nset $a1=0\nset $a2=64\nset $pc=memset", "0x7", r"at 0x\w+ memset\+0x"),
     "execute_data": ("set $pc=(long)&machine", "0x1", r"ra 0x\w+ exit_to_slow\+"),
@@ -40,7 +40,7 @@ def test_fault_is_reported_and_the_machine_restarts(name, image, tmp_path, fault
             assert m.qemu.isalive()
         break_it(socket, commands)
         m.qemu.expect(rf"fatal trap in the hypervisor on PCPU 0 \(hart 0\): mcause {cause} mtval")
-        m.qemu.expect(r"x4  \w{16}")
+        m.qemu.expect(r"x04 \w{16}")
         m.qemu.expect(place)
         m.qemu.expect("restarting")
         m.qemu.expect("Diosix .* on riscv-virtio")
