@@ -6,15 +6,14 @@
 
 struct options options;
 
-static bool apply(const char *word)
+static void apply(const char *word)
 {
-	if (strcmp(word, "root-exit=restart") == 0)
-		options.shutdown_restarts = true;
-	else if (strcmp(word, "root-exit=poweroff") == 0)
-		options.shutdown_restarts = false;
-	else
-		return false;
-	return true;
+	bool restart = strcmp(word, "root-exit=restart") == 0;
+
+	if (restart || strcmp(word, "root-exit=poweroff") == 0)
+		options.shutdown_restarts = restart;
+	else if (*word)
+		klog("option not known, ignored: %s", word);
 }
 
 void cmdline_parse(char *line)
@@ -25,7 +24,6 @@ void cmdline_parse(char *line)
 		line = strchr(word, ' ');
 		if (line)
 			*line++ = '\0';
-		if (*word && !apply(word))
-			klog("option not known, ignored: %s", word);
+		apply(word);
 	}
 }

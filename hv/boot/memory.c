@@ -18,15 +18,17 @@ const struct dx_payload *payload = (const struct dx_payload *)payload_start;
 
 /* Frames that are taken before the allocator exists, sorted by address. */
 static struct used {
-	uint64_t base, end;
+	uint64_t base, end; /* whole pages */
 	enum frame_kind kind;
 } used[MAX_USED];
 static unsigned nused;
 
-static void use(uint64_t base, uint64_t end, enum frame_kind kind)
+static void use(uint64_t base, uint64_t size, enum frame_kind kind)
 {
+	uint64_t end = ALIGN_UP(base + size, PAGE_SIZE);
 	unsigned i = nused++;
 
+	base = ALIGN_DOWN(base, PAGE_SIZE);
 	for (; i > 0 && used[i - 1].base > base; i--)
 		used[i] = used[i - 1];
 	used[i] = (struct used){base, end, kind};
@@ -88,31 +90,22 @@ static uint64_t find_place(uint64_t size)
 	halt("not enough RAM");
 }
 
+/* From now on the highest free place is the hypervisor's. */
+static void *take(uint64_t size)
+{
+	uint64_t at = find_place(ALIGN_UP(size, PAGE_SIZE));
+
+	use(at, size, FRAME_HV);
+	return (void *)(uintptr_t)at;
+}
+
 /* A kernel that must run at a certain address may need just where the payload was loaded. */
 static void keep_payload(void)
 {
-	uint64_t size = payload->total_size;
-
-	if (payload->kernel_base) {
-		uint64_t to = find_place(size);
-
-		memmove((void *)(uintptr_t)to, payload, size);
-		payload = (const struct dx_payload *)(uintptr_t)to;
-	}
-	use((uintptr_t)payload, (uintptr_t)payload + size, FRAME_HV);
-}
-
-static void keep_host_fdt(uint64_t fdt)
-{
-	uint64_t size = ALIGN_UP(fdt_totalsize((const void *)(uintptr_t)fdt), PAGE_SIZE);
-
-	/* Where it lies it may be in the way of a contiguous Root VM. */
-	uint64_t at = find_place(size);
-
-	memcpy((void *)(uintptr_t)at, (const void *)(uintptr_t)fdt,
-		fdt_totalsize((const void *)(uintptr_t)fdt));
-	host_fdt = (void *)(uintptr_t)at;
-	use(at, at + size, FRAME_HV);
+	if (payload->kernel_base)
+		payload = memmove(take(payload->total_size), payload, payload->total_size);
+	else
+		use((uintptr_t)payload, payload->total_size, FRAME_HV);
 }
 
 static void declare_ram(const struct machine_range *r)
@@ -133,24 +126,23 @@ static void declare_ram(const struct machine_range *r)
 
 void memory_init(uint64_t fdt)
 {
-	uint64_t base = machine.ram[0].base.v, end = ram_end(&machine.ram[machine.nram - 1]);
-	uint64_t fdt_size = ALIGN_UP(fdt_totalsize((const void *)(uintptr_t)fdt), PAGE_SIZE);
-	uint64_t table_size = frames_table_size(end - base);
+	const void *tree = (const void *)(uintptr_t)fdt;
+	uint64_t base = machine.ram[0].base.v,
+		 size = ram_end(&machine.ram[machine.nram - 1]) - base;
+	uint64_t table_size = frames_table_size(size);
 
-	use((uintptr_t)image_start, (uintptr_t)image_end, FRAME_HV);
+	use((uintptr_t)image_start, (uintptr_t)(image_end - image_start), FRAME_HV);
 	for (unsigned i = 0; i < machine.nreserved; i++)
-		use(machine.reserved[i].base.v,
-			machine.reserved[i].base.v + machine.reserved[i].size, FRAME_RESERVED);
-	use(ALIGN_DOWN(fdt, PAGE_SIZE), ALIGN_DOWN(fdt, PAGE_SIZE) + fdt_size + PAGE_SIZE,
-		FRAME_FREE);
+		use(machine.reserved[i].base.v, machine.reserved[i].size, FRAME_RESERVED);
+	use(fdt, fdt_totalsize(tree), FRAME_FREE);
 	check_payload();
 	keep_payload();
-	keep_host_fdt(fdt);
-	uint64_t table = find_place(table_size);
+	/* Where the tree lies it may be in the way of a contiguous Root VM. */
+	host_fdt = memcpy(take(fdt_totalsize(tree)), tree, fdt_totalsize(tree));
+	struct frame *table = take(table_size);
 
-	use(table, table + table_size, FRAME_HV);
-	zero_pages((void *)(uintptr_t)table, table_size);
-	frames_init((struct frame *)(uintptr_t)table, hpa(base), end - base);
+	zero_pages(table, table_size);
+	frames_init(table, hpa(base), size);
 	for (unsigned i = 0; i < machine.nram; i++) {
 		declare_ram(&machine.ram[i]);
 		if (i + 1 < machine.nram)
