@@ -31,7 +31,7 @@ struct node {
 };
 
 /* Calls `visit` for each node after its parent; stops at the first error. E_FORMAT also when the
- * tree is not well-formed. A property that comes after its node's children is not seen. */
+ * tree is not well-formed. */
 typedef enum err (*tree_visit)(const struct node *n, struct machine *m);
 enum err must_check tree_walk(const void *fdt, tree_visit visit, struct machine *m);
 
