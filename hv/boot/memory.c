@@ -131,7 +131,7 @@ void memory_init(uint64_t fdt)
 		 size = ram_end(&machine.ram[machine.nram - 1]) - base;
 	uint64_t table_size = frames_table_size(size);
 
-	use((uintptr_t)image_start, (uintptr_t)(image_end - image_start), FRAME_HV);
+	use((uintptr_t)image_start, (uintptr_t)image_end - (uintptr_t)image_start, FRAME_HV);
 	for (unsigned i = 0; i < machine.nreserved; i++)
 		use(machine.reserved[i].base.v, machine.reserved[i].size, FRAME_RESERVED);
 	use(fdt, fdt_totalsize(tree), FRAME_FREE);

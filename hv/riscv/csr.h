@@ -10,7 +10,6 @@
 #define CSR_SCOUNTEREN 0x106
 #define CSR_SENVCFG    0x10a
 #define CSR_SSTATEEN0  0x10c
-#define CSR_SATP       0x180
 #define CSR_VSSTATUS   0x200
 #define CSR_VSIE       0x204
 #define CSR_VSTVEC     0x205
@@ -18,7 +17,6 @@
 #define CSR_VSEPC      0x241
 #define CSR_VSCAUSE    0x242
 #define CSR_VSTVAL     0x243
-#define CSR_VSIP       0x244
 #define CSR_VSTIMECMP  0x24d /* Sstc */
 #define CSR_VSISELECT  0x250 /* Ssaia */
 #define CSR_VSATP      0x280
@@ -51,8 +49,6 @@
 #define CSR_HSTATEEN0  0x60c
 #define CSR_HVIP       0x645
 #define CSR_HGATP      0x680
-#define CSR_MNSTATUS   0x744 /* Smrnmi */
-#define CSR_MSECCFG    0x747
 #define CSR_TIME       0xc01
 #define CSR_VL         0xc20
 #define CSR_VTYPE      0xc21
