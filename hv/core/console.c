@@ -38,6 +38,7 @@ static struct {
 	bool redrawn;        /* a message has put it out again, and nothing came since */
 	bool at_start;
 	bool tx_interrupt; /* as last asked of the UART */
+	bool rx_stopped;   /* the same: what is received waits there until there is room here */
 	bool refused;      /* guest output did not fit: tell when there is room */
 	uint32_t lost;     /* messages, since one could last be kept */
 } console = {
@@ -103,9 +104,12 @@ static void arm(void)
 {
 	bool more = ring_count(&console.out) || console.refused;
 
-	if (more != console.tx_interrupt) {
+	bool full = ring_room(&console.in) == 0;
+
+	if (more != console.tx_interrupt || full != console.rx_stopped) {
 		console.tx_interrupt = more;
-		uart_tx_interrupt(more);
+		console.rx_stopped = full;
+		uart_interrupts(!full, more);
 	}
 }
 
@@ -168,18 +172,16 @@ size_t console_write(const uint8_t *bytes, size_t n)
 	return taken;
 }
 
+/* What there is no room for stays with the UART, and so, if it can be held back, with the sender.
+ */
 static bool receive(void)
 {
-	bool received = false;
+	unsigned n = 0;
 	int byte;
 
-	for (unsigned i = 0; i < INPUT_MAX && (byte = uart_get()) >= 0; i++) {
-		if (!ring_room(&console.in))
-			continue; /* reading it is what ends the interrupt */
+	for (; n < INPUT_MAX && ring_room(&console.in) && (byte = uart_get()) >= 0; n++)
 		ring_push(&console.in, (uint8_t)byte);
-		received = true;
-	}
-	return received;
+	return n != 0;
 }
 
 size_t console_read(uint8_t *bytes, size_t n)
@@ -193,6 +195,8 @@ size_t console_read(uint8_t *bytes, size_t n)
 		receive();
 	while (got < n && ring_count(&console.in))
 		bytes[got++] = ring_pop(&console.in);
+	if (console.rx_stopped)
+		arm();
 	spin_unlock(&console.lock);
 	return got;
 }

@@ -28,8 +28,8 @@ size_t console_write(const uint8_t *bytes, size_t n);
 /* Input for the VM that owns the console: up to `n` bytes, returns how many there were. */
 size_t console_read(uint8_t *bytes, size_t n);
 
-/* The UART's interrupt: moves received bytes into the input ring (the oldest are kept when full),
- * sends more output. Returns true when the guest should hear of it (vuart_poll): there is new
+/* The UART's interrupt: moves received bytes into the input ring, as long as it has room, sends
+ * more output. Returns true when the guest should hear of it (vuart_poll): there is new
  * input, or room after a console_write that took less than it was given. Also good to call now and
  * then where the UART has no interrupt. */
 bool console_interrupt(void);

@@ -79,10 +79,10 @@ static int ns16550_get(void)
 	return reg_read(LSR) & LSR_DR ? reg_read(RBR_THR) : -1;
 }
 
-static void ns16550_tx_interrupt(bool on)
+static void ns16550_interrupts(bool rx, bool tx)
 {
-	reg_write(IER, on ? IER_RX | IER_THRE : IER_RX);
+	reg_write(IER, (rx ? IER_RX : 0) | (tx ? IER_THRE : 0));
 }
 
 const struct uart_ops ns16550_ops = {
-	ns16550_init, ns16550_tx_room, ns16550_write, ns16550_get, ns16550_tx_interrupt};
+	ns16550_init, ns16550_tx_room, ns16550_write, ns16550_get, ns16550_interrupts};

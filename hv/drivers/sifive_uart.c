@@ -47,10 +47,10 @@ static int sifive_uart_get(void)
 	return data & RXDATA_EMPTY ? -1 : (int)(data & 0xff);
 }
 
-static void sifive_uart_tx_interrupt(bool on)
+static void sifive_uart_interrupts(bool rx, bool tx)
 {
-	mmio_write32(hpa_add(base, IE), on ? IE_RX | IE_TX : IE_RX);
+	mmio_write32(hpa_add(base, IE), (rx ? IE_RX : 0) | (tx ? IE_TX : 0));
 }
 
 const struct uart_ops sifive_uart_ops = {sifive_uart_init, sifive_uart_tx_room, sifive_uart_write,
-	sifive_uart_get, sifive_uart_tx_interrupt};
+	sifive_uart_get, sifive_uart_interrupts};

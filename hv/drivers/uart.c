@@ -30,8 +30,8 @@ int uart_get(void)
 	return uart ? uart->get() : -1;
 }
 
-void uart_tx_interrupt(bool on)
+void uart_interrupts(bool rx, bool tx)
 {
 	if (uart)
-		uart->tx_interrupt(on);
+		uart->interrupts(rx, tx);
 }

@@ -17,5 +17,6 @@ void uart_write(const uint8_t *bytes, unsigned n); /* n <= uart_tx_room() */
 /* The next received byte, or -1. Reading it clears the receive interrupt's cause. */
 int uart_get(void);
 
-/* Asks for an interrupt when the transmitter has room (true), or no more (false). */
-void uart_tx_interrupt(bool on);
+/* Asks for an interrupt when something is received, and when the transmitter has room, or no more.
+ */
+void uart_interrupts(bool rx, bool tx);

@@ -10,7 +10,7 @@ struct uart_ops {
 	unsigned (*tx_room)(void);
 	void (*write)(const uint8_t *bytes, unsigned n);
 	int (*get)(void);
-	void (*tx_interrupt)(bool on);
+	void (*interrupts)(bool rx, bool tx);
 };
 
 extern const struct uart_ops ns16550_ops;

@@ -11,7 +11,7 @@
 
 static char wire[1 << 21];
 static size_t sent, room;
-static bool tx_interrupt;
+static bool tx_interrupt, rx_interrupt = true;
 static const char *typed = "";
 
 unsigned uart_tx_room(void)
@@ -39,9 +39,10 @@ int uart_get(void)
 	return *typed ? (uint8_t)*typed++ : -1;
 }
 
-void uart_tx_interrupt(bool on)
+void uart_interrupts(bool rx, bool tx)
 {
-	tx_interrupt = on;
+	rx_interrupt = rx;
+	tx_interrupt = tx;
 }
 
 static size_t guest(const char *text)
@@ -326,7 +327,7 @@ static void flush_gives_a_dead_uart_up(void **state)
 	assert_string_equal(wire, "stuck");
 }
 
-static void input_keeps_the_oldest(void **state)
+static void input_waits_at_the_uart(void **state)
 {
 	char text[1101];
 	uint8_t got[1101] = {0};
@@ -345,10 +346,19 @@ static void input_keeps_the_oldest(void **state)
 	typed = text;
 	for (int i = 0; i < 4; i++)
 		assert_true(console_interrupt()); /* 256 bytes each */
-	assert_false(console_interrupt());        /* read from the UART, but there is no room */
+	assert_false(console_interrupt());        /* there is no room */
+	assert_int_equal(strlen(typed), 1100 - 1024);
+	assert_false(rx_interrupt);
+	assert_int_equal(console_read(got, 10), 10);
+	assert_true(rx_interrupt);
+	assert_true(console_interrupt());
+	assert_int_equal(strlen(typed), 1100 - 1024 - 10);
+	assert_false(rx_interrupt);
+	assert_int_equal(console_read(got + 10, sizeof(got) - 10), 1024);
+	assert_true(console_interrupt());
 	assert_string_equal(typed, "");
-	assert_int_equal(console_read(got, sizeof(got)), 1024);
-	assert_memory_equal(got, text, 1024);
+	assert_true(rx_interrupt);
+	assert_memory_equal(got, text, 1034);
 }
 
 /* ---- what of a line is written again ---- */
@@ -564,7 +574,7 @@ int main(void)
 		cmocka_unit_test_setup(an_empty_line_needs_no_break, start),
 		cmocka_unit_test_setup(one_call_sends_a_bounded_amount, start),
 		cmocka_unit_test_setup(flush_gives_a_dead_uart_up, start),
-		cmocka_unit_test_setup(input_keeps_the_oldest, start),
+		cmocka_unit_test_setup(input_waits_at_the_uart, start),
 		cmocka_unit_test(lines_kept),
 		cmocka_unit_test(long_lines_keep_their_end),
 		cmocka_unit_test_setup(a_sequence_is_aborted_before_a_message, start),

@@ -142,7 +142,7 @@ static void before_init_nothing_is_taken(void **state)
 {
 	assert_int_equal(uart_tx_room(), 0);
 	assert_int_equal(uart_get(), -1);
-	uart_tx_interrupt(true);
+	uart_interrupts(true, true);
 	assert_int_equal(accesses, 0);
 }
 
@@ -157,9 +157,9 @@ static void check_ns16550(unsigned shift, unsigned width, unsigned depth)
 	assert_int_equal(fcr & 0x01, 0x01);
 	write_all(text);
 	assert_string_equal(wire, text);
-	uart_tx_interrupt(true);
+	uart_interrupts(true, true);
 	assert_int_equal(ier, 0x03);
-	uart_tx_interrupt(false);
+	uart_interrupts(true, false);
 	assert_int_equal(ier, 0x01);
 	typed = "a\xff";
 	assert_int_equal(uart_get(), 'a');
@@ -196,9 +196,9 @@ static void sifive(void **state)
 	assert_int_equal(ier, 2);
 	write_all("hello, world");
 	assert_string_equal(wire, "hello, world");
-	uart_tx_interrupt(true);
+	uart_interrupts(true, true);
 	assert_int_equal(ier, 3);
-	uart_tx_interrupt(false);
+	uart_interrupts(true, false);
 	assert_int_equal(ier, 2);
 	typed = "b";
 	assert_int_equal(uart_get(), 'b');
@@ -213,7 +213,7 @@ static void without_a_uart_all_is_dropped(void **state)
 	accesses = 0;
 	assert_true(uart_tx_room() > 0);
 	uart_write((const uint8_t *)"x", 1);
-	uart_tx_interrupt(true);
+	uart_interrupts(true, true);
 	assert_int_equal(uart_get(), -1);
 	assert_int_equal(accesses, 0);
 }
