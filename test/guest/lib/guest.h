@@ -92,6 +92,7 @@ const struct dx_info *dx_info(uint64_t handle);
 uint64_t dx_pages(void); /* of this VM and its subtree */
 uint64_t dx_event(void);
 void dx_yield(void);
+void dx_rest(unsigned turn); /* sleeps, the longer the more turns; takes the hart's timer */
 _Noreturn void dx_exit(uint64_t code);
 
 /* Options to change and give to a call: everything as the parent's, CREATE without trust. This
