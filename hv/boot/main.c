@@ -40,7 +40,7 @@ static void read_machine(uint64_t fdt)
 	enum err err = fdt_read_machine((const void *)(uintptr_t)fdt, FDT_MAX, &machine);
 
 	uart_init(&machine.uart);
-	console_init();
+	console_flush();
 	if (err != OK)
 		halt("the device tree at 0x%lx cannot be used (error %d)", fdt, err);
 	cmdline_parse(machine.bootargs);

@@ -129,14 +129,6 @@ static void flush(void)
 	}
 }
 
-void console_init(void)
-{
-	bool locked = console_lock();
-
-	send();
-	console_unlock(locked);
-}
-
 /* Guest output with nothing before it goes straight to the UART, as most of it does; returns how
  * much that took. */
 static size_t write_direct(const uint8_t *bytes, size_t n)

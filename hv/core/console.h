@@ -18,9 +18,6 @@
 
 #define CONSOLE_WRITE_MAX 512 /* bytes one call takes at most: bounds the time in M-mode */
 
-/* Sends what was said before uart_init. */
-void console_init(void);
-
 /* Guest output: takes up to `n` bytes, returns how many were taken (may be 0 when the ring is
  * full). */
 size_t console_write(const uint8_t *bytes, size_t n);
@@ -35,7 +32,7 @@ size_t console_read(uint8_t *bytes, size_t n);
 bool console_interrupt(void);
 
 /* Writes out everything that is buffered, waiting for the UART as long as it makes progress: for
- * the end of the machine. */
+ * the machine's end, and for what was said before uart_init. */
 void console_flush(void);
 
 /*
