@@ -82,6 +82,7 @@ GUESTS = {
     "sched": ["1", "4", "3on2", "8on2", "8on2nosstc", "4on1nosstc", "4on1fair", "3on2fair", "8on2fair"],
     "fork": ["1", "2", "4", "4on1", "8on2nosstc", "v2"],
     "tree": ["1", "2", "4", "8on2nosstc"],
+    "superpage": ["1", "4", "4on1"],
     "console": ["1", "4", "8on2nosstc"],
     "clone": ["1", "4", "8on2nosstc"],
     "killrace": ["1", "4", "8on2", "8on2nosstc"],
