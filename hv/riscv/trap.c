@@ -193,17 +193,29 @@ static void handle_exception(struct vcpu *v, uint64_t cause)
 	}
 }
 
+static bool is_dying(const struct vm *vm)
+{
+	return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == DX_DYING;
+}
+
+/* An ancestor is dying: the VM will be killed when its parent's burial comes to it, and runs no
+ * more until then. O(depth). */
+static bool is_doomed(const struct vm *vm)
+{
+	while ((vm = vm->parent))
+		if (is_dying(vm))
+			return true;
+	return false;
+}
+
 /* The VM may not run, but for the VCPU that forks it. */
 static bool halted(const struct vcpu *v)
 {
 	uint32_t halt = __atomic_load_n(&v->vm->halt, __ATOMIC_SEQ_CST);
 
-	return halt && !(halt == HALT_FORK && v->vm->forker == v);
-}
-
-static bool is_dying(const struct vm *vm)
-{
-	return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == DX_DYING;
+	if (halt && !(halt == HALT_FORK && v->vm->forker == v))
+		return true;
+	return is_doomed(v->vm);
 }
 
 /* Whether the loaded VCPU should stop running, what becomes of it, and until when. */

@@ -129,11 +129,16 @@ void vcpu_copy(struct vcpu *to, const struct vcpu *from)
 
 static uint32_t ceilings; /* how often one was lowered */
 
+static void kick_all(void)
+{
+	for (uint32_t i = 0; i < npcpus; i++)
+		pcpu_kick(i);
+}
+
 void vcpus_obey_ceilings(void)
 {
 	__atomic_fetch_add(&ceilings, 1, __ATOMIC_SEQ_CST);
-	for (uint32_t i = 0; i < npcpus; i++)
-		pcpu_kick(i);
+	kick_all();
 }
 
 void vcpu_obey_ceilings(struct vcpu *v)
@@ -213,6 +218,9 @@ void vm_start_burial(struct vm *vm)
 		sched_start(&first->sched, time_now());
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
 		sched_wake(&vm->vcpus[i]->sched, time_now());
+	/* Descendants run no more from now on. */
+	if (vm->nchildren)
+		kick_all();
 }
 
 /* All but VCPU 0 have ended, and nobody looks at the VM any more. */

@@ -315,10 +315,13 @@ static bool stop_harts(struct vm *vm, const struct vcpu *self)
 	for (uint32_t i = 0; i < vm->nvcpus; i++) {
 		struct vcpu *h = vm->vcpus[i];
 
-		if (h == self || __atomic_load_n(&h->hsm, __ATOMIC_ACQUIRE) == HSM_STOPPED)
+		uint32_t hsm = __atomic_load_n(&h->hsm, __ATOMIC_ACQUIRE);
+
+		if (h == self || hsm == HSM_STOPPED)
 			continue;
 		stopped = false;
-		if (h->action != ACTION_STOP && h->hsm != HSM_STOP_PENDING)
+		/* Seen once: one that is stopping becomes STOPPED at any moment. */
+		if (hsm != HSM_STOP_PENDING)
 			stop_hart(h);
 	}
 	return stopped;

@@ -78,6 +78,7 @@ GUESTS = {
     "storm": ["2", "4", "nosstc4", "4on1", "8on2", "4on1nosstc"],
     "sched": ["1", "4", "3on2", "8on2", "8on2nosstc", "4on1nosstc", "4on1fair", "3on2fair", "8on2fair"],
     "fork": ["1", "2", "4", "4on1", "8on2nosstc", "v2"],
+    "forkbomb": ["1", "4", "8on2"],
     "tree": ["1", "2", "4", "8on2nosstc"],
     "quota": ["1", "4", "8on2nosstc"],
     "superpage": ["1", "4", "4on1"],
