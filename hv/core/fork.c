@@ -157,7 +157,7 @@ enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *h
 		err = fit_out(vm, root_vm, c->vcpus, MIN(priority, vm->quota.max_priority));
 	}
 	if (err == OK) {
-		vplic_clear(vm->plic);
+		devices_reset(vm); /* the places are the Root VM's, the contents are nobody's */
 		err = attach(parent, vm);
 	}
 	if (err == OK)

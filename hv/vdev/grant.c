@@ -109,7 +109,8 @@ static unsigned take(struct vm *vm, gpa_t at, uint64_t end)
 	vm_fence(vm);
 	spin_lock(&tree_lock);
 	for (unsigned i = 0; i < machine.ndevices; i++) {
-		if (!released[i])
+		/* Another VCPU of the holder may have mapped it again. */
+		if (!released[i] || holders[i].mapped)
 			continue;
 		quiet(&machine.devices[i]);
 		holders[i].vm = NULL;
