@@ -6,19 +6,18 @@
 #define IDENTITY_GIB 64
 
 extern char guest_end[];
-static uint64_t next;
+static uint64_t taken; /* bytes; harts take them at once */
 
 uint64_t free_start(void)
 {
-	return next ? next : (uintptr_t)guest_end;
+	return (uintptr_t)guest_end + taken;
 }
 
 void *page_alloc(unsigned n)
 {
-	uint64_t a = free_start();
+	uint64_t at = __atomic_fetch_add(&taken, n * PAGE, __ATOMIC_RELAXED);
 
-	next = a + n * PAGE;
-	return memset((void *)a, 0, n * PAGE);
+	return memset((char *)guest_end + at, 0, n * PAGE);
 }
 
 uint64_t *pt_new(void)
