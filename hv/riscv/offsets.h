@@ -2,12 +2,11 @@
 /* Offsets into struct vcpu and struct pcpu that assembly uses; riscv/vcpu.c asserts each. */
 #pragma once
 
-#define VCPU_X(n)    ((n)*8)
-#define VCPU_PC      256
-#define VCPU_MSTATUS 264
-#define VCPU_PCPU    272
+#define VCPU_PCPU    0
+#define VCPU_X(n)    (8 + (n)*8)
+#define VCPU_PC      264
+#define VCPU_MSTATUS 272
 #define VCPU_ACTION  280
-#define VCPU_F       288
 
 #define PCPU_CURRENT   0
 #define PCPU_STACK_TOP 8

@@ -11,13 +11,12 @@
 #include "sbi/sbi.h"
 #include "vdev/devices.h"
 
+static_assert(offsetof(struct vcpu, pcpu) == VCPU_PCPU, "offsets.h");
 static_assert(offsetof(struct vcpu, x) == VCPU_X(0), "offsets.h");
 static_assert(offsetof(struct vcpu, pc) == VCPU_PC, "offsets.h");
 static_assert(offsetof(struct vcpu, mstatus) == VCPU_MSTATUS, "offsets.h");
-static_assert(offsetof(struct vcpu, pcpu) == VCPU_PCPU, "offsets.h");
 static_assert(
 	offsetof(struct vcpu, action) == VCPU_ACTION && sizeof(enum vcpu_action) == 4, "offsets.h");
-static_assert(offsetof(struct vcpu, f) == VCPU_F, "offsets.h");
 static_assert(offsetof(struct pcpu, current) == PCPU_CURRENT, "offsets.h");
 static_assert(offsetof(struct pcpu, stack_top) == PCPU_STACK_TOP, "offsets.h");
 static_assert(offsetof(struct pcpu, guard) == PCPU_GUARD, "offsets.h");
@@ -96,31 +95,17 @@ void vcpu_destroy(struct vm *vm)
 	quota_release(&vm->quota, RES_VCPUS, 1);
 }
 
+/* What is reset and copied as one. */
+#define REGISTERS_SIZE (offsetof(struct vcpu, vm) - offsetof(struct vcpu, x))
+
 void vcpu_copy(struct vcpu *to, const struct vcpu *from)
 {
-	memcpy(to->x, from->x, sizeof(to->x));
-	memcpy(to->f, from->f, sizeof(to->f));
+	memcpy(to->x, from->x, REGISTERS_SIZE);
 	if (to->vregs)
 		memcpy(to->vregs, from->vregs, 32 * pcpus[0]->isa.vlenb);
-	to->pc = from->pc;
-	to->mstatus = from->mstatus;
-	to->fcsr = from->fcsr;
-	to->action = from->action;
 	to->hsm = from->hsm == HSM_STOP_PENDING ? HSM_STOPPED : from->hsm;
-	to->csr = from->csr;
-	to->timer = from->timer;
-	to->resume_pc = from->resume_pc;
-	to->resume_arg = from->resume_arg;
-	to->vstart = from->vstart;
-	to->vcsr = from->vcsr;
-	to->vl = from->vl;
-	to->vtype = from->vtype;
-	to->sta = from->sta;
-	to->sta_sequence = from->sta_sequence;
 	/* What was told does not go back. */
 	to->sta_since = to->sched.wait_ticks - (from->sched.wait_ticks - from->sta_since);
-	to->sta_told = from->sta_told;
-	to->fwft_locked = from->fwft_locked;
 	/* The child's own lines. */
 	to->eip_line = vplic_line(to->vm->plic, to->id);
 	to->pending = (from->pending & PEND_SSIP) | PEND_EIP | PEND_FENCE;
@@ -265,12 +250,9 @@ void vcpu_bury(struct pcpu *p, struct vcpu *v)
 
 void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
 {
-	memset(v->x, 0, sizeof(v->x));
-	memset(v->f, 0, sizeof(v->f));
-	memset(&v->csr, 0, sizeof(v->csr));
+	memset(v->x, 0, REGISTERS_SIZE);
 	if (v->vregs)
 		memset(v->vregs, 0, 32 * pcpus[0]->isa.vlenb);
-	v->fcsr = v->vstart = v->vcsr = v->vl = 0;
 	v->vtype = BIT(63); /* vill */
 	v->x[10] = v->id;
 	v->x[11] = arg;
@@ -292,7 +274,6 @@ void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
 	v->csr.vsstatus = UINT64_C(2) << 32; /* UXL 64 */
 	v->timer = SCHED_NEVER;
 	v->sta = gpa(STA_OFF);
-	v->fwft_locked = 0;
 	v->stage = 0;
 	__atomic_fetch_and(&v->pending, ~PEND_SSIP, __ATOMIC_RELAXED);
 	/* The line is a wire, not state of the VCPU: a stopped VCPU's enabled source may be
@@ -344,19 +325,10 @@ static void save_fp_vector(struct vcpu *v, const struct pcpu *p)
 
 static void load_csrs(const struct vcpu_csrs *c, const struct pcpu *p)
 {
-	csr_write(CSR_VSSTATUS, c->vsstatus);
-	csr_write(CSR_VSIE, c->vsie);
-	csr_write(CSR_VSTVEC, c->vstvec);
-	csr_write(CSR_VSSCRATCH, c->vsscratch);
-	csr_write(CSR_VSEPC, c->vsepc);
-	csr_write(CSR_VSCAUSE, c->vscause);
-	csr_write(CSR_VSTVAL, c->vstval);
-	csr_write(CSR_VSATP,
-		0); /* the next tables must not meet the last hgatp: vsatp is live even here */
-	csr_write(CSR_SCOUNTEREN, c->scounteren);
-	csr_write(CSR_SENVCFG, c->senvcfg);
-	csr_write(CSR_HENVCFG, c->henvcfg);
-	csr_write(CSR_HVIP, c->hvip);
+#define LOAD(csr, field) csr_write(CSR_##csr, c->field);
+	SWAPPED_CSRS(LOAD)
+	/* The next tables must not meet the last hgatp: vsatp is live even here. */
+	csr_write(CSR_VSATP, 0);
 	if (isa_has(&p->isa, ISA_SSTC))
 		csr_write(CSR_VSTIMECMP, c->vstimecmp);
 	if (isa_has(&p->isa, ISA_SMSTATEEN))
@@ -367,18 +339,9 @@ static void load_csrs(const struct vcpu_csrs *c, const struct pcpu *p)
 
 static void save_csrs(struct vcpu_csrs *c, const struct pcpu *p)
 {
-	c->vsstatus = csr_read(CSR_VSSTATUS);
-	c->vsie = csr_read(CSR_VSIE);
-	c->vstvec = csr_read(CSR_VSTVEC);
-	c->vsscratch = csr_read(CSR_VSSCRATCH);
-	c->vsepc = csr_read(CSR_VSEPC);
-	c->vscause = csr_read(CSR_VSCAUSE);
-	c->vstval = csr_read(CSR_VSTVAL);
+#define SAVE(csr, field) c->field = csr_read(CSR_##csr);
+	SWAPPED_CSRS(SAVE)
 	c->vsatp = csr_read(CSR_VSATP);
-	c->scounteren = csr_read(CSR_SCOUNTEREN);
-	c->senvcfg = csr_read(CSR_SENVCFG);
-	c->henvcfg = csr_read(CSR_HENVCFG);
-	c->hvip = csr_read(CSR_HVIP);
 	if (isa_has(&p->isa, ISA_SSTC))
 		c->vstimecmp = csr_read(CSR_VSTIMECMP);
 	if (isa_has(&p->isa, ISA_SMSTATEEN))

@@ -53,30 +53,51 @@ struct fence {
 
 #define FENCE_QUEUE 8
 
+/* The guest's CSRs, which are live while it is loaded: name in riscv/csr.h, field of vcpu_csrs.
+ * Those that not every hart has, and vsatp, have a place of their own in vcpu_load and vcpu_save.
+ */
+#define SWAPPED_CSRS(X)                                                                            \
+	X(VSSTATUS, vsstatus)                                                                      \
+	X(VSIE, vsie)                                                                              \
+	X(VSTVEC, vstvec)                                                                          \
+	X(VSSCRATCH, vsscratch)                                                                    \
+	X(VSEPC, vsepc)                                                                            \
+	X(VSCAUSE, vscause)                                                                        \
+	X(VSTVAL, vstval)                                                                          \
+	X(SCOUNTEREN, scounteren)                                                                  \
+	X(SENVCFG, senvcfg)                                                                        \
+	X(HENVCFG, henvcfg)                                                                        \
+	X(HVIP, hvip)
+
 struct vcpu_csrs {
 	uint64_t vsstatus, vsie, vstvec, vsscratch, vsepc, vscause, vstval, vsatp, vstimecmp;
 	uint64_t hvip, henvcfg, scounteren, senvcfg, sstateen0, vsiselect;
 };
 
+/* riscv/offsets.h knows the fields up to `action`. */
 struct vcpu {
-	/* Known to assembly (riscv/offsets.h): */
+	struct pcpu *pcpu; /* where it is loaded, or was last */
+	/* From here to `vm` is what hart_start makes anew and a fork copies: */
 	uint64_t x[32];
 	uint64_t pc, mstatus;
-	struct pcpu *pcpu;       /* where it is loaded, or was last */
 	enum vcpu_action action; /* its own PCPU only */
-	uint32_t id;             /* hart id in its VM */
+	uint32_t fwft_locked;    /* bits of features whose setting is locked */
 	uint64_t f[32], fcsr;
+	uint64_t vstart, vcsr, vl, vtype;
+	struct vcpu_csrs csr;
+	uint64_t timer; /* without Sstc: time of the next timer interrupt, SCHED_NEVER for none */
+	uint64_t resume_pc, resume_arg; /* of ACTION_SUSPEND and HSM start */
+	gpa_t sta;                      /* steal-time structure, STA_OFF for none */
+	uint64_t sta_since, sta_told;   /* of sched.wait_ticks: when STA was set, and reported */
+	uint32_t sta_sequence;
 
 	struct vm *vm;
+	uint32_t id;      /* hart id in its VM */
 	uint32_t pending; /* atomic: PEND_… */
 	uint32_t hsm;     /* atomic: enum hsm_state */
 	bool eip_line;    /* atomic: level of the vPLIC's line */
 	bool running;     /* atomic: loaded on `pcpu` */
-	struct vcpu_csrs csr;
-	uint64_t timer; /* without Sstc: time of the next timer interrupt, SCHED_NEVER for none */
-	uint64_t resume_pc, resume_arg; /* of ACTION_SUSPEND and HSM start */
-	void *vregs;                    /* 32 vector registers, where the harts have V */
-	uint64_t vstart, vcsr, vl, vtype;
+	void *vregs;      /* 32 vector registers, where the harts have V */
 	struct sched_entity sched;
 
 	bool in_call;           /* the SBI call is being gone on with, on the slow path */
@@ -96,12 +117,6 @@ struct vcpu {
 	uint32_t nfences;
 	bool fence_all;                     /* the queue overflowed: flush everything */
 	uint64_t fences_asked, fences_done; /* tickets; `done` is read without the lock */
-
-	gpa_t sta; /* steal-time structure, STA_OFF for none */
-	uint32_t sta_sequence;
-	uint64_t sta_since,
-		sta_told;     /* of sched.wait_ticks: when STA was set, and reported since */
-	uint32_t fwft_locked; /* bits of features whose setting is locked */
 };
 
 #define STA_OFF UINT64_MAX
