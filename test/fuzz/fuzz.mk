@@ -19,7 +19,7 @@ fuzz_guestfdt := $(fuzz_hostfdt) hv/fdt/guest.c hv/lib/printf.c
 fuzz_vplic := hv/vdev/vplic.c
 fuzz_vplic_flags := -max_len=2048
 fuzz_vuart := hv/vdev/vuart.c
-fuzz_gstage := hv/core/vm.c hv/core/frame.c hv/core/quota.c hv/mmu/gstage.c
+fuzz_gstage := $(unit_vm)
 fuzz_gstage_flags := -max_len=400 -len_control=0
 
 # The whole hypercall surface, over a real tree of VMs (test/unit/unit.mk).

@@ -1,0 +1,130 @@
+/* SPDX-License-Identifier: MIT */
+/* What a guest's touch of its RAM does: missing pages come, shared ones become its own; see
+ * gstage.h. */
+#include <string.h>
+#include "core/bug.h"
+#include "mmu/tables.h"
+
+#define FILL_STEP KIB(128) /* bytes zeroed in one go */
+
+/* Fresh RAM comes 2 MiB at a time where it can; that much is zeroed in parts. */
+static bool fill_begin(struct vm *vm, gpa_t at)
+{
+	gpa_t block = gpa(ALIGN_DOWN(at.v, MIB(2)));
+	uint64_t *pte;
+	hpa_t a;
+
+	if (vm->forked || !in_ram(vm, block, MIB(2)) ||
+		gstage_walk_make(vm, block, 1, NULL, &pte) != OK || *pte ||
+		vm_page_take(vm, ORDER_2M, FRAME_RAM, NULL, &a) != OK)
+		return false;
+	vm->fill.block = a;
+	vm->fill.at = block;
+	vm->fill.done = 0;
+	return true;
+}
+
+static enum err fill_step(struct vm *vm)
+{
+	uint64_t *pte;
+
+	zero_pages(hpa_ptr(hpa_add(vm->fill.block, vm->fill.done)), FILL_STEP);
+	vm->fill.done += FILL_STEP;
+	if (vm->fill.done < MIB(2))
+		return OK;
+	BUG_ON(gstage_walk_make(vm, vm->fill.at, 1, NULL, &pte) != OK);
+	pte_set(pte, leaf_pte(vm->fill.block, GSTAGE_RWX));
+	vm->fill.block = hpa(0);
+	return OK;
+}
+
+static enum err fill_page(struct vm *vm, gpa_t at, struct refusal *refused)
+{
+	uint64_t *pte;
+	hpa_t page;
+	enum err err = gstage_walk_make(vm, at, 0, refused, &pte);
+
+	if (err == OK)
+		err = vm_page_alloc_at(vm, 0, FRAME_RAM, refused, &page);
+	if (err != OK)
+		return err;
+	pte_set(pte, leaf_pte(page, GSTAGE_RWX));
+	return OK;
+}
+
+static enum err fill_hole(struct vm *vm, gpa_t at, struct refusal *refused)
+{
+	if (vm->fill.block.v || fill_begin(vm, at))
+		return fill_step(vm);
+	return fill_page(vm, at, refused);
+}
+
+/* Puts a copy in the place of the shared page at `*pte`. The lock is let go meanwhile. */
+static enum err replace(struct vm_locked l, uint64_t *pte, struct refusal *refused)
+{
+	uint64_t old = *pte;
+	hpa_t page;
+	enum err err = vm_page_take(l.vm, 0, FRAME_RAM, refused, &page);
+
+	if (err != OK)
+		return err;
+	pte_set(pte, PTE_BUSY);
+	vm_unlock(l);
+	vm_fence(l.vm);
+	memcpy(hpa_ptr(page), hpa_ptr(pte_hpa(old)), PAGE_SIZE);
+	spin_lock(&l.vm->lock);
+	pte_set(pte, leaf_pte(page, GSTAGE_RWX));
+	__atomic_fetch_add(&l.vm->copies, 1, __ATOMIC_RELAXED);
+	vm_ram_put(l.vm, pte_hpa(old), 0);
+	return OK;
+}
+
+/* RAM of the VM that it may not write yet: nobody else has it any more, or it is copied. */
+static enum err unshare(
+	struct vm_locked l, uint64_t *pte, unsigned level, gpa_t at, struct refusal *refused)
+{
+	for (;; level--) {
+		hpa_t a = pte_hpa(*pte);
+
+		if (frame_sole(a, 9 * level)) {
+			enum err err = vm_ram_pay(l.vm, a, refused);
+
+			if (err != OK)
+				return err;
+			pte_set(pte, *pte | GSTAGE_W);
+			/* Counted like a copy, which would tell of others. */
+			__atomic_fetch_add(&l.vm->copies, BIT(9 * level), __ATOMIC_RELAXED);
+			return OK;
+		}
+		if (level == 0)
+			return replace(l, pte, refused);
+		enum err err = gstage_split_ram(l.vm, pte, level, refused);
+
+		if (err != OK)
+			return err;
+		pte = (uint64_t *)hpa_ptr(pte_hpa(*pte)) + index_at(at, level - 1);
+	}
+}
+
+enum err gstage_touch(struct vm *vm, gpa_t at, bool write, struct refusal *refused)
+{
+	enum err err = E_NOENT;
+	unsigned level;
+	uint64_t value;
+
+	if (at.v >= GSTAGE_END)
+		return E_NOENT;
+	struct vm_locked l = vm_lock(vm);
+	uint64_t *pte = gstage_walk(vm, at, &level, &value);
+
+	if (is_leaf(value) && (value & GSTAGE_DEVICE))
+		err = E_NOENT;
+	else if (value == PTE_BUSY || (is_leaf(value) && (!write || (value & GSTAGE_W))))
+		err = OK;
+	else if (is_own_ram(value))
+		err = unshare(l, pte, level, at, refused);
+	else if (!is_leaf(value) && in_ram(vm, at, 1))
+		err = fill_hole(vm, at, refused);
+	vm_unlock(l);
+	return err;
+}
