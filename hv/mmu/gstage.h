@@ -52,8 +52,10 @@ enum err must_check gstage_map(
 enum err must_check gstage_unmap(struct vm_locked vm, gpa_t at, uint64_t size);
 
 /* Makes RAM at `at` present, and with `write` the VM's own. OK: what wanted to access it tries
- * again, which may take it here again (long work is done in parts). E_NOENT: nothing is there, or
- * it is not to be written; E_QUOTA_… (`*refused` tells whose), E_NOMEM. No lock may be held. */
+ * again, which may take it here again (long work is done in parts). E_EXISTS: it is so already; a
+ * hart whose access faulted all the same has an older translation, and fences it. E_NOENT: nothing
+ * is there, or it is not to be written; E_QUOTA_… (`*refused` tells whose), E_NOMEM. No lock may be
+ * held. */
 enum err must_check gstage_touch(struct vm *vm, gpa_t at, bool write, struct refusal *refused);
 
 /*

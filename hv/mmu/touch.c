@@ -79,27 +79,25 @@ static enum err replace(struct vm_locked l, uint64_t *pte, struct refusal *refus
 	return OK;
 }
 
-/* RAM of the VM that it may not write yet: nobody else has it any more, or it is copied. */
+/* RAM of the VM that it may not write yet: nobody else has it any more, or it is copied. Who cannot
+ * pay for all of a large leaf may still pay for a page of it. */
 static enum err unshare(
 	struct vm_locked l, uint64_t *pte, unsigned level, gpa_t at, struct refusal *refused)
 {
 	for (;; level--) {
 		hpa_t a = pte_hpa(*pte);
+		bool sole = frame_sole(a, 9 * level);
+		enum err err = sole ? vm_ram_pay(l.vm, a, level ? NULL : refused) : E_EXISTS;
 
-		if (frame_sole(a, 9 * level)) {
-			enum err err = vm_ram_pay(l.vm, a, refused);
-
-			if (err != OK)
-				return err;
+		if (err == OK) {
 			pte_set(pte, *pte | GSTAGE_W);
 			/* Counted like a copy, which would tell of others. */
 			__atomic_fetch_add(&l.vm->copies, BIT(9 * level), __ATOMIC_RELAXED);
 			return OK;
 		}
 		if (level == 0)
-			return replace(l, pte, refused);
-		enum err err = gstage_split_ram(l.vm, pte, level, refused);
-
+			return sole ? err : replace(l, pte, refused);
+		err = gstage_split_ram(l.vm, pte, level, refused);
 		if (err != OK)
 			return err;
 		pte = (uint64_t *)hpa_ptr(pte_hpa(*pte)) + index_at(at, level - 1);
@@ -119,8 +117,10 @@ enum err gstage_touch(struct vm *vm, gpa_t at, bool write, struct refusal *refus
 
 	if (is_leaf(value) && (value & GSTAGE_DEVICE))
 		err = E_NOENT;
-	else if (value == PTE_BUSY || (is_leaf(value) && (!write || (value & GSTAGE_W))))
+	else if (value == PTE_BUSY)
 		err = OK;
+	else if (is_leaf(value) && (!write || (value & GSTAGE_W)))
+		err = E_EXISTS;
 	else if (is_own_ram(value))
 		err = unshare(l, pte, level, at, refused);
 	else if (!is_leaf(value) && in_ram(vm, at, 1))

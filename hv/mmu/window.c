@@ -43,7 +43,8 @@ enum err gstage_open_window(struct vm *vm, gpa_t own, struct vm *child, gpa_t at
 	if (!is_own_ram(value) || !(value & GSTAGE_W)) {
 		vm_unlock(c);
 		vm_unlock(l);
-		return gstage_touch(child, at, true, NULL);
+		err = gstage_touch(child, at, true, NULL);
+		return err == E_EXISTS ? OK : err;
 	}
 
 	level = MIN(level, gstage_fitting_level(own, hpa(at.v), size));

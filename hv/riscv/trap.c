@@ -156,6 +156,12 @@ static bool memory_fault(struct vcpu *v, gpa_t at)
 
 	if (err == E_NOENT)
 		return false;
+	if (err == E_EXISTS) {
+		/* Another VCPU has been quicker: harts may keep what was not valid, or not
+		 * writable, until it is fenced (Privileged ISA 12.2.1, 18.3.2). */
+		fence_local(&(const struct fence){.kind = FENCE_GVMA});
+		return true;
+	}
 	__atomic_fetch_add(&v->vm->faults, 1, __ATOMIC_RELAXED);
 	if (err == E_NOMEM)
 		v->action = ACTION_YIELD; /* frames that are charged no more are just being freed */

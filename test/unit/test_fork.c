@@ -146,7 +146,7 @@ static void what_is_no_ram_stays_so(void **state)
 		for (unsigned write = 0; write < 2; write++)
 			assert_int_equal(
 				gstage_touch(parent, gpa(nowhere[i]), write, NULL), E_NOENT);
-	assert_int_equal(gstage_touch(parent, gpa(VMGENID), false, NULL), OK);
+	assert_int_equal(gstage_touch(parent, gpa(VMGENID), false, NULL), E_EXISTS);
 	assert_int_equal(gstage_touch(parent, gpa(VMGENID), true, NULL), E_NOENT);
 	assert_int_equal(own(parent), before);
 	map_own(parent, GIB(1), hpa(0x10001000), PAGE_SIZE, GSTAGE_R | GSTAGE_DEVICE);
@@ -347,6 +347,44 @@ static void what_clones_share_goes_up_when_the_template_dies(void **state)
 	store(clone[1], 0, 30);
 	assert_true(leaf_of(clone[1], 0).hpa.v == a.v && frame_of(a)->payer == clone[1]->id);
 	assert_true(load(clone[0], 0) == 20 && load(clone[1], 0) == 30);
+	assert_sound();
+}
+
+static void refused(struct vm *vm, unsigned i, struct vm *by);
+
+/* A superpage that is a clone's alone since its template died, and paid by their parent: the clone
+ * has no room for all of it, and takes over what it writes. */
+static void a_page_of_a_superpage_is_taken_over(void **state)
+{
+	struct dx_fork f = keep_all();
+
+	parent_of(512);
+	for (unsigned i = 0; i < 512; i++)
+		store(parent, i, i + 1);
+	spin_lock(&tree_lock);
+	vm_set_state(parent, DX_PAUSED_STATE);
+	spin_unlock(&tree_lock);
+	assert_int_equal(fork_begin(root_vm, parent, &f, 3, &child), OK);
+	parent->cloned = true;
+	assert_int_equal(share_all(child), OK);
+	finish_fork(child, false);
+	bury(parent);
+	parent = child;
+	hpa_t block = leaf_of(child, 0).hpa;
+
+	assert_true(frame_of(block)->order == ORDER_2M && frame_of(block)->payer == root_vm->id);
+	assert_int_equal(quota_set_limit(&child->quota, RES_PAGES, own(child) + 2), OK);
+	uint64_t before = own(child);
+
+	store(child, 7, 1000);
+	assert_int_equal(own(child), before + 2); /* a table and the page */
+	assert_true(leaf_of(child, 7).hpa.v == block.v + page(7) - page(0));
+	assert_int_equal(frame_of(leaf_of(child, 7).hpa)->payer, child->id);
+	assert_int_equal(frame_of(leaf_of(child, 8).hpa)->payer, root_vm->id);
+	refused(child, 8, child);
+	assert_int_equal(quota_set_limit(&child->quota, RES_PAGES, 1000), OK);
+	store(child, 8, 1001);
+	assert_true(load(child, 7) == 1000 && load(child, 8) == 1001 && load(child, 9) == 10);
 	assert_sound();
 }
 
@@ -717,6 +755,7 @@ int main(void)
 		cmocka_unit_test(holes_stay_holes),
 		cmocka_unit_test(a_superpage_is_split_by_the_first_write),
 		cmocka_unit_test(a_superpage_that_nobody_else_has_stays_one),
+		cmocka_unit_test(a_page_of_a_superpage_is_taken_over),
 		cmocka_unit_test(what_clones_share_goes_up_when_the_template_dies),
 		cmocka_unit_test(who_cannot_pay_is_told_where),
 		cmocka_unit_test(a_child_that_cannot_be_leaves_no_trace),

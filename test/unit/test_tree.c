@@ -316,6 +316,10 @@ static enum err fault(struct node *v, unsigned p, bool write, struct refusal *r)
 
 	if (outer)
 		v->pinned = false;
+	if (err == E_EXISTS) {
+		require(there && (!write || (before.flags & GSTAGE_W)));
+		err = OK;
+	}
 	if (err == E_QUOTA_OWN || err == E_QUOTA_ABOVE)
 		check_refusal(v, err, r, !sole);
 	else
