@@ -78,7 +78,7 @@ GUESTS = {
     "storm": ["2", "4", "nosstc4", "4on1", "8on2", "4on1nosstc"],
     "sched": ["1", "4", "3on2", "8on2", "8on2nosstc", "4on1nosstc", "4on1fair", "3on2fair", "8on2fair"],
     "fork": ["1", "2", "4", "4on1", "8on2nosstc", "v2"],
-    "forkbomb": ["1", "4", "8on2"],
+    "forkbomb": ["1", "4", "8on2", "4on1fair"],
     "tree": ["1", "2", "4", "8on2nosstc"],
     "quota": ["1", "4", "8on2nosstc"],
     "superpage": ["1", "4", "4on1"],
@@ -88,6 +88,12 @@ GUESTS = {
     "forkstate": ["1", "4", "nosstc4", "v2", "3on2v", "8on2nosstc"],
     "exec": ["1", "2", "4", "8on2nosstc"],
     "cow": ["1", "2", "4", "8on2", "v2", "nosvadu1"],
+    "calls": ["1", "4"],
+    "calls_makers": ["1", "8on2nosstc"],
+    "calls_states": ["1", "4"],
+    "calls_trust": ["1", "8on2nosstc"],
+    "calls_windows": ["1", "4"],
+    "reboot": ["1", "4", "8on2nosstc"],
     "isa": ["1", "v2", "4on1", "nosstc1", "max1", "nosvadu1"],
 }
 
