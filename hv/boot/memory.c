@@ -153,5 +153,5 @@ void memory_init(uint64_t fdt)
 
 void memory_reclaim_payload(void)
 {
-	frames_reclaim(ptr_hpa(payload), payload->total_size);
+	frame_free_run(ptr_hpa(payload), payload->total_size);
 }

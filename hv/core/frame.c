@@ -6,42 +6,40 @@
 static struct {
 	struct spinlock lock;
 	/* set once at boot: */
-	struct frame *table;
-	hpa_t base;
-	uint32_t count; /* frames described */
+	struct frame *table; /* as if it began with the record of number 0 */
+	hpa_t origin;        /* of number 0: numbers are aligned as addresses are */
+	uint32_t first, end; /* the numbers described */
 	/* under lock: */
 	uint32_t head[FRAME_MAX_ORDER + 1]; /* first free block of each order, or FRAME_NONE */
 	uint64_t free;                      /* 4 KiB frames */
 } frames;
 
+struct frame *frame_of(hpa_t a)
+{
+	return &frames.table[(a.v - frames.origin.v) >> PAGE_SHIFT];
+}
+
 uint32_t frame_number(hpa_t a)
 {
-	return (uint32_t)((a.v - frames.base.v) >> PAGE_SHIFT) + 1;
+	return (uint32_t)(frame_of(a) - frames.table);
 }
 
 hpa_t frame_hpa(uint32_t number)
 {
-	return hpa_add(frames.base, (uint64_t)(number - 1) << PAGE_SHIFT);
+	return hpa_add(frames.origin, (uint64_t)number << PAGE_SHIFT);
 }
 
-static struct frame *record(uint32_t index)
+/* Whole frames, with records. */
+static bool in_table(hpa_t a, uint64_t size)
 {
-	return &frames.table[index];
-}
-
-static uint32_t index_of(hpa_t a)
-{
-	return (uint32_t)((a.v - frames.base.v) >> PAGE_SHIFT);
-}
-
-struct frame *frame_of(hpa_t a)
-{
-	return record(index_of(a));
+	return IS_ALIGNED(a.v | size, PAGE_SIZE) &&
+	       range_within((a.v - frames.origin.v) >> PAGE_SHIFT, size >> PAGE_SHIFT, frames.first,
+		       frames.end - frames.first);
 }
 
 bool frame_in_table(hpa_t a)
 {
-	return range_within(a.v, PAGE_SIZE, frames.base.v, (uint64_t)frames.count << PAGE_SHIFT);
+	return in_table(a, PAGE_SIZE);
 }
 
 uint64_t frames_table_size(uint64_t size)
@@ -54,74 +52,88 @@ uint64_t frames_free(void)
 	return __atomic_load_n(&frames.free, __ATOMIC_RELAXED);
 }
 
-/* Blocks are aligned by physical address, so that a 2 MiB block can be a 2 MiB leaf. */
-static uint64_t absolute(uint32_t index)
+static void list_push(uint32_t n, unsigned order)
 {
-	return (frames.base.v >> PAGE_SHIFT) + index;
-}
-
-static void list_push(uint32_t index, unsigned order)
-{
-	struct frame *f = record(index);
+	struct frame *f = &frames.table[n];
 
 	*f = (struct frame){.next = frames.head[order],
 		.prev = FRAME_NONE,
 		.kind = FRAME_FREE,
 		.order = (uint8_t)order};
 	if (f->next != FRAME_NONE)
-		record(f->next)->prev = index;
-	frames.head[order] = index;
+		frames.table[f->next].prev = n;
+	frames.head[order] = n;
 }
 
-static void list_drop(uint32_t index)
+static void list_drop(uint32_t n)
 {
-	struct frame *f = record(index);
+	struct frame *f = &frames.table[n];
 
 	if (f->prev != FRAME_NONE)
-		record(f->prev)->next = f->next;
+		frames.table[f->prev].next = f->next;
 	else
 		frames.head[f->order] = f->next;
 	if (f->next != FRAME_NONE)
-		record(f->next)->prev = f->prev;
+		frames.table[f->next].prev = f->prev;
 	*f = (struct frame){0};
 }
 
-static bool is_free_block(uint32_t index, unsigned order)
+static bool is_free_block(uint32_t n, unsigned order)
 {
-	return index < frames.count && record(index)->kind == FRAME_FREE &&
-	       record(index)->order == order;
+	return n >= frames.first && n < frames.end && frames.table[n].kind == FRAME_FREE &&
+	       frames.table[n].order == order;
 }
 
-static void insert_merged(uint32_t index, unsigned order)
+/* Makes the block free, one with its buddy if that is free. */
+static void give_back(uint32_t n, unsigned order)
 {
-	for (; order < FRAME_MAX_ORDER; order++) {
-		uint64_t buddy = absolute(index) ^ BIT(order);
-
-		if (buddy < absolute(0) || !is_free_block((uint32_t)(buddy - absolute(0)), order))
-			break;
-		list_drop((uint32_t)(buddy - absolute(0)));
-		index = (uint32_t)((absolute(index) & ~BIT(order)) - absolute(0));
+	frames.free += BIT(order);
+	for (; order < FRAME_MAX_ORDER && is_free_block(n ^ 1u << order, order); order++) {
+		list_drop(n ^ 1u << order);
+		n &= ~(1u << order);
 	}
-	list_push(index, order);
+	list_push(n, order);
 }
 
-/* The largest order of a block that may start at `index` and not exceed `n` frames. */
-static unsigned fitting_order(uint32_t index, uint64_t n)
+/* The largest order of a block that may start at `n` and not exceed `count` frames. */
+static unsigned fitting_order(uint32_t n, uint64_t count)
 {
 	unsigned order = 0;
 
-	while (order < FRAME_MAX_ORDER && !(absolute(index) & BIT(order)) && BIT(order + 1) <= n)
+	while (order < FRAME_MAX_ORDER && !(n & 1u << order) && BIT(order + 1) <= count)
 		order++;
 	return order;
 }
 
+/* Makes blocks of the frames from `n` to `end`, which are in none: free ones, or as `f` says. */
+static void lay(uint32_t n, uint32_t end, struct frame f)
+{
+	while (n < end) {
+		unsigned order = fitting_order(n, end - n);
+
+		if (f.kind == FRAME_RAM) /* blocks are as leaves are */
+			order = order < ORDER_2M ? ORDER_4K : ORDER_2M;
+		f.order = (uint8_t)order;
+		if (f.kind == FRAME_FREE)
+			give_back(n, order);
+		else
+			frames.table[n] = f;
+		n += 1u << order;
+	}
+}
+
 void frames_init(struct frame *table, hpa_t base, uint64_t size)
 {
-	BUG_ON(!IS_ALIGNED(base.v | size, PAGE_SIZE) || size >> PAGE_SHIFT >= FRAME_NONE - 1);
+	uint64_t largest = PAGE_SIZE << FRAME_MAX_ORDER;
+
+	/* One below, so that no number is 0. */
+	frames.origin = hpa(ALIGN_DOWN(base.v, largest) - largest);
+	frames.first = (uint32_t)((base.v - frames.origin.v) >> PAGE_SHIFT);
+	BUG_ON(!IS_ALIGNED(base.v | size, PAGE_SIZE) ||
+		size >> PAGE_SHIFT >= FRAME_NONE - frames.first);
+	frames.end = frames.first + (uint32_t)(size >> PAGE_SHIFT);
+	frames.table = table - frames.first;
 	frames.lock = (struct spinlock)SPINLOCK_INIT;
-	frames.table = table;
-	frames.base = base;
-	frames.count = (uint32_t)(size >> PAGE_SHIFT);
 	frames.free = 0;
 	for (unsigned o = 0; o <= FRAME_MAX_ORDER; o++)
 		frames.head[o] = FRAME_NONE;
@@ -129,31 +141,10 @@ void frames_init(struct frame *table, hpa_t base, uint64_t size)
 
 void frames_declare(hpa_t base, uint64_t size, enum frame_kind kind)
 {
-	uint32_t index = index_of(base);
-	uint64_t left = size >> PAGE_SHIFT;
+	BUG_ON(!in_table(base, size));
+	uint32_t n = frame_number(base);
 
-	BUG_ON(!IS_ALIGNED(base.v | size, PAGE_SIZE));
-	BUG_ON(!range_within(base.v, size, frames.base.v, (uint64_t)frames.count << PAGE_SHIFT));
-	while (left) {
-		unsigned order = fitting_order(index, left);
-
-		if (kind == FRAME_FREE) {
-			insert_merged(index, order);
-			frames.free += BIT(order);
-		} else {
-			*record(index) =
-				(struct frame){.kind = (uint8_t)kind, .order = (uint8_t)order};
-		}
-		index += (uint32_t)BIT(order);
-		left -= BIT(order);
-	}
-}
-
-/* Cuts the free block at `index` down to `order`; its upper parts go back to the lists. */
-static void trim(uint32_t index, unsigned from, unsigned order)
-{
-	while (from-- > order)
-		list_push(index + (uint32_t)BIT(from), from);
+	lay(n, n + (uint32_t)(size >> PAGE_SHIFT), (struct frame){.kind = (uint8_t)kind});
 }
 
 enum err frame_alloc(unsigned order, enum frame_kind kind, uint32_t payer, hpa_t *out)
@@ -167,15 +158,16 @@ enum err frame_alloc(unsigned order, enum frame_kind kind, uint32_t payer, hpa_t
 		spin_unlock(&frames.lock);
 		return E_NOMEM;
 	}
-	uint32_t index = frames.head[from];
+	uint32_t n = frames.head[from];
 
-	list_drop(index);
-	trim(index, from, order);
-	*record(index) = (struct frame){
+	list_drop(n);
+	while (from-- > order)
+		list_push(n + (1u << from), from);
+	frames.table[n] = (struct frame){
 		.payer = payer, .refs = 1, .kind = (uint8_t)kind, .order = (uint8_t)order};
 	frames.free -= BIT(order);
 	spin_unlock(&frames.lock);
-	*out = hpa_add(frames.base, (uint64_t)index << PAGE_SHIFT);
+	*out = frame_hpa(n);
 	return OK;
 }
 
@@ -186,133 +178,193 @@ static bool is_charged(const struct frame *f)
 
 void frame_free(hpa_t a)
 {
-	uint32_t index = index_of(a);
-	struct frame *f = record(index);
+	struct frame *f = frame_of(a);
 
 	spin_lock(&frames.lock);
-	BUG_ON(!frame_in_table(a) || !IS_ALIGNED(a.v, PAGE_SIZE) ||
-		!(is_charged(f) || f->kind == FRAME_HV));
+	BUG_ON(!frame_in_table(a) || !(is_charged(f) || f->kind == FRAME_HV));
 	unsigned order = f->order;
 
 	*f = (struct frame){0};
-	insert_merged(index, order);
-	frames.free += BIT(order);
+	give_back(frame_number(a), order);
 	spin_unlock(&frames.lock);
 }
 
-/* The head of the block that holds frame `index`: heads are aligned, so at most one per order can
- * cover it. */
-static uint32_t head_of(uint32_t index)
+void frame_free_run(hpa_t a, uint64_t size)
+{
+	BUG_ON(!in_table(a, size));
+	for (uint64_t done = 0, block; done < size; done += block) {
+		block = PAGE_SIZE << frame_of(hpa_add(a, done))->order;
+		BUG_ON(block > size - done);
+		frame_free(hpa_add(a, done));
+	}
+}
+
+/* The head of the block that holds frame `n`: heads are aligned, so at most one per order can cover
+ * it. */
+static uint32_t head_of(uint32_t n)
 {
 	for (unsigned order = 0; order <= FRAME_MAX_ORDER; order++) {
-		uint64_t at = absolute(index) & ~(BIT(order) - 1);
+		uint32_t head = n & ~((1u << order) - 1);
+		const struct frame *f = &frames.table[head];
 
-		if (at < absolute(0))
-			break;
-		const struct frame *f = record((uint32_t)(at - absolute(0)));
-
-		if (f->kind != FRAME_TAIL && f->order >= order)
-			return (uint32_t)(at - absolute(0));
+		if (head >= frames.first && f->kind != FRAME_TAIL && f->order >= order)
+			return head;
 	}
 	BUG_ON(true);
 }
 
+/* The first block of those that hold the `count` frames from `n` on that is not free; or, when all
+ * are, what follows them. */
+static uint32_t first_taken(uint32_t n, uint32_t count)
+{
+	uint32_t i = head_of(n);
+
+	while (i < n + count && frames.table[i].kind == FRAME_FREE)
+		i += 1u << frames.table[i].order;
+	return i;
+}
+
+/* The highest run of free frames that starts at a multiple of 2 MiB; 0 when there is none. Each
+ * frame is looked at once: what is taken in one place ends the next place below. */
+static uint32_t find_run(uint32_t count)
+{
+	uint32_t end = frames.end;
+
+	while (end - frames.first >= count) {
+		uint32_t n = (end - count) & ~((1u << ORDER_2M) - 1);
+
+		if (n < frames.first)
+			break;
+		end = first_taken(n, count);
+		if (end >= n + count)
+			return n;
+	}
+	return 0;
+}
+
+/* Takes the free blocks that hold the run apart: what lies before and behind it stays free. */
+static void carve_run(uint32_t n, uint32_t end, uint32_t payer)
+{
+	uint32_t from = head_of(n), to = from;
+
+	while (to < end) {
+		unsigned order = frames.table[to].order;
+
+		list_drop(to);
+		to += 1u << order;
+	}
+	frames.free -= to - from;
+	lay(from, n, (struct frame){.kind = FRAME_FREE});
+	lay(n, end, (struct frame){.payer = payer, .refs = 1, .kind = FRAME_RAM});
+	lay(end, to, (struct frame){.kind = FRAME_FREE});
+}
+
+enum err frame_alloc_run(hpa_t at, uint64_t size, uint32_t payer, hpa_t *out)
+{
+	BUG_ON(!size || !IS_ALIGNED(size | at.v, PAGE_SIZE));
+	if (!in_table(at.v ? at : frame_hpa(frames.first), size))
+		return E_NOMEM;
+	uint32_t count = (uint32_t)(size >> PAGE_SHIFT);
+
+	spin_lock(&frames.lock);
+	uint32_t n = at.v ? frame_number(at) : find_run(count);
+	bool fits = n && first_taken(n, count) >= n + count;
+
+	if (fits)
+		carve_run(n, n + count, payer);
+	spin_unlock(&frames.lock);
+	if (!fits)
+		return E_NOMEM;
+	*out = frame_hpa(n);
+	return OK;
+}
+
 void frame_split(hpa_t a, unsigned order)
 {
-	uint32_t index = index_of(a);
+	struct frame *f = frame_of(a);
 
-	BUG_ON(!frame_in_table(a) || !IS_ALIGNED(a.v, PAGE_SIZE));
+	BUG_ON(!frame_in_table(a));
 	spin_lock(&frames.lock);
-	struct frame part = *record(index);
+	struct frame part = *f;
 
 	/* Another VM that shares it may have done it just now. */
 	if (part.order > order) {
-		uint64_t n = BIT(part.order) >> order;
+		const struct frame *end = f + BIT(part.order);
 
 		BUG_ON(!is_charged(&part));
 		part.order = (uint8_t)order;
-		for (uint64_t i = 0; i < n; i++)
-			*record(index + (uint32_t)(i << order)) = part;
+		for (; f < end; f += BIT(order))
+			*f = part;
 	}
 	spin_unlock(&frames.lock);
 }
 
-/* A block of more than one frame may be split by another VM at any time, unless this is held. */
-static void lock_block(const struct frame *f, bool *locked)
+/* Adds to the counts of each block of [f, end); the lock is held. Returns how many there are. */
+static unsigned count(struct frame *f, const struct frame *end, uint32_t refs, uint32_t writers)
 {
-	*locked = __atomic_load_n(&f->order, __ATOMIC_RELAXED) != 0;
-	if (*locked)
-		spin_lock(&frames.lock);
+	unsigned blocks = 0;
+
+	for (; f < end; f += BIT(f->order), blocks++) {
+		__atomic_fetch_add(&f->refs, refs, __ATOMIC_RELAXED);
+		f->writers += writers;
+	}
+	return blocks;
 }
 
 unsigned frame_ref(hpa_t a, unsigned order)
 {
-	struct frame *f = frame_of(a), *end = f + BIT(order);
+	struct frame *f = frame_of(a), *end = f + BIT(order), *b = f;
 	unsigned blocks = 0;
-	bool written = false;
 
 	/* A larger block is safe from being split by another that maps it only with the lock, or if
 	 * there is no other. */
-	bool locked = order != 0 && f->refs != 1;
-
-	if (locked)
-		spin_lock(&frames.lock);
-	if (likely(f->order == order)) {
-		if (!f->writers)
-			__atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
-		blocks = f->writers == 0;
-		if (locked)
-			spin_unlock(&frames.lock);
-		return blocks;
+	if (likely(f->order == order && (order == ORDER_4K || f->refs == 1))) {
+		if (unlikely(f->writers))
+			return 0;
+		__atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
+		return 1;
 	}
-	if (!locked)
-		spin_lock(&frames.lock);
-	for (struct frame *b = f; b < end; b += BIT(b->order), blocks++)
-		written |= b->writers != 0;
-	for (struct frame *b = f; b < end && !written; b += BIT(b->order))
-		__atomic_fetch_add(&b->refs, 1, __ATOMIC_RELAXED);
+	spin_lock(&frames.lock);
+	while (b < end && !b->writers)
+		b += BIT(b->order);
+	if (b >= end)
+		blocks = count(f, end, 1, 0);
 	spin_unlock(&frames.lock);
-	return written ? 0 : blocks;
+	return blocks;
 }
 
 void frame_open(hpa_t a, unsigned order)
 {
-	struct frame *f = frame_of(a), *end = f + BIT(order);
-
 	spin_lock(&frames.lock);
-	for (struct frame *b = f; b < end; b += BIT(b->order)) {
-		__atomic_fetch_add(&b->refs, 1, __ATOMIC_RELAXED);
-		b->writers++;
-	}
+	count(frame_of(a), frame_of(a) + BIT(order), 1, 1);
+	spin_unlock(&frames.lock);
+}
+
+void frame_close(hpa_t a, unsigned order)
+{
+	spin_lock(&frames.lock);
+	count(frame_of(a), frame_of(a) + BIT(order), 0, -UINT32_C(1));
 	spin_unlock(&frames.lock);
 }
 
 void frame_pin(hpa_t a)
 {
 	spin_lock(&frames.lock);
-	struct frame *f = record(head_of(index_of(a)));
+	struct frame *f = &frames.table[head_of(frame_number(a))];
 
 	if (f->writers < UINT32_MAX / 2) /* as often as a guest likes; windows still count */
 		f->writers++;
 	spin_unlock(&frames.lock);
 }
 
-void frame_close(hpa_t a, unsigned order)
-{
-	struct frame *f = frame_of(a), *end = f + BIT(order);
-
-	spin_lock(&frames.lock);
-	for (struct frame *b = f; b < end; b += BIT(b->order))
-		b->writers--;
-	spin_unlock(&frames.lock);
-}
-
 struct frame frame_leave(hpa_t a, uint32_t from, uint32_t heir)
 {
 	struct frame *f = frame_of(a), was;
-	bool locked;
+	/* A larger block may be split by another VM at any time, unless the lock is held. */
+	bool locked = __atomic_load_n(&f->order, __ATOMIC_RELAXED) != ORDER_4K;
 
-	lock_block(f, &locked);
+	if (locked)
+		spin_lock(&frames.lock);
 	was = *f;
 	if (heir && was.payer == from && was.refs > 1)
 		f->payer = heir;
@@ -329,183 +381,50 @@ bool frame_sole(hpa_t a, unsigned order)
 	return f->order == order && __atomic_load_n(&f->refs, __ATOMIC_ACQUIRE) == 1;
 }
 
-/* Makes sure that a block starts at `index`, by halving the free or hypervisor block that holds it.
- */
-static void cut_at(uint32_t index)
-{
-	if (index >= frames.count)
-		return;
-	uint32_t head = head_of(index);
-
-	while (head != index) {
-		unsigned order = record(head)->order - 1u;
-		uint32_t upper = head + (uint32_t)BIT(order);
-		enum frame_kind kind = record(head)->kind;
-
-		BUG_ON(kind != FRAME_FREE && kind != FRAME_HV);
-		if (kind == FRAME_FREE) {
-			list_drop(head);
-			list_push(head, order);
-			list_push(upper, order);
-		} else {
-			record(head)->order = (uint8_t)order;
-			*record(upper) = (struct frame){.kind = FRAME_HV, .order = (uint8_t)order};
-		}
-		head = index >= upper ? upper : head;
-	}
-}
-
-void frames_reclaim(hpa_t base, uint64_t size)
-{
-	uint32_t index = index_of(base), end = index + (uint32_t)(size >> PAGE_SHIFT);
-
-	BUG_ON(!IS_ALIGNED(base.v | size, PAGE_SIZE));
-	BUG_ON(!range_within(base.v, size, frames.base.v, (uint64_t)frames.count << PAGE_SHIFT));
-	if (size == 0)
-		return;
-	spin_lock(&frames.lock);
-	cut_at(index);
-	cut_at(end);
-	while (index < end) {
-		unsigned order = record(index)->order;
-
-		BUG_ON(record(index)->kind != FRAME_HV);
-		*record(index) = (struct frame){0};
-		insert_merged(index, order);
-		frames.free += BIT(order);
-		index += (uint32_t)BIT(order);
-	}
-	spin_unlock(&frames.lock);
-}
-
-/* Finds the last run of free blocks that holds `n` frames from a 2 MiB boundary on: the index, or
- * FRAME_NONE. */
-static uint32_t find_run(uint64_t n)
-{
-	uint32_t found = FRAME_NONE, start = 0;
-	bool in_run = false;
-
-	for (uint32_t i = 0; i <= frames.count;) {
-		bool is_free = i < frames.count && record(i)->kind == FRAME_FREE;
-
-		if (is_free && !in_run)
-			start = i;
-		if (!is_free && in_run && i - start >= n) {
-			uint64_t at = ALIGN_DOWN(absolute(i) - n, BIT(ORDER_2M));
-
-			if (at >= absolute(start))
-				found = (uint32_t)(at - absolute(0));
-		}
-		in_run = is_free;
-		i += i < frames.count ? (uint32_t)BIT(record(i)->order) : 1;
-	}
-	return found;
-}
-
-/* The index of `at` when the `n` frames from there on are free, else FRAME_NONE. */
-static uint32_t run_at(hpa_t at, uint64_t n)
-{
-	if (!range_within(
-		    at.v, n << PAGE_SHIFT, frames.base.v, (uint64_t)frames.count << PAGE_SHIFT))
-		return FRAME_NONE;
-	uint32_t index = index_of(at), end = index + (uint32_t)n;
-
-	for (uint32_t i = head_of(index); i < end; i += (uint32_t)BIT(record(i)->order))
-		if (record(i)->kind != FRAME_FREE)
-			return FRAME_NONE;
-	return index;
-}
-
-/* Turns a block that is on no list into charged ones of at most 2 MiB. */
-static void take_block(uint32_t index, unsigned order, uint32_t payer)
-{
-	unsigned part = order < ORDER_2M ? 0 : ORDER_2M; /* as leaves are */
-
-	for (uint32_t j = 0; j < BIT(order); j += (uint32_t)BIT(part))
-		*record(index + j) = (struct frame){
-			.payer = payer, .refs = 1, .kind = FRAME_RAM, .order = (uint8_t)part};
-}
-
-enum err frame_alloc_run(hpa_t at, uint64_t size, uint32_t payer, hpa_t *out)
-{
-	uint64_t n = size >> PAGE_SHIFT;
-
-	BUG_ON(!size || !IS_ALIGNED(size | at.v, PAGE_SIZE));
-	spin_lock(&frames.lock);
-	uint32_t index = at.v ? run_at(at, n) : find_run(n);
-
-	if (index == FRAME_NONE) {
-		spin_unlock(&frames.lock);
-		return E_NOMEM;
-	}
-	cut_at(index);
-	cut_at(index + (uint32_t)n);
-	for (uint32_t i = index; i < index + n;) {
-		unsigned order = record(i)->order;
-
-		list_drop(i);
-		take_block(i, order, payer);
-		i += (uint32_t)BIT(order);
-	}
-	frames.free -= n;
-	spin_unlock(&frames.lock);
-	*out = hpa_add(frames.base, (uint64_t)index << PAGE_SHIFT);
-	return OK;
-}
-
-static bool head_is_sound(uint32_t index, const struct frame *f)
+static bool head_is_sound(uint32_t n, const struct frame *f)
 {
 	if (f->kind == FRAME_TAIL || f->kind >= FRAME_KINDS || f->order > FRAME_MAX_ORDER)
 		return false;
-	if ((absolute(index) & (BIT(f->order) - 1)) || index + BIT(f->order) > frames.count)
+	if (n & ((1u << f->order) - 1) || n + BIT(f->order) > frames.end)
 		return false;
-	if (is_charged(f))
-		return f->payer != 0;
-	return true;
-}
-
-static bool buddies_merged(uint32_t index, const struct frame *f)
-{
-	uint64_t buddy = absolute(index) ^ BIT(f->order);
-
-	return f->kind != FRAME_FREE || f->order == FRAME_MAX_ORDER || buddy < absolute(0) ||
-	       !is_free_block((uint32_t)(buddy - absolute(0)), f->order);
+	if (f->kind == FRAME_FREE && f->order < FRAME_MAX_ORDER)
+		return !is_free_block(n ^ 1u << f->order, f->order);
+	return !is_charged(f) || f->payer != 0;
 }
 
 /* Counts what is on the free lists; a count that disagrees with the walk over heads finds both a
  * free block that is not listed and a listed block that is not free. */
-static bool lists_are_sound(uint64_t *total)
+static bool lists_are_sound(void)
 {
-	*total = 0;
+	uint64_t total = 0;
+
 	for (unsigned o = 0; o <= FRAME_MAX_ORDER; o++) {
 		uint32_t prev = FRAME_NONE;
 
-		for (uint32_t i = frames.head[o]; i != FRAME_NONE; prev = i, i = record(i)->next) {
-			if (!is_free_block(i, o) || record(i)->prev != prev)
+		for (uint32_t n = frames.head[o]; n != FRAME_NONE; n = frames.table[n].next) {
+			total += BIT(o);
+			/* More than there is: a cycle. */
+			if (!is_free_block(n, o) || frames.table[n].prev != prev ||
+				total > frames.free)
 				return false;
-			*total += BIT(o);
-			if (*total > frames.count)
-				return false; /* a cycle */
+			prev = n;
 		}
 	}
-	return true;
+	return total == frames.free;
 }
 
 static bool audit_locked(struct frame_stats *stats)
 {
-	uint64_t listed;
-
 	*stats = (struct frame_stats){0};
-	for (uint32_t i = 0; i < frames.count;) {
-		const struct frame *f = record(i);
+	for (uint32_t n = frames.first; n < frames.end;) {
+		const struct frame *f = &frames.table[n];
 
-		if (!head_is_sound(i, f) || !buddies_merged(i, f))
+		if (!head_is_sound(n, f))
 			return false;
 		stats->frames[f->kind] += BIT(f->order);
-		i += (uint32_t)BIT(f->order);
+		n += 1u << f->order;
 	}
-	return lists_are_sound(&listed) && listed == frames.free &&
-	       stats->frames[FRAME_FREE] == frames.free;
+	return lists_are_sound() && stats->frames[FRAME_FREE] == frames.free;
 }
 
 bool frames_audit(struct frame_stats *stats)

@@ -86,6 +86,10 @@ enum err must_check frame_alloc_run(hpa_t at, uint64_t size, uint32_t payer, hpa
 /* Gives back the block whose head is at `a`. O(FRAME_MAX_ORDER). */
 void frame_free(hpa_t a);
 
+/* Gives back the blocks that make up [a, a + size): a run, or what was declared FRAME_HV.
+ * O(blocks), not under one lock. */
+void frame_free_run(hpa_t a, uint64_t size);
+
 /* Breaks the charged block at `a`, if it is larger, into blocks of `order`, each with the same
  * payer, kind, and references. O(number of new blocks). */
 void frame_split(hpa_t a, unsigned order);
@@ -113,15 +117,13 @@ struct frame must_check frame_leave(hpa_t a, uint32_t from, uint32_t heir);
  * leaf from being shared. */
 bool must_check frame_sole(hpa_t a, unsigned order);
 
-/* Turns declared memory of kind FRAME_HV into free memory (the payload, once it is loaded). Page
- * aligned, within one declaration. Boot only. */
-void frames_reclaim(hpa_t base, uint64_t size);
-
-/* The frame number of `a`, and back: these are what struct frame's links and payers hold. Never 0
- * for a frame of RAM handed out by frame_alloc, since 0 as payer means nobody. */
+/* The frame number of `a`, and back: these are what struct frame's links and payers hold. Aligned
+ * as `a` is, up to FRAME_MAX_ORDER. Never 0, since 0 as payer means nobody. */
 uint32_t frame_number(hpa_t a);
 hpa_t frame_hpa(uint32_t number);
 struct frame *frame_of(hpa_t a);
+
+/* `a` is the address of a frame that has a record. */
 bool frame_in_table(hpa_t a);
 
 /* Free 4 KiB frames right now. */

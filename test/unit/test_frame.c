@@ -101,18 +101,25 @@ static void table_has_a_record_per_frame(void **state)
 
 static void init_refuses_what_it_cannot_describe(void **state)
 {
+	uint64_t most = FRAME_NONE - BIT(FRAME_MAX_ORDER) - 1;
+
+	empty_table(BASE, 1);
 	expect_bug(frames_init(table, hpa(BASE + 1), PAGE_SIZE));
 	expect_bug(frames_init(table, hpa(BASE), PAGE_SIZE + 1));
-	expect_bug(frames_init(table, hpa(BASE), UINT64_C(0xfffffffe) << PAGE_SHIFT));
-	frames_init(table, hpa(BASE), UINT64_C(0xfffffffd) << PAGE_SHIFT);
+	expect_bug(frames_init(table, hpa(BASE), (most + 1) << PAGE_SHIFT));
+	frames_init(table, hpa(BASE), most << PAGE_SHIFT);
+	expect_bug(frames_init(table, hpa(BASE + PAGE_SIZE), most << PAGE_SHIFT));
+	frames_init(table, hpa(BASE + PAGE_SIZE), (most - 1) << PAGE_SHIFT);
 }
 
 static void numbers_and_addresses(void **state)
 {
+	free_table(0, 1);
+	assert_true(frame_number(hpa(0)) != 0);
 	free_table(BASE + 5 * PAGE_SIZE, 100);
-	assert_int_equal(frame_number(page(0)), 1);
-	assert_int_equal(frame_number(page(99)), 100);
 	for (uint64_t i = 0; i < 100; i++) {
+		assert_int_equal(frame_number(page(i)), frame_number(page(0)) + i);
+		assert_int_equal(frame_number(page(i)) % BIT(FRAME_MAX_ORDER), 5 + i);
 		assert_int_equal(frame_hpa(frame_number(page(i))).v, page(i).v);
 		assert_ptr_equal(frame_of(page(i)), &table[i]);
 		assert_true(frame_in_table(page(i)));
@@ -465,67 +472,47 @@ static void an_heir_pays_what_others_still_map(void **state)
 	}
 }
 
-/* Each part of what the hypervisor declared, given back, in a place where it has free neighbours or
- * not. */
-static void reclaiming_any_part(void **state)
+/* What was declared at once, given back in a place where it has free neighbours or not. */
+static void declared_memory_is_given_back(void **state)
 {
-	for (uint64_t shift = 0; shift < 3; shift++) {
-		for (uint64_t from = 8; from < 40; from++) {
-			for (uint64_t to = from; to <= 40; to++) {
-				empty_table(BASE + shift * PAGE_SIZE, 48);
-				declare(0, 8, FRAME_FREE);
-				declare(8, 32, FRAME_HV);
-				declare(40, 8, FRAME_FREE);
-				frames_reclaim(page(from), (to - from) << PAGE_SHIFT);
-				assert_int_equal(frames_free(), 16 + to - from);
-				assert_int_equal(audit().frames[FRAME_HV], 32 - (to - from));
-			}
+	for (uint64_t from = 8; from < 40; from++) {
+		for (uint64_t to = from; to <= 40; to++) {
+			empty_table(BASE + from * PAGE_SIZE, 48);
+			declare(0, 8, FRAME_FREE);
+			declare(8, from - 8, FRAME_HV);
+			declare(from, to - from, FRAME_HV);
+			declare(to, 40 - to, FRAME_HV);
+			declare(40, 8, FRAME_FREE);
+			frame_free_run(page(from), (to - from) << PAGE_SHIFT);
+			assert_int_equal(frames_free(), 16 + to - from);
+			assert_int_equal(audit().frames[FRAME_HV], 32 - (to - from));
 		}
 	}
-}
-
-static void reclaiming_everything(void **state)
-{
 	empty_table(BASE, 48);
 	declare(0, 48, FRAME_HV);
-	frames_reclaim(page(0), 48 << PAGE_SHIFT);
+	frame_free_run(page(0), 48 << PAGE_SHIFT);
 	assert_string_equal(shape(), "f5 f4 ");
-	empty_table(BASE, 48);
-	declare(0, 48, FRAME_HV);
-	for (unsigned i = 0; i < 48; i++) /* one by one, from the middle out */
-		frames_reclaim(page(i & 1 ? 24 + i / 2 : 23 - i / 2), PAGE_SIZE);
+	frame_free_run(page(5), 0); /* nothing */
+	frame_free_run(page(48), 0);
 	assert_string_equal(shape(), "f5 f4 ");
 }
 
-static void reclaiming_nothing_changes_nothing(void **state)
+static void wrong_frees_of_runs_are_bugs(void **state)
 {
 	free_table(BASE, 64);
-	frames_reclaim(page(5), 0);
-	frames_reclaim(page(64), 0);
-	assert_string_equal(shape(), "f6 ");
-	audit();
-}
-
-static void wrong_reclaims_are_bugs(void **state)
-{
-	free_table(BASE, 64);
-	expect_bug(frames_reclaim(page(4), PAGE_SIZE));
+	expect_bug(frame_free_run(page(4), PAGE_SIZE));
 	empty_table(BASE, 64);
 	declare(0, 32, FRAME_HV);
 	declare(32, 32, FRAME_RESERVED);
-	expect_bug(frames_reclaim(page(31), 2 * PAGE_SIZE));
-	empty_table(BASE, 64);
-	declare(0, 64, FRAME_RESERVED);
-	expect_bug(frames_reclaim(page(32), 32 * PAGE_SIZE)); /* a part of one block */
-	free_table(BASE, 64);
-	take(6, FRAME_RAM, 1);
-	expect_bug(frames_reclaim(page(63), PAGE_SIZE));
+	expect_bug(frame_free_run(page(0), 33 * PAGE_SIZE));
 	empty_table(BASE, 64);
 	declare(0, 64, FRAME_HV);
-	expect_bug(frames_reclaim(page(63), 2 * PAGE_SIZE));
-	expect_bug(frames_reclaim(hpa(BASE + 1), PAGE_SIZE));
-	expect_bug(frames_reclaim(page(0), 1));
-	expect_bug(frames_reclaim(hpa(BASE - PAGE_SIZE), PAGE_SIZE));
+	expect_bug(frame_free_run(page(0), 32 * PAGE_SIZE)); /* a part of one block */
+	expect_bug(frame_free_run(page(32), 32 * PAGE_SIZE));
+	expect_bug(frame_free_run(page(63), 2 * PAGE_SIZE));
+	expect_bug(frame_free_run(hpa(BASE + 1), PAGE_SIZE));
+	expect_bug(frame_free_run(page(0), 1));
+	expect_bug(frame_free_run(hpa(BASE - PAGE_SIZE), PAGE_SIZE));
 }
 
 /* The order of the block at page `i` of a run of pages [first, first + n): blocks are as leaves
@@ -639,16 +626,6 @@ static void a_run_is_freed_piece_by_piece(void **state)
 	audit();
 }
 
-static void free_run(hpa_t a, uint64_t size)
-{
-	for (uint64_t at = 0; at < size;) {
-		uint64_t block = PAGE_SIZE << frame_of(hpa_add(a, at))->order;
-
-		frame_free(hpa_add(a, at));
-		at += block;
-	}
-}
-
 /* Any page to begin with, any number of pages. */
 static void a_run_where_it_is_asked_for(void **state)
 {
@@ -668,7 +645,7 @@ static void a_run_where_it_is_asked_for(void **state)
 				continue;
 			assert_int_equal(a.v, page(at).v);
 			check_run(a, size);
-			free_run(a, size);
+			frame_free_run(a, size);
 			assert_string_equal(shape(), "f8 f9 f10 f10 f7 f5 f4 f3 ");
 		}
 	}
@@ -836,37 +813,37 @@ static void damage_wrong_list(void)
 
 static void damage_prev(void)
 {
-	table[frames.head[2]].prev = 8;
+	frames.table[frames.head[2]].prev = frame_number(page(8));
 }
 
 static void damage_cycle(void)
 {
-	table[frames.head[2]].next = frames.head[2];
+	frames.table[frames.head[2]].next = frames.head[2];
 }
 
 static void damage_cycle_of_two(void)
 {
-	uint32_t first = frames.head[2], second = table[first].next;
+	uint32_t first = frames.head[2], second = frames.table[first].next;
 
-	table[second].next = first;
-	table[first].prev = second;
+	frames.table[second].next = first;
+	frames.table[first].prev = second;
 }
 
 static void damage_next_outside(void)
 {
-	table[frames.head[0]].next = 26;
+	frames.table[frames.head[0]].next = frames.end;
 }
 
 static void damage_next_far_outside(void)
 {
-	table[frames.head[0]].next = FRAME_NONE - 1;
+	frames.table[frames.head[0]].next = FRAME_NONE - 1;
 }
 
 static void damage_buddies(void)
 {
-	list_drop(4);
-	list_push(4, 1);
-	list_push(6, 1);
+	list_drop(frame_number(page(4)));
+	list_push(frame_number(page(4)), 1);
+	list_push(frame_number(page(6)), 1);
 }
 
 static void audit_finds_all_damage(void **state)
@@ -1151,10 +1128,8 @@ int main(void)
 		cmocka_unit_test(leaves_are_counted),
 		cmocka_unit_test(what_somebody_writes_is_not_shared),
 		cmocka_unit_test(an_heir_pays_what_others_still_map),
-		cmocka_unit_test(reclaiming_any_part),
-		cmocka_unit_test(reclaiming_everything),
-		cmocka_unit_test(reclaiming_nothing_changes_nothing),
-		cmocka_unit_test(wrong_reclaims_are_bugs),
+		cmocka_unit_test(declared_memory_is_given_back),
+		cmocka_unit_test(wrong_frees_of_runs_are_bugs),
 		cmocka_unit_test(the_highest_run_is_taken),
 		cmocka_unit_test(runs_are_aligned_wherever_ram_begins_and_ends),
 		cmocka_unit_test(a_run_over_many_blocks),

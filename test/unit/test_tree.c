@@ -85,7 +85,7 @@ struct job {
 
 static struct node nodes[VMS];
 static struct object objects[FRAMES];
-static struct node *node_of_id[FRAMES + 1];
+static struct node *node_of_frame[FRAMES]; /* of its structure */
 static struct job jobs[JOBS];
 static bool nested;
 static void meanwhile(struct vm *vm);
@@ -147,6 +147,15 @@ static void woken(struct quota_waiter *w)
 	v->woken = true;
 }
 
+/* By the number that struct vm and struct frame know a VM by. */
+static struct node **owner(uint32_t id)
+{
+	uint32_t index = id - frame_number(hpa(RAM_BASE));
+
+	require(index < FRAMES);
+	return &node_of_frame[index];
+}
+
 static struct node *add_node(struct node *parent, struct vm *vm, enum dx_state state)
 {
 	struct node *v = free_node();
@@ -160,7 +169,7 @@ static struct node *add_node(struct node *parent, struct vm *vm, enum dx_state s
 		.pages = (unsigned)(vm->ram_size >> PAGE_SHIFT),
 		.waiter.wake = woken};
 	require(v->pages <= GUEST_PAGES && vm->id == frame_number(ptr_hpa(vm)));
-	node_of_id[vm->id] = v;
+	*owner(vm->id) = v;
 	return v;
 }
 
@@ -465,7 +474,7 @@ static void audit_frames(void)
 			continue;
 		}
 		require(f->kind >= FRAME_META && f->kind <= FRAME_RAM);
-		struct node *payer = node_of_id[f->payer];
+		struct node *payer = *owner(f->payer);
 
 		require(payer && lives(payer) && payer->vm->id == f->payer);
 		charged[payer - nodes] += n;
@@ -763,7 +772,7 @@ static void do_bury(void)
 		return;
 	}
 	v->vm = NULL;
-	node_of_id[id] = NULL;
+	*owner(id) = NULL;
 	end_jobs(v);
 	end_jobs_from(v);
 	gone(v, made);
@@ -1337,7 +1346,7 @@ static void start_round(unsigned n)
 	seed = UINT64_C(0x9e3779b97f4a7c15) * (n + 1);
 	memset(nodes, 0, sizeof(nodes));
 	memset(objects, 0, sizeof(objects));
-	memset(node_of_id, 0, sizeof(node_of_id));
+	memset(node_of_frame, 0, sizeof(node_of_frame));
 	memset(jobs, 0, sizeof(jobs));
 	new_machine(n % 4 ? 3072 : 8192, ram[n % 4], 4);
 	root_vm->holds_devices = n % 3 == 0;
