@@ -447,6 +447,30 @@ static void what_somebody_writes_is_not_shared(void **state)
 	}
 }
 
+/* Of each block under the leaf, until the window is closed. */
+static void a_window_is_a_writer(void **state)
+{
+	for (unsigned order = 0; order <= 2; order++) {
+		free_table(BASE, 64);
+		hpa_t a = take(2, FRAME_RAM, 5), last = hpa_add(a, 3 * PAGE_SIZE);
+
+		frame_split(a, order);
+		frame_open(a, 2);
+		frame_open(a, 2);
+		frame_close(a, 2);
+		assert_false(frame_ref(a, 2));
+		if (order == 0)
+			assert_false(frame_ref(last, 0));
+		frame_close(a, 2);
+		assert_int_equal(frame_of(a)->refs, 3);
+		assert_int_equal(frame_ref(a, 2), 4 >> order);
+		frame_pin(last);
+		frame_pin(hpa_add(last, 5));
+		assert_false(frame_ref(a, 2));
+		assert_false(spin_is_locked(&frames.lock));
+	}
+}
+
 /* Only what the one who leaves pays, and only if somebody is left. */
 static void an_heir_pays_what_others_still_map(void **state)
 {
@@ -1127,6 +1151,7 @@ int main(void)
 		cmocka_unit_test(what_is_small_enough_is_not_split),
 		cmocka_unit_test(leaves_are_counted),
 		cmocka_unit_test(what_somebody_writes_is_not_shared),
+		cmocka_unit_test(a_window_is_a_writer),
 		cmocka_unit_test(an_heir_pays_what_others_still_map),
 		cmocka_unit_test(declared_memory_is_given_back),
 		cmocka_unit_test(wrong_frees_of_runs_are_bugs),
