@@ -1,46 +1,36 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * The console: see console.h. What is put out waits in one ring, in the order in which it came,
- * with all that a message needs around it: the line break that it owes the guest's unfinished line,
- * and that line again. So tearing cannot depend on when the UART has room. With an empty ring a
- * guest's bytes go straight to the UART.
- *
- * `at_start` says that the terminal's cursor will be at the start of an empty line, as far as the
- * last byte put out tells.
+ * until the UART takes it: as a rule at once.
  */
 #include <stdarg.h>
-#include <string.h>
 
 #include "core/console.h"
 #include "core/lock.h"
 #include "core/log.h"
 #include "core/ring.h"
-#include "core/ttyline.h"
 #include "drivers/uart.h"
 #include "lib/printf.h"
 
-#define PREFIX       "[diosix] "
-#define PREFIX_LEN   (sizeof(PREFIX) - 1)
-#define MESSAGE_MAX  240
-#define MESSAGE_ROOM 16384    /* of the ring: the guest's output leaves it free */
-#define DRAIN_MAX    512      /* bytes sent in one go: about 40,000 instructions */
-#define INPUT_MAX    256      /* bytes received in one go */
-#define WAIT_TURNS   10000000 /* polls of a UART that takes nothing before it is given up */
+/* CAN ends an escape sequence that the guest has not finished; elsewhere terminals ignore it. */
+#define LINE_BREAK  "\x18\r\n"
+#define PREFIX      "[diosix] "
+#define MESSAGE_MAX 240
+#define DRAIN_MAX   512      /* bytes sent in one go: about 40,000 instructions */
+#define INPUT_MAX   256      /* bytes received in one go */
+#define WAIT_TURNS  10000000 /* polls of a UART that takes nothing before it is given up */
 
-static uint8_t out_bytes[32768], in_bytes[1024];
+static uint8_t out_bytes[16384], in_bytes[1024];
 
 static struct {
 	struct spinlock lock;
 	bool panicking; /* no locks any more; set once */
 	/* under lock: */
 	struct ring out, in;
-	struct ttyline line; /* of what the guest put out */
-	bool redrawn;        /* a message has put it out again, and nothing came since */
-	bool at_start;
+	bool at_start;     /* the last byte put out ended a line */
 	bool tx_interrupt; /* as last asked of the UART */
 	bool rx_stopped;   /* the same: what is received waits there until there is room here */
 	bool refused;      /* guest output did not fit: tell when there is room */
-	uint32_t lost;     /* messages, since one could last be kept */
 } console = {
 	.lock = SPINLOCK_INIT,
 	.out = RING_INIT(out_bytes),
@@ -63,39 +53,20 @@ static void console_unlock(bool locked)
 		spin_unlock(&console.lock);
 }
 
-static bool guest_room(void)
-{
-	return ring_room(&console.out) > MESSAGE_ROOM;
-}
-
-static void note_start(uint8_t byte)
-{
-	console.at_start = byte == '\n' || (byte == '\r' && console.at_start);
-}
-
-static void note_guest(uint8_t byte)
-{
-	ttyline_put(&console.line, byte);
-	note_start(byte);
-}
-
-static void push(uint8_t byte)
-{
-	ring_push(&console.out, byte);
-	note_start(byte);
-}
-
 /* Sends what the UART takes now, up to a bound (and the FIFO that reaches it); returns how much. */
 static unsigned drain(void)
 {
 	unsigned sent = 0, room;
+	uint32_t n;
 
-	while (sent < DRAIN_MAX && ring_count(&console.out) && (room = uart_tx_room()) > 0)
-		for (; room > 0 && ring_count(&console.out); room--, sent++) {
-			uint8_t byte = ring_pop(&console.out);
+	while (sent < DRAIN_MAX && ring_count(&console.out) && (room = uart_tx_room()) > 0) {
+		const uint8_t *bytes = ring_first(&console.out, &n);
 
-			uart_write(&byte, 1);
-		}
+		n = MIN(n, room);
+		uart_write(bytes, n);
+		console.out.tail += n;
+		sent += n;
+	}
 	return sent;
 }
 
@@ -103,7 +74,6 @@ static unsigned drain(void)
 static void arm(void)
 {
 	bool more = ring_count(&console.out) || console.refused;
-
 	bool full = ring_room(&console.in) == 0;
 
 	if (more != console.tx_interrupt || full != console.rx_stopped) {
@@ -111,12 +81,6 @@ static void arm(void)
 		console.rx_stopped = full;
 		uart_interrupts(!full, more);
 	}
-}
-
-static void send(void)
-{
-	drain();
-	arm();
 }
 
 static void flush(void)
@@ -129,21 +93,13 @@ static void flush(void)
 	}
 }
 
-/* Guest output with nothing before it goes straight to the UART, as most of it does; returns how
- * much that took. */
-static size_t write_direct(const uint8_t *bytes, size_t n)
+static size_t put(const uint8_t *bytes, size_t n)
 {
-	size_t done = 0;
-	unsigned room;
+	size_t taken = ring_put(&console.out, bytes, n);
 
-	while (!ring_count(&console.out) && done < n && (room = uart_tx_room()) > 0) {
-		size_t part = MIN(room, n - done);
-
-		uart_write(bytes + done, (unsigned)part);
-		for (; part > 0; part--)
-			note_guest(bytes[done++]);
-	}
-	return done;
+	if (taken)
+		console.at_start = bytes[taken - 1] == '\n';
+	return taken;
 }
 
 size_t console_write(const uint8_t *bytes, size_t n)
@@ -152,14 +108,11 @@ size_t console_write(const uint8_t *bytes, size_t n)
 
 	if (!console_lock())
 		return n;
-	taken = write_direct(bytes, MIN(n, CONSOLE_WRITE_MAX));
-	for (; taken < n && taken < CONSOLE_WRITE_MAX && guest_room(); taken++) {
-		ring_push(&console.out, bytes[taken]);
-		note_guest(bytes[taken]);
-	}
-	console.redrawn &= taken == 0;
-	console.refused |= taken < n && !guest_room();
-	send();
+	n = MIN(n, CONSOLE_WRITE_MAX);
+	taken = put(bytes, n);
+	console.refused |= taken < n;
+	drain();
+	arm();
 	spin_unlock(&console.lock);
 	return taken;
 }
@@ -169,24 +122,26 @@ size_t console_write(const uint8_t *bytes, size_t n)
 static bool receive(void)
 {
 	unsigned n = 0;
-	int byte;
+	int got;
 
-	for (; n < INPUT_MAX && ring_room(&console.in) && (byte = uart_get()) >= 0; n++)
-		ring_push(&console.in, (uint8_t)byte);
+	for (; n < INPUT_MAX && ring_room(&console.in) && (got = uart_get()) >= 0; n++) {
+		uint8_t byte = (uint8_t)got;
+
+		ring_put(&console.in, &byte, 1);
+	}
 	return n != 0;
 }
 
 size_t console_read(uint8_t *bytes, size_t n)
 {
-	size_t got = 0;
+	size_t got;
 
 	if (!console_lock())
 		return 0;
 	/* A UART without interrupt is looked at when somebody asks. */
 	if (!ring_count(&console.in))
 		receive();
-	while (got < n && ring_count(&console.in))
-		bytes[got++] = ring_pop(&console.in);
+	got = ring_get(&console.in, bytes, n);
 	if (console.rx_stopped)
 		arm();
 	spin_unlock(&console.lock);
@@ -201,7 +156,7 @@ bool console_interrupt(void)
 		return false;
 	event = receive();
 	drain();
-	if (console.refused && guest_room()) {
+	if (console.refused && ring_room(&console.out)) {
 		console.refused = false;
 		event = true;
 	}
@@ -226,77 +181,42 @@ void console_panic_begin(void)
 	flush();
 }
 
-/* On a line of its own. */
-static void break_line(void)
+/* Formats into `text`, of MESSAGE_MAX and a newline. Control characters could come from outside (a
+ * device tree, a guest) and would break the promise of one line. */
+static size_t format(char *text, const char *fmt, va_list ap)
 {
-	/* CAN ends an escape sequence that the guest has not finished. */
-	if (!console.at_start && ttyline_in_sequence(&console.line))
-		push(0x18);
-	if (!console.at_start) {
-		push('\r');
-		push('\n');
-	}
-}
+	size_t len = (size_t)fmt_vsnprintf(text, MESSAGE_MAX + 1, fmt, ap);
 
-/* Puts one message out; false when there is no room for all of it. Control characters could come
- * from outside (a device tree, a guest) and would break the promise of one line. */
-static bool message_push(const char *text, size_t len)
-{
-	uint32_t unfinished = console.line.end - console.line.start;
-
-	if (ring_room(&console.out) < len + unfinished + 5) /* CAN, two line breaks */
-		return false;
-	/* After another message, of whose redraw nothing has been sent: once will do. */
-	if (console.redrawn && ring_count(&console.out) >= unfinished) {
-		console.out.head -= unfinished;
-		console.at_start = true;
-	}
-	break_line();
-	for (size_t i = 0; i < len; i++) {
-		uint8_t byte = (uint8_t)text[i];
-
-		push(byte < ' ' || byte == 0x7f ? '?' : byte);
-	}
-	push('\r');
-	push('\n');
-	for (uint32_t at = console.line.start; at != console.line.end; at++)
-		push(ttyline_at(&console.line, at));
-	console.redrawn = true;
-	return true;
-}
-
-/* Says that messages were lost, once there is room again to say it. */
-static void report_lost(void)
-{
-	char text[48];
-	int len;
-
-	if (console.lost == 0)
-		return;
-	len = fmt_snprintf(text, sizeof(text), PREFIX "messages lost: %u", console.lost);
-	if (message_push(text, MIN((size_t)len, sizeof(text) - 1)))
-		console.lost = 0;
+	len = MIN(len, MESSAGE_MAX);
+	for (size_t i = 0; i < len; i++)
+		if ((uint8_t)text[i] < ' ' || text[i] == 0x7f)
+			text[i] = '?';
+	text[len++] = '\r';
+	text[len++] = '\n';
+	return len;
 }
 
 void klog(const char *fmt, ...)
 {
-	char text[PREFIX_LEN + MESSAGE_MAX + 1];
+	char text[sizeof(LINE_BREAK PREFIX) + MESSAGE_MAX + 2] = LINE_BREAK PREFIX;
+	size_t len = sizeof(LINE_BREAK PREFIX) - 1, start;
 	bool locked;
 	va_list ap;
-	int len;
 
-	memcpy(text, PREFIX, PREFIX_LEN);
 	va_start(ap, fmt);
-	len = fmt_vsnprintf(text + PREFIX_LEN, MESSAGE_MAX + 1, fmt, ap);
+	len += format(text + len, fmt, ap);
 	va_end(ap);
 
 	locked = console_lock();
-	report_lost();
-	if (console.lost || !message_push(text, PREFIX_LEN + (size_t)MIN(len, MESSAGE_MAX)))
-		console.lost++;
-	if (locked)
-		send();
-	else
+	start = console.at_start ? sizeof(LINE_BREAK) - 1 : 0;
+	if (ring_room(&console.out) < len)
 		flush();
+	put((uint8_t *)text + start, len - start);
+	if (locked) {
+		drain();
+		arm();
+	} else {
+		flush();
+	}
 	console_unlock(locked);
 }

@@ -3,12 +3,11 @@
  * The machine's console: the hypervisor's messages (core/log.h) and the Root VM's text on one UART,
  * and its input.
  *
- * Invariants: a message is one line and is never split; a guest's line is never torn: a message
- * that comes while the guest's line is unfinished is written on a line of its own, and the
- * unfinished line is written again after it (core/ttyline.h). Nobody waits for a slow line: what
- * the UART does not take at once goes into a ring that its transmit interrupt drains, in order. A
- * guest that fills it is told how much was taken; messages displace nothing, they have room of
- * their own, and when even that is full are counted instead.
+ * Invariants: a message is one line and is never split, nor does it split a guest's: messages come
+ * before guests run, or when they run no more (riscv/panic.h), and then an unfinished line is ended
+ * first (ADR 12). Nobody waits for a slow line: what the UART does not take at once goes into a
+ * ring that its transmit interrupt drains, in order. A guest that fills it is told how much was
+ * taken; only a message that finds no room waits, as long as the UART makes progress.
  *
  * The rings are static: the console is the machine's, not a VM's. All functions take console.lock.
  */
@@ -26,7 +25,7 @@ size_t console_write(const uint8_t *bytes, size_t n);
 size_t console_read(uint8_t *bytes, size_t n);
 
 /* The UART's interrupt: moves received bytes into the input ring, as long as it has room, sends
- * more output. Returns true when the guest should hear of it (vuart_poll): there is new
+ * more output. Returns true when the guest should hear of it (devices_console_event): there is new
  * input, or room after a console_write that took less than it was given. Also good to call now and
  * then where the UART has no interrupt. */
 bool console_interrupt(void);

@@ -4,6 +4,8 @@
  * is the owner's. */
 #pragma once
 
+#include <string.h>
+
 #include "core/compiler.h"
 
 struct ring {
@@ -12,6 +14,7 @@ struct ring {
 };
 
 #define RING_INIT(array)                                                                           \
+	(struct ring)                                                                              \
 	{                                                                                          \
 		array, sizeof(array), 0, 0                                                         \
 	}
@@ -26,14 +29,39 @@ static inline uint32_t ring_room(const struct ring *r)
 	return r->size - ring_count(r);
 }
 
-/* Only when there is room. */
-static inline void ring_push(struct ring *r, uint8_t byte)
+/* Where the first byte is, and how many follow it there without a break. */
+static inline const uint8_t *ring_first(const struct ring *r, uint32_t *n)
 {
-	r->bytes[r->head++ & (r->size - 1)] = byte;
+	uint32_t at = r->tail & (r->size - 1);
+
+	*n = MIN(ring_count(r), r->size - at);
+	return r->bytes + at;
 }
 
-/* Only when it is not empty. */
-static inline uint8_t ring_pop(struct ring *r)
+/* Takes what there is room for; returns how much. */
+static inline uint32_t ring_put(struct ring *r, const uint8_t *bytes, size_t n)
 {
-	return r->bytes[r->tail++ & (r->size - 1)];
+	uint32_t at = r->head & (r->size - 1), taken = (uint32_t)MIN(n, ring_room(r));
+	uint32_t part = MIN(taken, r->size - at);
+
+	memcpy(r->bytes + at, bytes, part);
+	memcpy(r->bytes, bytes + part, taken - part);
+	r->head += taken;
+	return taken;
+}
+
+/* Takes up to `n` bytes out; returns how many there were. */
+static inline uint32_t ring_get(struct ring *r, uint8_t *bytes, size_t n)
+{
+	uint32_t done = 0, part;
+
+	while (done < n && ring_count(r)) {
+		const uint8_t *from = ring_first(r, &part);
+
+		part = (uint32_t)MIN(part, n - done);
+		memcpy(bytes + done, from, part);
+		done += part;
+		r->tail += part;
+	}
+	return done;
 }

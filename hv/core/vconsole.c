@@ -6,11 +6,15 @@
 #include "core/tree.h"
 #include "vdev/devices.h"
 
+struct channel {
+	struct ring ring;
+	bool refused; /* something did not fit since it was last emptied */
+};
+
 struct vconsole {
 	struct spinlock lock;
 	/* under lock: */
-	struct ring out, in;
-	bool out_refused, in_refused; /* something did not fit since it was last emptied */
+	struct channel out, in;
 	uint8_t out_bytes[2048], in_bytes[1024];
 };
 static_assert(sizeof(struct vconsole) <= PAGE_SIZE, "a console is one page");
@@ -22,37 +26,31 @@ enum err vconsole_create(struct vm *vm)
 
 	if (err != OK)
 		return err;
-	struct vconsole *c = mem;
+	struct vconsole *c = vm->console = mem;
 
-	c->out = (struct ring)RING_INIT(c->out_bytes);
-	c->in = (struct ring)RING_INIT(c->in_bytes);
-	vm->console = c;
+	c->out.ring = RING_INIT(c->out_bytes);
+	c->in.ring = RING_INIT(c->in_bytes);
 	return OK;
 }
 
-static size_t put(struct vconsole *c, struct ring *r, bool *refused, const uint8_t *bytes, size_t n)
+static size_t put(struct vconsole *c, struct channel *ch, const uint8_t *bytes, size_t n)
 {
-	size_t done = 0;
-
 	spin_lock(&c->lock);
-	while (done < n && ring_room(r))
-		ring_push(r, bytes[done++]);
-	*refused |= done < n;
+	size_t done = ring_put(&ch->ring, bytes, n);
+
+	ch->refused |= done < n;
 	spin_unlock(&c->lock);
 	return done;
 }
 
 /* `*room` becomes true when somebody was refused and now has room. */
-static size_t get(
-	struct vconsole *c, struct ring *r, bool *refused, uint8_t *bytes, size_t n, bool *room)
+static size_t get(struct vconsole *c, struct channel *ch, uint8_t *bytes, size_t n, bool *room)
 {
-	size_t done = 0;
-
 	spin_lock(&c->lock);
-	while (done < n && ring_count(r))
-		bytes[done++] = ring_pop(r);
-	*room = done && *refused;
-	*refused &= !done;
+	size_t done = ring_get(&ch->ring, bytes, n);
+
+	*room = done && ch->refused;
+	ch->refused &= !done;
 	spin_unlock(&c->lock);
 	return done;
 }
@@ -63,7 +61,7 @@ size_t vconsole_write(struct vm *vm, const uint8_t *bytes, size_t n)
 
 	if (!c)
 		return console_write(bytes, n);
-	size_t done = put(c, &c->out, &c->out_refused, bytes, MIN(n, sizeof(c->out_bytes)));
+	size_t done = put(c, &c->out, bytes, n);
 
 	if (done)
 		event_to_parent(vm, DX_EVENT_CONSOLE);
@@ -77,7 +75,7 @@ size_t vconsole_read(struct vm *vm, uint8_t *bytes, size_t n)
 
 	if (!c)
 		return console_read(bytes, n);
-	size_t done = get(c, &c->in, &c->in_refused, bytes, n, &room);
+	size_t done = get(c, &c->in, bytes, n, &room);
 
 	if (room)
 		event_to_parent(vm, DX_EVENT_ROOM);
@@ -87,7 +85,7 @@ size_t vconsole_read(struct vm *vm, uint8_t *bytes, size_t n)
 size_t vconsole_take(struct vm *vm, struct vconsole *c, uint8_t *bytes, size_t n)
 {
 	bool room;
-	size_t done = get(c, &c->out, &c->out_refused, bytes, n, &room);
+	size_t done = get(c, &c->out, bytes, n, &room);
 
 	if (room && vm)
 		devices_console_event(vm);
@@ -97,7 +95,7 @@ size_t vconsole_take(struct vm *vm, struct vconsole *c, uint8_t *bytes, size_t n
 size_t vconsole_give(struct vm *vm, const uint8_t *bytes, size_t n)
 {
 	struct vconsole *c = vm->console;
-	size_t done = put(c, &c->in, &c->in_refused, bytes, n);
+	size_t done = put(c, &c->in, bytes, n);
 
 	if (done)
 		devices_console_event(vm);

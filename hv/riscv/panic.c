@@ -28,7 +28,7 @@ static void become_reporter(void)
 }
 
 /* The first PCPU that wants the machine to end sees to it. */
-static noreturn void end_machine(uint32_t end)
+static noreturn void end_machine(uint32_t end, const char *why)
 {
 	const struct pcpu *nobody = NULL;
 
@@ -37,6 +37,7 @@ static noreturn void end_machine(uint32_t end)
 		nobody != this_pcpu())
 		pcpu_stop();
 	pcpus_stop_others();
+	klog("%s", why);
 	console_flush();
 	finisher_write(machine.finisher, end);
 	pcpu_stop();
@@ -70,14 +71,14 @@ static void backtrace(uint64_t fp)
 	}
 }
 
-noreturn void machine_poweroff(void)
+noreturn void machine_poweroff(const char *why)
 {
-	end_machine(FINISHER_POWEROFF);
+	end_machine(FINISHER_POWEROFF, why);
 }
 
-noreturn void machine_reboot(void)
+noreturn void machine_reboot(const char *why)
 {
-	end_machine(FINISHER_REBOOT);
+	end_machine(FINISHER_REBOOT, why);
 }
 
 noreturn void bug(const char *file, int line, const char *what)
@@ -86,8 +87,7 @@ noreturn void bug(const char *file, int line, const char *what)
 	klog("BUG on PCPU %u: %s:%d: %s", this_pcpu()->id, file, line, what);
 	report_address("  at", (uint64_t)(uintptr_t)__builtin_return_address(0));
 	backtrace((uint64_t)(uintptr_t)__builtin_frame_address(0));
-	klog("restarting");
-	machine_reboot();
+	machine_reboot("restarting");
 }
 
 noreturn void panic_trap(const uint64_t regs[32])
@@ -103,8 +103,7 @@ noreturn void panic_trap(const uint64_t regs[32])
 	report_address("  at", csr_read(CSR_MEPC));
 	report_address("  ra", regs[1]);
 	backtrace(regs[8]);
-	klog("restarting");
-	machine_reboot();
+	machine_reboot("restarting");
 }
 
 noreturn void halt(const char *fmt, ...)

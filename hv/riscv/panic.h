@@ -8,9 +8,10 @@
  * good. */
 noreturn void halt(const char *fmt, ...) printf_like;
 
-/* Ends the machine: everything buffered is written out first. */
-noreturn void machine_poweroff(void);
-noreturn void machine_reboot(void);
+/* Ends the machine: the other PCPUs leave their guests, what is buffered and `why` are written out.
+ */
+noreturn void machine_poweroff(const char *why);
+noreturn void machine_reboot(const char *why);
 
 /* Called by trap.S on the panic stack: `regs` are x0..x31 of an exception that nobody expected. */
 noreturn void panic_trap(const uint64_t regs[32]);

@@ -2,7 +2,6 @@
 /* HSM (SBI 3.0, chapter 9) and SUSP (chapter 13): the life of a VM's harts. What is not inlined
  * keeps its frame out of the frequent hart_get_status. */
 #include "sbi/sbi.h"
-#include "core/log.h"
 #include "core/tree.h"
 #include "riscv/csr.h"
 #include "riscv/panic.h"
@@ -115,12 +114,9 @@ void sbi_hart_stopped(struct vcpu *v)
 	if (__atomic_load_n(&v->vm->state, __ATOMIC_SEQ_CST) == DX_DYING) {
 		vm_start_burial(v->vm);
 	} else if (sbi_all_stopped(v->vm) && v->vm->state == DX_RUNNING) {
-		if (v->vm->parent)
-			vm_end(v->vm, DX_REASON_STOPPED, 0);
-		else
-			klog("all harts of the Root VM have stopped; restarting");
 		if (!v->vm->parent)
-			machine_reboot();
+			machine_reboot("all harts of the Root VM have stopped; restarting");
+		vm_end(v->vm, DX_REASON_STOPPED, 0);
 	}
 }
 

@@ -2,7 +2,6 @@
 /* SRST (SBI 3.0, chapter 10). The Root VM's end is the machine's. */
 #include "sbi/sbi.h"
 #include "boot/cmdline.h"
-#include "core/log.h"
 #include "core/tree.h"
 #include "riscv/panic.h"
 
@@ -33,16 +32,13 @@ struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure)
 		v->action = ACTION_YIELD; /* it is halted: does not come back */
 		return sbi_value(0);
 	}
-	if (failure) {
-		klog("the Root VM reports a system failure (hart %u); restarting", v->id);
-		machine_reboot();
-	}
-	if (reboot || options.shutdown_restarts) {
-		klog("the Root VM %s; restarting", reboot ? "reboots" : "has shut down");
-		machine_reboot();
-	}
-	klog("the Root VM has shut down; powering off");
-	machine_poweroff();
+	if (failure)
+		machine_reboot("the Root VM reports a system failure; restarting");
+	if (reboot)
+		machine_reboot("the Root VM reboots; restarting");
+	if (options.shutdown_restarts)
+		machine_reboot("the Root VM has shut down; restarting");
+	machine_poweroff("the Root VM has shut down; powering off");
 }
 
 struct sbi_ret sbi_srst(struct vcpu *v, uint64_t fid, const uint64_t *a)

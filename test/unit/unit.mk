@@ -16,7 +16,7 @@ unit_vplic := hv/vdev/vplic.c
 unit_vuart := hv/vdev/vuart.c
 unit_plic := hv/drivers/plic.c
 unit_uart := hv/drivers/uart.c hv/drivers/ns16550.c hv/drivers/sifive_uart.c hv/drivers/finisher.c
-unit_console := hv/core/console.c hv/core/ttyline.c hv/lib/printf.c
+unit_console := hv/core/console.c hv/lib/printf.c
 unit_isatext := hv/fdt/isa_text.c
 # The hypervisor's libfdt, not the machine's.
 libfdt := $(addprefix $(LIBFDT)/,fdt.c fdt_ro.c fdt_rw.c fdt_sw.c fdt_wip.c fdt_empty_tree.c)
