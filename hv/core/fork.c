@@ -221,7 +221,7 @@ void fork_finish(struct vm *child, const struct vcpu *caller, bool paused)
 	}
 	child->source = NULL;
 	vuart_poll(child->uart);
-	vplic_pulse(child->plic, child->vmgenid_irq);
+	vplic_raise(child->plic, child->vmgenid_irq);
 	/* Halted still: none can start another one that this loop has yet to come to. */
 	for (uint32_t i = 0; i < child->nvcpus; i++)
 		if (child->vcpus[i]->hsm != HSM_STOPPED)

@@ -90,7 +90,7 @@ static bool deliver(uint32_t irq, int context)
 	spin_lock(&route_lock);
 	if (sources[irq].vm) {
 		sources[irq].claimed_at = context;
-		vplic_raise_physical(sources[irq].vm->plic, irq);
+		vplic_raise(sources[irq].vm->plic, irq);
 	} else {
 		plic_complete(irq, context);
 	}
@@ -110,7 +110,7 @@ void irq_external(void)
 	}
 }
 
-static void set_line(struct vplic *p, unsigned vcpu, bool level)
+void vplic_set_line(struct vplic *p, unsigned vcpu, bool level)
 {
 	struct vm *vm = vplic_vm(p);
 
@@ -118,7 +118,7 @@ static void set_line(struct vplic *p, unsigned vcpu, bool level)
 	vcpu_post(vm->vcpus[vcpu], PEND_EIP);
 }
 
-static void complete(struct vplic *p, uint32_t irq)
+void vplic_complete(struct vplic *p, uint32_t irq)
 {
 	int at = sources[irq].claimed_at;
 
@@ -128,7 +128,7 @@ static void complete(struct vplic *p, uint32_t irq)
 	plic_complete(irq, at);
 }
 
-static void set_enabled(struct vplic *p, uint32_t irq, unsigned vcpu, bool enabled)
+void vplic_set_enabled(struct vplic *p, uint32_t irq, unsigned vcpu, bool enabled)
 {
 	struct source *s = &sources[irq];
 	uint32_t home = __atomic_load_n(&vplic_vm(p)->vcpus[vcpu]->sched.home, __ATOMIC_RELAXED);
@@ -142,6 +142,3 @@ static void set_enabled(struct vplic *p, uint32_t irq, unsigned vcpu, bool enabl
 	if (to >= 0)
 		plic_enable(irq, to);
 }
-
-const struct vplic_ops irq_vplic_ops = {
-	.set_line = set_line, .complete = complete, .set_enabled = set_enabled};

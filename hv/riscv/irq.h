@@ -23,6 +23,3 @@ enum err must_check irq_route(struct vm *vm, uint32_t irq);
 /* Takes everything that is pending at this PCPU's PLIC context. Bounded by the number of sources.
  */
 void irq_external(void);
-
-/* The vPLIC's way out to the host PLIC and to the VCPUs. */
-extern const struct vplic_ops irq_vplic_ops;

@@ -16,27 +16,24 @@ static struct vm_devices *of_uart(struct vuart *u)
 	return container_of(u, struct vm_devices, uart);
 }
 
-static bool uart_output(struct vuart *u, uint8_t byte)
+bool vuart_output(struct vuart *u, uint8_t byte)
 {
 	return vconsole_write(of_uart(u)->vm, &byte, 1) == 1;
 }
 
 /* A guest that reads its console by SBI gets its input there, unless its UART driver has asked for
  * receive interrupts. */
-static size_t uart_input(struct vuart *u, uint8_t *bytes, size_t n)
+size_t vuart_input(struct vuart *u, uint8_t *bytes, size_t n)
 {
 	if (of_uart(u)->vm->dbcn_reads && !vuart_rx_wanted(u))
 		return 0;
 	return vconsole_read(of_uart(u)->vm, bytes, n);
 }
 
-static void uart_set_irq(struct vuart *u, bool level)
+void vuart_set_irq(struct vuart *u, bool level)
 {
 	vplic_set_level(&of_uart(u)->plic, of_uart(u)->uart_irq, level);
 }
-
-static const struct vuart_ops uart_ops = {
-	.output = uart_output, .input = uart_input, .set_irq = uart_set_irq};
 
 enum err devices_create(
 	struct vm *vm, gpa_t plic_base, uint32_t ndev, gpa_t uart_base, uint32_t uart_irq)
@@ -54,8 +51,8 @@ enum err devices_create(
 
 	d->vm = vm;
 	d->uart_irq = uart_irq;
-	vplic_init(&d->plic, &irq_vplic_ops, ndev, vm->nvcpus);
-	vuart_init(&d->uart, &uart_ops);
+	vplic_init(&d->plic, ndev, vm->nvcpus);
+	vuart_init(&d->uart);
 	vm->plic = &d->plic;
 	vm->uart = &d->uart;
 	vm->plic_base = plic_base;
@@ -78,8 +75,8 @@ enum err devices_copy(struct vm *to, const struct vm *from)
 
 void devices_reset(struct vm *vm)
 {
-	vplic_clear(vm->plic);
-	vuart_init(vm->uart, &uart_ops);
+	vplic_init(vm->plic, vm->plic->ndev, vm->nvcpus);
+	vuart_init(vm->uart);
 	vm->dbcn_reads = false;
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
 		vm->vcpus[i]->eip_line = false;

@@ -4,7 +4,7 @@
  * claimed with another request latched (a pulse). What is *ready* (pending and not claimed)
  * competes for the VCPUs:
  *
- *   idle    -> pending   raise_physical, set_level(true), pulse
+ *   idle    -> pending   raise, set_level(true)
  *   pending -> claimed   claim_read
  *   claimed -> idle      complete; -> pending when the wire is still high or a pulse was latched
  *
@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "core/bug.h"
+#include "core/hartmask.h"
 #include "vdev/vplic.h"
 
 /* Register map, PLIC specification 1.0.0 "Memory Map". */
@@ -40,6 +41,19 @@ static inline uint32_t bit_of(uint32_t irq)
 	return UINT32_C(1) << (irq % 32);
 }
 
+static inline bool is_set(const uint32_t *words, uint32_t irq)
+{
+	return words[word_of(irq)] & bit_of(irq);
+}
+
+static inline void set(uint32_t *words, uint32_t irq, bool on)
+{
+	if (on)
+		words[word_of(irq)] |= bit_of(irq);
+	else
+		words[word_of(irq)] &= ~bit_of(irq);
+}
+
 /* Number of the lowest bit set in `w`, not 0. By de Bruijn sequence: without Zbb the compiler's own
  * way is a call into libgcc, which is not there. */
 static inline uint32_t lowest_bit(uint32_t w)
@@ -50,25 +64,9 @@ static inline uint32_t lowest_bit(uint32_t w)
 	return position[(uint32_t)((w & -w) * UINT32_C(0x077cb531)) >> 27];
 }
 
-static inline uint32_t lowest_bit64(uint64_t v)
-{
-	return (uint32_t)v ? lowest_bit((uint32_t)v) : 32 + lowest_bit((uint32_t)(v >> 32));
-}
-
 static bool source_exists(const struct vplic *p, uint64_t irq)
 {
 	return irq != 0 && irq <= p->ndev;
-}
-
-/* The bits of word `w` whose sources exist: the others are hardwired to 0. */
-static uint32_t existing_sources(const struct vplic *p, uint32_t w)
-{
-	uint32_t first = w * 32;
-	uint32_t mask = first == 0 ? ~UINT32_C(1) : ~UINT32_C(0);
-
-	if (first > p->ndev)
-		return 0;
-	return p->ndev - first >= 31 ? mask : mask & ((UINT32_C(2) << (p->ndev - first)) - 1);
 }
 
 static inline uint32_t ready_word(const struct vplic *p, const struct vplic_context *c, uint32_t w)
@@ -87,26 +85,22 @@ static void context_update(struct vplic *p, unsigned vcpu)
 		any |= ready_word(p, c, w) & above[w];
 	if (c->line != (any != 0)) {
 		c->line = any != 0;
-		p->ops->set_line(p, vcpu, c->line);
+		vplic_set_line(p, vcpu, c->line);
 	}
 }
 
 /* The state or priority of `irq` changed: only contexts that enable it can tell. */
 static void source_update(struct vplic *p, uint32_t irq)
 {
-	for (uint64_t v = p->enabled_by[irq]; v; v &= v - 1)
-		context_update(p, lowest_bit64(v));
+	for (uint64_t vcpus = p->enabled_by[irq]; vcpus;)
+		context_update(p, hartmask_next(&vcpus));
 }
 
 static void priority_write(struct vplic *p, uint32_t irq, uint32_t value)
 {
 	p->priority[irq] = value & VPLIC_MAX_PRIO;
-	for (uint32_t prio = 1; prio <= VPLIC_MAX_PRIO; prio++) {
-		if (prio <= p->priority[irq])
-			p->at_least[prio][word_of(irq)] |= bit_of(irq);
-		else
-			p->at_least[prio][word_of(irq)] &= ~bit_of(irq);
-	}
+	for (uint32_t prio = 1; prio <= VPLIC_MAX_PRIO; prio++)
+		set(p->at_least[prio], irq, prio <= p->priority[irq]);
 	source_update(p, irq);
 }
 
@@ -114,16 +108,14 @@ static void priority_write(struct vplic *p, uint32_t irq, uint32_t value)
 static void enable_change(struct vplic *p, unsigned vcpu, uint32_t irq, bool on)
 {
 	p->enabled_by[irq] ^= BIT(vcpu);
-	if (!(p->physical[word_of(irq)] & bit_of(irq)))
-		return;
-	if (on || !p->enabled_by[irq])
-		p->ops->set_enabled(p, irq, vcpu, on);
+	if (is_set(p->physical, irq) && (on || !p->enabled_by[irq]))
+		vplic_set_enabled(p, irq, vcpu, on);
 }
 
 static void enable_write(struct vplic *p, unsigned vcpu, uint32_t w, uint32_t value)
 {
 	struct vplic_context *c = &p->context[vcpu];
-	uint32_t now = value & existing_sources(p, w);
+	uint32_t now = value & p->exists[w];
 	uint32_t changed = c->enable[w] ^ now;
 
 	c->enable[w] = now;
@@ -164,8 +156,8 @@ static uint32_t claim_read(struct vplic *p, unsigned vcpu)
 		return 0;
 	irq = context_best(p, c);
 	if (irq) {
-		p->pending[word_of(irq)] &= ~bit_of(irq);
-		p->claimed[word_of(irq)] |= bit_of(irq);
+		set(p->pending, irq, false);
+		set(p->claimed, irq, true);
 		source_update(p, irq);
 	}
 	return irq;
@@ -173,25 +165,26 @@ static uint32_t claim_read(struct vplic *p, unsigned vcpu)
 
 static void complete_write(struct vplic *p, unsigned vcpu, uint32_t irq)
 {
-	uint32_t w = word_of(irq), bit = bit_of(irq);
-
-	if (!source_exists(p, irq) || !(p->context[vcpu].enable[w] & bit) || !(p->claimed[w] & bit))
+	if (!source_exists(p, irq) || !is_set(p->context[vcpu].enable, irq) ||
+		!is_set(p->claimed, irq))
 		return;
-	p->claimed[w] &= ~bit;
-	p->pending[w] |= p->level[w] & bit;
-	if (p->physical[w] & bit)
-		p->ops->complete(p, irq);
-	if (p->pending[w] & bit)
+	set(p->claimed, irq, false);
+	if (is_set(p->physical, irq))
+		vplic_complete(p, irq);
+	if (is_set(p->level, irq))
+		set(p->pending, irq, true);
+	if (is_set(p->pending, irq))
 		source_update(p, irq);
 }
 
-void vplic_init(struct vplic *p, const struct vplic_ops *ops, uint32_t ndev, uint32_t nvcpus)
+void vplic_init(struct vplic *p, uint32_t ndev, uint32_t nvcpus)
 {
 	BUG_ON(ndev >= VPLIC_MAX_SOURCES || nvcpus > VPLIC_MAX_VCPUS);
 	memset(p, 0, offsetof(struct vplic, context[nvcpus]));
-	p->ops = ops;
 	p->ndev = ndev;
 	p->nvcpus = nvcpus;
+	for (uint32_t irq = 1; irq <= ndev; irq++)
+		set(p->exists, irq, true);
 }
 
 void vplic_copy(struct vplic *to, const struct vplic *from)
@@ -204,74 +197,48 @@ void vplic_copy(struct vplic *to, const struct vplic *from)
 		to->context[v].line = false;
 }
 
-void vplic_clear(struct vplic *p)
-{
-	vplic_init(p, p->ops, p->ndev, p->nvcpus);
-}
-
-bool vplic_line(const struct vplic *p, unsigned vcpu)
-{
-	return p->context[vcpu].line;
-}
-
 enum err vplic_bind(struct vplic *p, uint32_t irq, bool bind)
 {
-	uint32_t w = word_of(irq), bit = bit_of(irq);
-
 	if (!source_exists(p, irq))
 		return E_RANGE;
 	spin_lock(&p->lock);
-	if (!bind && p->enabled_by[irq] && (p->physical[w] & bit))
-		p->ops->set_enabled(p, irq, lowest_bit64(p->enabled_by[irq]), false);
-	p->physical[w] = bind ? p->physical[w] | bit : p->physical[w] & ~bit;
-	if (bind && p->enabled_by[irq])
-		p->ops->set_enabled(p, irq, lowest_bit64(p->enabled_by[irq]), true);
+	uint64_t vcpus = p->enabled_by[irq];
+
+	if (vcpus && (bind || is_set(p->physical, irq)))
+		vplic_set_enabled(p, irq, hartmask_next(&vcpus), bind);
+	set(p->physical, irq, bind);
 	if (!bind) {
-		p->pending[w] &= ~bit;
-		p->claimed[w] &= ~bit;
+		set(p->pending, irq, false);
+		set(p->claimed, irq, false);
 		source_update(p, irq);
 	}
 	spin_unlock(&p->lock);
 	return OK;
 }
 
-static bool source_is(const struct vplic *p, uint32_t irq, bool physical)
-{
-	return source_exists(p, irq) && !!(p->physical[word_of(irq)] & bit_of(irq)) == physical;
-}
-
 static void source_raise(struct vplic *p, uint32_t irq)
 {
-	p->pending[word_of(irq)] |= bit_of(irq);
+	set(p->pending, irq, true);
 	source_update(p, irq);
 }
 
-void vplic_raise_physical(struct vplic *p, uint32_t irq)
+void vplic_raise(struct vplic *p, uint32_t irq)
 {
+	if (!source_exists(p, irq))
+		return;
 	spin_lock(&p->lock);
-	if (source_is(p, irq, true))
-		source_raise(p, irq);
+	source_raise(p, irq);
 	spin_unlock(&p->lock);
 }
 
 void vplic_set_level(struct vplic *p, uint32_t irq, bool level)
 {
+	if (!source_exists(p, irq))
+		return;
 	spin_lock(&p->lock);
-	if (source_is(p, irq, false) && level) {
-		p->level[word_of(irq)] |= bit_of(irq);
-		/* While it is claimed the gateway is closed: completion looks at the wire again. */
-		if (!(p->claimed[word_of(irq)] & bit_of(irq)))
-			source_raise(p, irq);
-	} else if (source_is(p, irq, false)) {
-		p->level[word_of(irq)] &= ~bit_of(irq);
-	}
-	spin_unlock(&p->lock);
-}
-
-void vplic_pulse(struct vplic *p, uint32_t irq)
-{
-	spin_lock(&p->lock);
-	if (source_is(p, irq, false))
+	set(p->level, irq, level);
+	/* While it is claimed the gateway is closed: completion looks at the wire again. */
+	if (level && !is_set(p->claimed, irq))
 		source_raise(p, irq);
 	spin_unlock(&p->lock);
 }

@@ -22,33 +22,16 @@
 #define VPLIC_MAX_PRIO    7
 #define VPLIC_SIZE        UINT64_C(0x600000)
 
-struct vplic;
-
-/* What the vPLIC asks of the rest of the hypervisor. Called with vplic->lock held, so that the
- * calls of two VCPUs arrive in the order of the changes they tell of. */
-struct vplic_ops {
-	/* The external-interrupt line of VCPU `vcpu` changes to `level`. */
-	void (*set_line)(struct vplic *p, unsigned vcpu, bool level);
-	/* The guest completed physical source `irq`: the host PLIC may forward it again. Once for
-	 * each vplic_raise_physical that the guest claimed, also when the host's source is disabled
-	 * by then. */
-	void (*complete)(struct vplic *p, uint32_t irq);
-	/* Physical source `irq`: with `enabled`, VCPU `vcpu` newly enabled it, be it the first to
-	 * do so or one of several: the host's interrupt best goes to that VCPU's PCPU. Without,
-	 * `vcpu` was the last one that had it enabled: nobody wants it now. */
-	void (*set_enabled)(struct vplic *p, uint32_t irq, unsigned vcpu, bool enabled);
-};
-
 struct vplic_context {
 	uint32_t enable[VPLIC_WORDS];
 	uint32_t threshold;
-	bool line; /* last level given to set_line */
+	bool line; /* last level given to vplic_set_line */
 };
 
 struct vplic {
 	struct spinlock lock;
-	const struct vplic_ops *ops;
 	uint32_t ndev, nvcpus;
+	uint32_t exists[VPLIC_WORDS];
 	/* under lock: */
 	uint32_t physical[VPLIC_WORDS]; /* source is bound to the host's of the same number */
 	uint32_t pending[VPLIC_WORDS];
@@ -64,35 +47,33 @@ struct vplic {
 	struct vplic_context context[VPLIC_MAX_VCPUS]; /* by VCPU */
 };
 
-void vplic_init(struct vplic *p, const struct vplic_ops *ops, uint32_t ndev, uint32_t nvcpus);
+/* As after power-on; no source is physical. Nobody uses it. */
+void vplic_init(struct vplic *p, uint32_t ndev, uint32_t nvcpus);
 
 /* Copies what the guest has programmed: enables, priorities, thresholds. Nothing is pending or
  * claimed in the copy, and no source is physical. Both exist, `to` for as many VCPUs; nobody uses
  * either. */
 void vplic_copy(struct vplic *to, const struct vplic *from);
 
-/* As after vplic_init. Nobody uses it. */
-void vplic_clear(struct vplic *p);
-
 /* The external-interrupt line of VCPU `vcpu`. */
-bool vplic_line(const struct vplic *p, unsigned vcpu);
+static inline bool vplic_line(const struct vplic *p, unsigned vcpu)
+{
+	return p->context[vcpu].line;
+}
 
 /* Binds source `irq` to the host PLIC's source, or unbinds it: then what the guest has of it is
  * idle. E_RANGE beyond ndev. Takes the lock. */
 enum err must_check vplic_bind(struct vplic *p, uint32_t irq, bool bind);
 
-/* The host PLIC forwarded (and the hypervisor claimed) physical source `irq`. It stays pending
- * however the guest masks it meanwhile, and the host's gateway stays closed until ops->complete.
- * Takes the lock. */
-void vplic_raise_physical(struct vplic *p, uint32_t irq);
+/* A physical source that the host PLIC forwarded (and the hypervisor claimed): it stays pending
+ * however the guest masks it meanwhile, and the host's gateway stays closed until vplic_complete.
+ * Or an edge of a virtual source, pending once however often it comes before the claim. Takes the
+ * lock. */
+void vplic_raise(struct vplic *p, uint32_t irq);
 
 /* Virtual sources: the wire's level changes. A request that became pending stays so when the wire
  * falls before the claim (PLIC specification, "Interrupt Gateways"). Takes the lock. */
 void vplic_set_level(struct vplic *p, uint32_t irq, bool level);
-
-/* Virtual sources: an edge, pending once however often it comes before the claim. Takes the lock.
- */
-void vplic_pulse(struct vplic *p, uint32_t irq);
 
 /*
  * A completion counts when its source is enabled in that context, whichever context claimed it and
@@ -106,3 +87,20 @@ void vplic_pulse(struct vplic *p, uint32_t irq);
  */
 uint32_t vplic_read(struct vplic *p, uint64_t offset);
 void vplic_write(struct vplic *p, uint64_t offset, uint32_t value);
+
+/*
+ * What the vPLIC asks of its owner (riscv/irq.c). Called with the lock held, so that the calls of
+ * two VCPUs arrive in the order of the changes they tell of.
+ */
+
+/* The external-interrupt line of VCPU `vcpu` changes to `level`. */
+void vplic_set_line(struct vplic *p, unsigned vcpu, bool level);
+
+/* The guest completed physical source `irq`: the host PLIC may forward it again. Once for each
+ * vplic_raise that the guest claimed, also when the host's source is disabled by then. */
+void vplic_complete(struct vplic *p, uint32_t irq);
+
+/* Physical source `irq`: with `enabled`, VCPU `vcpu` newly enabled it, be it the first to do so or
+ * one of several: the host's interrupt best goes to that VCPU's PCPU. Without, `vcpu` was the last
+ * one that had it enabled: nobody wants it now. */
+void vplic_set_enabled(struct vplic *p, uint32_t irq, unsigned vcpu, bool enabled);

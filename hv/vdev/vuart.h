@@ -1,54 +1,39 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * One VM's emulated ns16550a: byte registers 0..7, 16-byte FIFOs, loopback mode, line and modem
- * status, scratch. Time does not exist here: a byte is sent as soon as the sink takes it, and the
- * receiver's time-out has always just passed. Portable. Source of the rules: National Semiconductor
- * PC16550D data sheet, section 8.
+ * One VM's emulated ns16550a: byte registers 0..7, 16-byte FIFOs, loopback mode, line status,
+ * scratch: what drivers probe and use. Time does not exist here: a byte is sent as soon as the sink
+ * takes it, and the receiver's time-out has always just passed, so a trigger level never tells.
+ * Both FIFOs are there also while the guest has them off. The peer's modem lines never change, and
+ * only loopback can overrun: neither interrupts. Portable. Source of the rules: National
+ * Semiconductor PC16550D data sheet, section 8.
  *
- * Invariant: the last level given to set_irq is high exactly when IIR names a cause.
+ * Invariant: the last level given to vuart_set_irq is high exactly when IIR names a cause.
  */
 #pragma once
 
 #include "core/err.h"
 #include "core/lock.h"
+#include "core/ring.h"
 
 #define VUART_FIFO 16
 
-struct vuart;
-
-/*
- * Called with vuart->lock held, so that two VCPUs' changes arrive in order and no byte is taken
- * twice: they may take the locks that core/lock.h lists below it, and must not call back into this
- * vUART.
- */
-struct vuart_ops {
-	/* A byte the guest sent. False when the sink is full: the vUART keeps it, and shows a busy
-	 * transmitter until a later try succeeds. */
-	bool (*output)(struct vuart *u, uint8_t byte);
-	/* Up to `n` bytes for the guest to receive; returns how many there were. */
-	size_t (*input)(struct vuart *u, uint8_t *bytes, size_t n);
-	void (*set_irq)(struct vuart *u, bool level);
-};
-
-struct vuart_fifo {
-	uint8_t head, count;
-	uint8_t bytes[VUART_FIFO];
-};
+enum { UART_DATA, UART_IER, UART_FCR, UART_LCR, UART_MCR, UART_LSR, UART_MSR, UART_SCR };
 
 struct vuart {
 	struct spinlock lock;
-	const struct vuart_ops *ops;
 	/* under lock: */
-	uint8_t ier, lcr, mcr, scr, dll, dlm, fcr;
-	bool overrun;      /* LSR bit 1, until LSR is read */
-	uint8_t msr_delta; /* MSR bits 0..3, until MSR is read */
-	bool thre_pending; /* the THRE cause: set by becoming empty or enabling it, cleared by an
-			      IIR read that shows it */
-	bool irq;          /* last level given to set_irq */
-	struct vuart_fifo rx, tx; /* tx holds only what the sink refused */
+	uint8_t reg[8]; /* as written; those that a guest does not write are 0 */
+	uint8_t divisor[2];
+	bool overrun;       /* LSR bit 1, until LSR is read */
+	bool thre_pending;  /* the THRE cause: set by becoming empty or enabling it, cleared by an
+			       IIR read that shows it */
+	bool irq;           /* last level given to vuart_set_irq */
+	struct ring rx, tx; /* tx holds only what the sink refused */
+	uint8_t rx_bytes[VUART_FIFO], tx_bytes[VUART_FIFO];
 };
 
-void vuart_init(struct vuart *u, const struct vuart_ops *ops);
+/* As after power-on. Nobody uses it. */
+void vuart_init(struct vuart *u);
 
 /* Copies the registers; the FIFOs are empty in the copy. Nobody uses either. */
 void vuart_copy(struct vuart *to, const struct vuart *from);
@@ -60,9 +45,23 @@ void vuart_poll(struct vuart *u);
 uint8_t vuart_read(struct vuart *u, unsigned reg);
 void vuart_write(struct vuart *u, unsigned reg, uint8_t value);
 
-/* The guest's driver has enabled the receive interrupt. For ops->input, that is with the lock held.
+/*
+ * What the vUART asks of its owner (devices.c). Called with the lock held, so that two VCPUs'
+ * changes arrive in order and no byte is taken twice: they may take the locks that core/lock.h
+ * lists below it, and must not call back into this vUART.
  */
+
+/* A byte the guest sent. False when the sink is full: the vUART keeps it, and shows a busy
+ * transmitter until a later try succeeds. */
+bool vuart_output(struct vuart *u, uint8_t byte);
+
+/* Up to `n` bytes for the guest to receive; returns how many there were. */
+size_t vuart_input(struct vuart *u, uint8_t *bytes, size_t n);
+
+void vuart_set_irq(struct vuart *u, bool level);
+
+/* The guest's driver has enabled the receive interrupt. */
 static inline bool vuart_rx_wanted(const struct vuart *u)
 {
-	return u->ier & 1;
+	return u->reg[UART_IER] & 1;
 }

@@ -20,7 +20,7 @@ static bool irq;
 static unsigned room, offered;
 static size_t written, sent;
 
-static bool output(struct vuart *u, uint8_t byte)
+bool vuart_output(struct vuart *u, uint8_t byte)
 {
 	if (room == 0)
 		return false;
@@ -29,7 +29,7 @@ static bool output(struct vuart *u, uint8_t byte)
 	return true;
 }
 
-static size_t input(struct vuart *u, uint8_t *bytes, size_t n)
+size_t vuart_input(struct vuart *u, uint8_t *bytes, size_t n)
 {
 	size_t got = offered < n ? offered : n;
 
@@ -39,20 +39,17 @@ static size_t input(struct vuart *u, uint8_t *bytes, size_t n)
 	return got;
 }
 
-static void set_irq(struct vuart *u, bool level)
+void vuart_set_irq(struct vuart *u, bool level)
 {
 	require(level != irq);
 	irq = level;
 }
 
-static const struct vuart_ops ops = {output, input, set_irq};
-
 static void check(void)
 {
-	require(uart.rx.count <= VUART_FIFO && uart.tx.count <= VUART_FIFO);
-	require(uart.rx.head < VUART_FIFO && uart.tx.head < VUART_FIFO);
-	require(sent + uart.tx.count <= written);
-	require(uart.ier <= 0x0f && uart.mcr <= 0x1f);
+	require(ring_count(&uart.rx) <= VUART_FIFO && ring_count(&uart.tx) <= VUART_FIFO);
+	require(sent + ring_count(&uart.tx) <= written);
+	require(uart.reg[UART_IER] <= 0x0f && uart.reg[UART_MCR] <= 0x1f);
 }
 
 /* IIR agrees with the line, before reading it changes either. */
@@ -69,7 +66,7 @@ static void step(uint8_t op, uint8_t value)
 
 	switch (op >> 6) {
 	case 0:
-		written += reg == 0 && !(uart.lcr & 0x80);
+		written += reg == 0 && !(uart.reg[UART_LCR] & 0x80);
 		vuart_write(&uart, reg, value);
 		break;
 	case 1:
@@ -95,7 +92,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	offered = 0;
 	written = 0;
 	sent = 0;
-	vuart_init(&uart, &ops);
+	vuart_init(&uart);
 	for (size_t at = 0; at + 2 <= size; at += 2) {
 		step(data[at], data[at + 1]);
 		check();

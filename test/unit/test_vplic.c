@@ -25,7 +25,7 @@ static unsigned line_calls, completions[VPLIC_MAX_SOURCES];
 static bool wanted[VPLIC_MAX_SOURCES];
 static unsigned wanted_by[VPLIC_MAX_SOURCES], wanted_calls;
 
-static void set_line(struct vplic *p, unsigned vcpu, bool level)
+void vplic_set_line(struct vplic *p, unsigned vcpu, bool level)
 {
 	assert_true(spin_is_locked(&p->lock));
 	assert_true(vcpu < p->nvcpus);
@@ -34,21 +34,19 @@ static void set_line(struct vplic *p, unsigned vcpu, bool level)
 	line_calls++;
 }
 
-static void complete(struct vplic *p, uint32_t irq)
+void vplic_complete(struct vplic *p, uint32_t irq)
 {
 	assert_true(spin_is_locked(&p->lock));
 	completions[irq]++;
 }
 
-static void set_enabled(struct vplic *p, uint32_t irq, unsigned vcpu, bool enabled)
+void vplic_set_enabled(struct vplic *p, uint32_t irq, unsigned vcpu, bool enabled)
 {
 	assert_true(spin_is_locked(&p->lock));
 	wanted[irq] = enabled;
 	wanted_by[irq] = vcpu;
 	wanted_calls++;
 }
-
-static const struct vplic_ops ops = {set_line, complete, set_enabled};
 
 static void start(uint32_t ndev, uint32_t nvcpus)
 {
@@ -57,7 +55,7 @@ static void start(uint32_t ndev, uint32_t nvcpus)
 	memset(wanted, 0, sizeof(wanted));
 	line_calls = 0;
 	wanted_calls = 0;
-	vplic_init(&plic, &ops, ndev, nvcpus);
+	vplic_init(&plic, ndev, nvcpus);
 }
 
 static void bind(uint32_t irq)
@@ -118,7 +116,7 @@ static void every_offset_may_be_touched(void **state)
 static void pending_is_read_only(void **state)
 {
 	start(70, 1);
-	vplic_pulse(&plic, 40);
+	vplic_raise(&plic, 40);
 	vplic_write(&plic, PENDING(1), 0);
 	assert_int_equal(vplic_read(&plic, PENDING(1)), 1u << 8);
 	vplic_write(&plic, PENDING(0), 0xff);
@@ -138,7 +136,7 @@ static void claims_go_by_priority_then_number(void **state)
 	allow(0, 60, 7);
 	allow(0, 11, 0);
 	for (uint32_t irq = 1; irq <= 70; irq++)
-		vplic_pulse(&plic, irq);
+		vplic_raise(&plic, irq);
 	for (unsigned i = 0; i < 5; i++) {
 		assert_true(line[0]);
 		assert_int_equal(vplic_read(&plic, CLAIM(0)), order[i]);
@@ -152,7 +150,7 @@ static void threshold_masks_the_line_but_not_a_claim(void **state)
 	start(10, 1);
 	allow(0, 4, 3);
 	vplic_write(&plic, THRESHOLD(0), 3);
-	vplic_pulse(&plic, 4);
+	vplic_raise(&plic, 4);
 	assert_false(line[0]);
 	vplic_write(&plic, THRESHOLD(0), 2);
 	assert_true(line[0]);
@@ -195,11 +193,11 @@ static void a_pulse_while_claimed_is_not_lost(void **state)
 {
 	start(10, 1);
 	allow(0, 5, 1);
-	vplic_pulse(&plic, 5);
-	vplic_pulse(&plic, 5);
+	vplic_raise(&plic, 5);
+	vplic_raise(&plic, 5);
 	assert_int_equal(vplic_read(&plic, CLAIM(0)), 5);
-	vplic_pulse(&plic, 5);
-	vplic_pulse(&plic, 5);
+	vplic_raise(&plic, 5);
+	vplic_raise(&plic, 5);
 	assert_false(line[0]);
 	vplic_write(&plic, CLAIM(0), 5);
 	assert_true(line[0]);
@@ -215,7 +213,7 @@ static void physical_is_completed_once_per_claim(void **state)
 	allow(0, 5, 1);
 	vplic_write(&plic, CLAIM(0), 5); /* nothing claimed: nothing to complete */
 	assert_int_equal(completions[5], 0);
-	vplic_raise_physical(&plic, 5);
+	vplic_raise(&plic, 5);
 	vplic_write(&plic, CLAIM(0), 5);
 	assert_int_equal(completions[5], 0);
 	assert_int_equal(vplic_read(&plic, CLAIM(0)), 5);
@@ -230,12 +228,12 @@ static void completion_works_at_priority_0(void **state)
 	start(10, 1);
 	bind(5);
 	allow(0, 5, 1);
-	vplic_raise_physical(&plic, 5);
+	vplic_raise(&plic, 5);
 	assert_int_equal(vplic_read(&plic, CLAIM(0)), 5);
 	vplic_write(&plic, PRIO(5), 0);
 	vplic_write(&plic, CLAIM(0), 5);
 	assert_int_equal(completions[5], 1);
-	vplic_raise_physical(&plic, 5);
+	vplic_raise(&plic, 5);
 	assert_false(line[0]);
 	vplic_write(&plic, PRIO(5), 1);
 	assert_true(line[0]);
@@ -248,7 +246,7 @@ static void disabled_while_claimed(void **state)
 	start(40, 2);
 	bind(33);
 	allow(0, 33, 1);
-	vplic_raise_physical(&plic, 33);
+	vplic_raise(&plic, 33);
 	assert_int_equal(vplic_read(&plic, CLAIM(0)), 33);
 	vplic_write(&plic, ENABLE(0, 1), 0);
 	assert_false(wanted[33]);
@@ -259,7 +257,7 @@ static void disabled_while_claimed(void **state)
 	vplic_write(&plic, ENABLE(0, 1), 0);
 	assert_int_equal(completions[33], 1);
 	vplic_write(&plic, ENABLE(1, 1), 2);
-	vplic_raise_physical(&plic, 33);
+	vplic_raise(&plic, 33);
 	assert_true(line[1]);
 }
 
@@ -269,7 +267,7 @@ static void another_context_may_complete(void **state)
 	start(10, 2);
 	bind(5);
 	allow(0, 5, 1);
-	vplic_raise_physical(&plic, 5);
+	vplic_raise(&plic, 5);
 	assert_int_equal(vplic_read(&plic, CLAIM(0)), 5);
 	vplic_write(&plic, ENABLE(0, 0), 0);
 	vplic_write(&plic, ENABLE(1, 0), 1u << 5);
@@ -284,7 +282,7 @@ static void pending_survives_a_disabled_time(void **state)
 	start(10, 1);
 	bind(5);
 	allow(0, 5, 1);
-	vplic_raise_physical(&plic, 5);
+	vplic_raise(&plic, 5);
 	vplic_write(&plic, ENABLE(0, 0), 0);
 	assert_false(line[0]);
 	vplic_write(&plic, ENABLE(0, 0), 1u << 5);
@@ -323,12 +321,9 @@ static void sources_that_are_not_there(void **state)
 	vplic_write(&plic, ENABLE(0, 0), 0xffffffff);
 	for (uint32_t irq = 1; irq <= 10; irq++)
 		vplic_write(&plic, PRIO(irq), 1);
-	vplic_pulse(&plic, 0);
-	vplic_pulse(&plic, 11);
+	vplic_raise(&plic, 0);
+	vplic_raise(&plic, 11);
 	vplic_set_level(&plic, 0xffffffff, true);
-	vplic_raise_physical(&plic, 5); /* virtual */
-	vplic_pulse(&plic, 10);         /* physical */
-	vplic_set_level(&plic, 10, true);
 	vplic_write(&plic, CLAIM(0), 0xffffffff);
 	vplic_write(&plic, CLAIM(0), 0);
 	assert_int_equal(line_calls, 0);
@@ -345,13 +340,13 @@ static void a_copy_is_programmed_alike(void **state)
 	allow(2, 9, 2);
 	allow(1, 37, 7);
 	vplic_write(&plic, THRESHOLD(1), 4);
-	vplic_raise_physical(&plic, 5);
+	vplic_raise(&plic, 5);
 	vplic_set_level(&plic, 9, true);
-	vplic_pulse(&plic, 37);
+	vplic_raise(&plic, 37);
 	assert_int_equal(vplic_read(&plic, CLAIM(2)), 9);
 	memset(line, 0, sizeof(line));
 	wanted_calls = 0;
-	vplic_init(&copy, &ops, 40, 3);
+	vplic_init(&copy, 40, 3);
 	vplic_copy(&copy, &plic);
 	for (unsigned v = 0; v < 3; v++) {
 		for (uint32_t w = 0; w < 2; w++)
@@ -365,11 +360,9 @@ static void a_copy_is_programmed_alike(void **state)
 		assert_int_equal(vplic_read(&copy, PRIO(i)), vplic_read(&plic, PRIO(i)));
 	assert_true(vplic_read(&copy, PENDING(0)) == 0 && vplic_read(&copy, PENDING(1)) == 0);
 	assert_int_equal(wanted_calls, 0);
-	vplic_raise_physical(&copy, 5); /* it has none */
-	assert_false(line[0]);
-	vplic_pulse(&copy, 9); /* not claimed here */
+	vplic_raise(&copy, 9); /* not claimed here */
 	assert_true(line[2] && vplic_line(&copy, 2));
-	vplic_pulse(&copy, 37);
+	vplic_raise(&copy, 37);
 	assert_true(line[1]);
 	assert_int_equal(vplic_read(&copy, CLAIM(1)), 37);
 	vplic_write(&copy, CLAIM(1), 37);
@@ -381,14 +374,14 @@ static void cleared_it_is_as_new(void **state)
 	start(40, 2);
 	bind(5);
 	allow(1, 5, 3);
-	vplic_raise_physical(&plic, 5);
-	vplic_clear(&plic);
+	vplic_raise(&plic, 5);
+	vplic_init(&plic, 40, 2);
 	memset(line, 0, sizeof(line));
-	assert_true(plic.ndev == 40 && plic.nvcpus == 2 && plic.ops == &ops);
+	assert_true(plic.ndev == 40 && plic.nvcpus == 2);
 	assert_int_equal(vplic_read(&plic, CLAIM(1)), 0);
 	assert_true(vplic_read(&plic, ENABLE(1, 0)) == 0 && vplic_read(&plic, PRIO(5)) == 0);
 	allow(0, 6, 1);
-	vplic_pulse(&plic, 6);
+	vplic_raise(&plic, 6);
 	assert_true(line[0]);
 }
 
@@ -402,18 +395,18 @@ static void sources_come_and_go(void **state)
 	assert_true(wanted[5] && wanted_by[5] == 1 && wanted_calls == 1);
 	bind(6);
 	assert_int_equal(wanted_calls, 1); /* nobody enabled that */
-	vplic_raise_physical(&plic, 5);
+	vplic_raise(&plic, 5);
 	assert_true(line[1]);
 	assert_int_equal(vplic_bind(&plic, 5, false), OK);
 	assert_true(!line[1] && !wanted[5]);
 	assert_int_equal(vplic_read(&plic, CLAIM(1)), 0);
 	bind(5);
-	vplic_raise_physical(&plic, 5);
+	vplic_raise(&plic, 5);
 	assert_int_equal(vplic_read(&plic, CLAIM(1)), 5);
 	assert_int_equal(vplic_bind(&plic, 5, false), OK); /* claimed: its completion is nobody's */
 	vplic_write(&plic, CLAIM(1), 5);
 	assert_int_equal(completions[5], 0);
-	vplic_pulse(&plic, 5); /* virtual now */
+	vplic_raise(&plic, 5); /* virtual now */
 	assert_int_equal(vplic_read(&plic, CLAIM(1)), 5);
 	assert_int_equal(vplic_bind(&plic, 41, false), E_RANGE);
 }
@@ -486,21 +479,23 @@ static void step_source(uint32_t irq)
 	switch (rnd(3)) {
 	case 0:
 		/* The host forwards a source again only after its completion. */
-		if (!model.physical[irq] || (!model.pending[irq] && !model.claimed[irq])) {
-			vplic_raise_physical(&plic, irq);
-			model.pending[irq] |= model.physical[irq];
+		if (model.physical[irq] && !model.pending[irq] && !model.claimed[irq]) {
+			vplic_raise(&plic, irq);
+			model.pending[irq] = true;
 		}
 		break;
 	case 1:
+		if (model.physical[irq])
+			break;
 		vplic_set_level(&plic, irq, level);
-		if (!model.physical[irq]) {
-			model.level[irq] = level;
-			model.pending[irq] |= level && !model.claimed[irq];
-		}
+		model.level[irq] = level;
+		model.pending[irq] |= level && !model.claimed[irq];
 		break;
 	default:
-		vplic_pulse(&plic, irq);
-		model.pending[irq] |= !model.physical[irq];
+		if (model.physical[irq])
+			break;
+		vplic_raise(&plic, irq);
+		model.pending[irq] = true;
 	}
 }
 

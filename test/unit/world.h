@@ -151,7 +151,7 @@ size_t console_read(uint8_t *bytes, size_t n)
 	return n;
 }
 
-static void set_line(struct vplic *p, unsigned vcpu, bool level)
+void vplic_set_line(struct vplic *p, unsigned vcpu, bool level)
 {
 	struct vm *vm = vplic_vm(p);
 
@@ -159,12 +159,12 @@ static void set_line(struct vplic *p, unsigned vcpu, bool level)
 	vm->vcpus[vcpu]->eip_line = level;
 }
 
-static void complete(struct vplic *p, uint32_t irq)
+void vplic_complete(struct vplic *p, uint32_t irq)
 {
 	require(!"a source of the host");
 }
 
-static void set_enabled(struct vplic *p, uint32_t irq, unsigned vcpu, bool enabled)
+void vplic_set_enabled(struct vplic *p, uint32_t irq, unsigned vcpu, bool enabled)
 {
 	require(!"a source of the host");
 }
@@ -180,8 +180,6 @@ void grant_end(struct vm *vm)
 		;
 	vm->holds_devices = false;
 }
-
-const struct vplic_ops irq_vplic_ops = {set_line, complete, set_enabled};
 
 /* --- the machine --- */
 
