@@ -10,59 +10,19 @@
  */
 #include <stddef.h>
 #include <stdint.h>
-
-#define SYS_write  64
-#define SYS_exit   93
-#define SYS_reboot 142
-#define SYS_clone  220
-#define SYS_execve 221
-#define SYS_wait4  260
-
-#define SIGCHLD         17
-#define REBOOT_MAGIC1   0xfee1dead
-#define REBOOT_MAGIC2   672274793
-#define REBOOT_POWEROFF 0x4321fedc
+#include "lxcall.h"
 
 #define LXBENCH "/usr/bin/lxbench"
 
 void mark_main(char **stack);
 
-static long call(long n, long p0, long p1, long p2, long p3)
-{
-	register long a0 __asm__("a0") = p0, a1 __asm__("a1") = p1, a2 __asm__("a2") = p2,
-			 a3 __asm__("a3") = p3;
-	register long a4 __asm__("a4") = 0, a7 __asm__("a7") = n;
-
-	__asm__ volatile("ecall"
-			 : "+r"(a0)
-			 : "r"(a1), "r"(a2), "r"(a3), "r"(a4), "r"(a7)
-			 : "memory");
-	return a0;
-}
-
-static void put(const char *s)
-{
-	size_t n = 0;
-
-	while (s[n])
-		n++;
-	call(SYS_write, 1, (long)s, (long)n, 0);
-}
-
 static void mark(const char *name, uint64_t ticks)
 {
-	char number[24];
-	unsigned at = sizeof(number);
-
-	number[--at] = 0;
-	number[--at] = '\n';
-	do
-		number[--at] = (char)('0' + ticks % 10);
-	while (ticks /= 10);
 	put("mark ");
 	put(name);
 	put(" ");
-	put(number + at);
+	put_number(ticks);
+	put("\n");
 }
 
 static void execute(const char *file, char **env)

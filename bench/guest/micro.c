@@ -9,6 +9,7 @@
  */
 #include <stdbool.h>
 #include <stdint.h>
+#include "sbi.h"
 #include "traps.h"
 
 #define BATCHES 10
@@ -20,8 +21,6 @@
 #define EID_IPI  0x735049
 #define EID_RFNC 0x52464e43
 #define EID_HSM  0x48534d
-#define EID_DBCN 0x4442434e
-#define EID_SRST 0x53525354
 #define EID_NONE 0x0bad0bad
 
 #define SSTATUS_SIE 2
@@ -31,38 +30,7 @@
 #define UART_LSR 0x10000005
 #define MIB      (1ul << 20)
 
-#define csr_write(csr, v) __asm__ volatile("csrw " #csr ", %0" ::"r"((uint64_t)(v)) : "memory")
-#define csr_set(csr, v)   __asm__ volatile("csrs " #csr ", %0" ::"r"((uint64_t)(v)) : "memory")
-#define csr_clear(csr, v) __asm__ volatile("csrc " #csr ", %0" ::"r"((uint64_t)(v)) : "memory")
-
 void bench_main(uint64_t hartid, uint64_t entry_time, uint64_t image_end);
-
-struct sbi_ret {
-	int64_t error;
-	uint64_t value;
-};
-
-static inline struct sbi_ret sbi(
-	uint64_t eid, uint64_t fid, uint64_t p0, uint64_t p1, uint64_t p2, uint64_t p3)
-{
-	register uint64_t a0 __asm__("a0") = p0, a1 __asm__("a1") = p1, a2 __asm__("a2") = p2,
-			     a3 __asm__("a3") = p3;
-	register uint64_t a6 __asm__("a6") = fid, a7 __asm__("a7") = eid;
-
-	__asm__ volatile("ecall"
-			 : "+r"(a0), "+r"(a1)
-			 : "r"(a2), "r"(a3), "r"(a6), "r"(a7)
-			 : "memory");
-	return (struct sbi_ret){(int64_t)a0, a1};
-}
-
-static inline uint64_t now(void)
-{
-	uint64_t t;
-
-	__asm__ volatile("rdtime %0" : "=r"(t)::"memory");
-	return t;
-}
 
 /* Handlers of traps.S count in gp. */
 static inline uint64_t taken(void)
@@ -71,38 +39,6 @@ static inline uint64_t taken(void)
 
 	__asm__ volatile("mv %0, gp" : "=r"(n)::"memory");
 	return n;
-}
-
-static void put_bytes(const char *s, uint64_t n)
-{
-	while (n) {
-		struct sbi_ret r = sbi(EID_DBCN, 0, n, (uint64_t)s, 0, 0);
-
-		if (r.error)
-			return;
-		s += r.value;
-		n -= r.value;
-	}
-}
-
-static void put(const char *s)
-{
-	uint64_t n = 0;
-
-	while (s[n])
-		n++;
-	put_bytes(s, n);
-}
-
-static void put_number(uint64_t v)
-{
-	char buf[20];
-	unsigned at = sizeof(buf);
-
-	do
-		buf[--at] = (char)('0' + v % 10);
-	while (v /= 10);
-	put_bytes(buf + at, sizeof(buf) - at);
 }
 
 static void row(const char *name, uint64_t ticks, uint64_t n, uint64_t mark)
@@ -118,10 +54,7 @@ static void row(const char *name, uint64_t ticks, uint64_t n, uint64_t mark)
 	put("\n");
 }
 
-/* For bench/plugin/mmode.c: by these hints it knows which row the hypervisor's instructions belong
- * to. */
-#define MARK(n) __asm__ volatile("slti x0, x0, %0" ::"i"(n) : "memory")
-#define UNMARK  63
+#define UNMARK 63 /* no row's */
 
 #define MEASURE(name, operation) MEASURE_AS(__COUNTER__ + 1, name, N, operation)
 
