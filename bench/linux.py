@@ -46,19 +46,22 @@ def cpio_file(name, data, inode):
     return head + bytes(-len(head) % 4) + data + bytes(-len(data) % 4)
 
 
-def overlaid(setup):
-    """The file system with bench/guest/mark.c in place of its first program and of getty: later records win."""
-    path = os.path.join(setup.out, "overlaid.cpio")
-    with open(setup.initrd, "rb") as f:
-        archive = f.read()
-    with open(os.path.join(setup.out, "mark"), "rb") as f:
-        program = f.read()
-    archive += bytes(-len(archive) % 4)
-    for inode, name in enumerate(("init", "sbin/getty", "TRAILER!!!"), 1 << 24):
-        archive += cpio_file(name, b"" if name.startswith("TRAILER") else program, inode)
+def archive(setup, name, programs, base=b""):
+    """A cpio archive of programs, by their places in it, after `base`: of two records of one name the later wins."""
+    path = os.path.join(setup.out, name)
+    data = base + bytes(-len(base) % 4)
+    for inode, (place, program) in enumerate(programs.items(), 1 << 24):
+        with open(os.path.join(setup.out, program), "rb") as f:
+            data += cpio_file(place, f.read(), inode)
     with open(path, "wb") as f:
-        f.write(archive)
+        f.write(data + cpio_file("TRAILER!!!", b"", 0))
     return path
+
+
+def overlaid(setup, name, programs):
+    """The Root VM's file system with programs of ours in place of its own."""
+    with open(setup.initrd, "rb") as f:
+        return archive(setup, name, programs, f.read())
 
 
 def parse(output):
@@ -84,7 +87,7 @@ class Machine:
         if not setup.has_guest():
             raise Failed("no kernel or file system to measure: make guest")
         self.setup, self.append = setup, append
-        self.initrd = overlaid(setup)
+        self.initrd = overlaid(setup, "overlaid.cpio", {"init": "mark", "sbin/getty": "mark"})
         self.image = qemu.mkimage(setup, os.path.join(setup.out, "linux-diosix.elf"), setup.kernel, "--initrd", self.initrd,
                                   "--append", append, "--mem", "512M")
 

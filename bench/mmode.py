@@ -11,19 +11,22 @@ from table import Row, Table
 STRETCH_BUDGET = 100_000
 
 
-def plugin(setup, name, hist=False):
-    """QEMU's option, and the file that will hold the counts."""
+def plugin(setup, name, **options):
+    """QEMU's option, and the file that will hold the counts. `options` are the plugin's."""
     path = os.path.join(setup.out, name)
-    return f"{os.path.join(setup.out, 'mmode.so')},out={path}" + (",hist=1" if hist else ""), path
+    words = [os.path.join(setup.out, "mmode.so"), f"out={path}"] + [f"{k}={v}" for k, v in options.items()]
+    return ",".join(words), path
 
 
 def read(path):
     with open(path, encoding="ascii") as f:
         lines = [line.split() for line in f]
-    found = {"mode": {}, "block": collections.defaultdict(list)}
+    found = {"mode": {}, "block": collections.defaultdict(list), "mark": []}
     for words in lines:
         if words[0] == "mode":
             found["mode"][words[1]] = int(words[2])
+        elif words[0] == "mark":
+            found["mark"].append((int(words[1]), int(words[2])))
         elif words[0] == "block":
             found["block"][words[1]].append((int(words[2], 16), int(words[3])))
         else:
@@ -39,6 +42,12 @@ class Symbols:
         symbols = [line.split() for line in nm.splitlines()]
         self.named = [(int(s[0], 16), s[2]) for s in symbols if len(s) == 3 and s[1] in "tT"]
         self.starts = [at for at, _ in self.named]
+
+    def address(self, name):
+        for at, found in self.named:
+            if found == name:
+                return at
+        raise Failed(f"the hypervisor has no function {name}")
 
     def name(self, pc):
         i = bisect.bisect(self.starts, pc) - 1

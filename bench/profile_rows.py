@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: MIT
-"""Where the hypervisor's instructions go: per operation of the micro-benchmarks, and for the boot, by function."""
+"""Where the hypervisor's instructions go: per operation of the bare guests, and for the boot, by function."""
 
+import collections
 import os
 import micro
 import mmode
+import tree
 
 SMALL = 0.004  # of a row's total: not worth a line
 
@@ -15,13 +17,29 @@ def section(title, functions, operations):
     return "\n".join(lines)
 
 
-def measure(setup):
-    option, path = mmode.plugin(setup, "mmode-micro.txt", hist=True)
+def of_micro(setup, symbols):
+    option, path = mmode.plugin(setup, "mmode-micro.txt", hist=1)
     rows = micro.Machine(setup).diosix(micro.SSTC, plugin=option)
-    counts, symbols = mmode.read(path), mmode.Symbols(setup)
-    parts = [section("boot, to the first guest instruction", symbols.by_function(counts["block"]["0"]), 1)]
+    counts = mmode.read(path)
+    os.remove(path)
+    yield section("boot, to the first guest instruction", symbols.by_function(counts["block"]["0"]), 1)
     for name, (_, mark, n) in sorted(rows.items(), key=lambda r: r[1][1]):
         if mark and counts["block"][str(mark)]:
-            parts.append(section(name, symbols.by_function(counts["block"][str(mark)]), n * micro.BATCHES))
-    os.remove(path)
-    return "\n".join(parts)
+            yield section(name, symbols.by_function(counts["block"][str(mark)]), n * micro.BATCHES)
+
+
+def of_tree(setup, symbols):
+    """The means of all operations of a kind; of those that are not done when the call returns, also what follows."""
+    mib = tree.SIZES[-1]
+    _, counts = tree.Machine(setup).run(mib, hist=1)
+    done = collections.Counter(mark for mark, _ in counts["mark"])
+    for kind, name in zip(tree.BEGINS, tree.KINDS):
+        yield section(f"{name} ({mib} MiB)", symbols.by_function(counts["block"][str(kind)]), done[kind])
+        after = counts["block"][str(tree.RETURNED + kind)]
+        if name.startswith("kill"):
+            yield section(f"  after {name}, until it is gone", symbols.by_function(after), done[kind])
+
+
+def measure(setup):
+    symbols = mmode.Symbols(setup)
+    return "\n".join([*of_micro(setup, symbols), *of_tree(setup, symbols)])

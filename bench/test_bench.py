@@ -6,12 +6,16 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
+import clones  # noqa: E402
 import compare  # noqa: E402
 import linux  # noqa: E402
+import lxfork  # noqa: E402
 import micro  # noqa: E402
+import mmode  # noqa: E402
 import pytest  # noqa: E402
 import qemu  # noqa: E402
 import sizes  # noqa: E402
+import tree  # noqa: E402
 from table import Row, Table, as_json  # noqa: E402
 
 
@@ -67,3 +71,92 @@ def test_a_guest_that_stops_half_way_is_an_error():
 def test_mean_delay():
     # A delay of nothing: the phase of the tick, and the sample's two instructions.
     assert micro.parse("row delay_x 5150 10000 0\ndone\n")["delay_x"][0] == 0
+
+
+FORK, KILL, CHILD, SETTLED = 1, 5, 32, 33
+
+
+def done(kind):
+    return tree.RETURNED + kind
+
+
+MARKS = [(FORK, 100), (done(FORK), 150), (CHILD, 160), (SETTLED, 170), (KILL, 200), (done(KILL), 201), (SETTLED, 900), (KILL, 1000),
+         (done(KILL), 1003), (SETTLED, 1100)]
+
+
+def test_marks_become_operations():
+    fork, first, second = tree.samples([(SETTLED, 1), *MARKS])
+    assert fork == (FORK, {"returned": 50, "child": 60, "settled": 70})
+    assert first == (KILL, {"returned": 1, "settled": 700})
+    assert second.stages["returned"] == 3
+    assert tree.stage([first, second]) == 2
+    assert tree.worst([first, second]) == 3
+
+
+def test_rows_take_the_operations_in_order():
+    text = f"row fork 1 {FORK} 1\nrow kill 1 {KILL} 1\nrow filler 0 {KILL} 1\nlate 7\ndone\n"
+    rows = tree.parse(text, MARKS)
+    assert rows["kill", 1][0].stages["settled"] == 700
+    assert rows["late"] == 700
+    assert ("filler", 0) not in rows
+
+
+@pytest.mark.parametrize("text", [
+    f"row fork 1 {FORK} 1\nrow kill 1 {KILL} 2\n",  # it did not finish
+    f"row fork 1 {FORK} 1\nrow kill 1 {KILL} 1\ndone\n",  # one kill is of no row
+    f"row fork 1 {FORK} 2\nrow kill 1 {KILL} 1\ndone\n",  # a kill is no fork
+    f"row fork 1 {FORK} 1\nrow kill 1 {KILL} 3\ndone\n",  # there were only two
+])
+def test_rows_that_do_not_fit_the_marks_are_an_error(text):
+    with pytest.raises(qemu.Failed):
+        tree.parse(text, MARKS)
+
+
+def test_cost_of_a_leaf():
+    def of(count):
+        return [tree.Sample(FORK, {"returned": count})]
+    # Of 4 superpages of 2 MiB two are written, and the guest's own is split as well.
+    assert tree.per_leaf({("fork", 0): of(1000), ("fork_split", 0): of(1000 + 20 * 3 * 511)}, 8) == 20
+
+
+def test_what_grows_with_the_number_of_vms_misses_its_budget():
+    def of(count):
+        return [tree.Sample(FORK, {"returned": count, "settled": count})]
+    rows = {(name, n): of(1000 + n) for name in ("fork", "copy", "kill") for n in tree.LIVE}
+    t = Table("tree", "", "")
+    tree.live_rows(t, rows)
+    assert [r.missed() for r in t.rows] == [False, True, True] * 4
+
+
+def test_linux_of_its_own():
+    text = "lxfork fork 64 18000 1\nlxfork copy 64 5120 256\n"
+    assert lxfork.parse(text + "done\n", [64]) == {"fork_64": 1_800_000, "copy_64": 2000}
+    with pytest.raises(qemu.Failed):
+        lxfork.parse(text, [64])
+    with pytest.raises(qemu.Failed):
+        lxfork.parse(text + "done\n", [64, 256])
+
+
+def test_memory_of_copies():
+    lines = [f'clone {who} {s} {{"pages": {40 + s}, "pages_private": {s}}}' for who in ("clone", "fork") for s in clones.SECONDS]
+    found = {r.key: r for r in clones.rows(clones.parse("\n".join([*lines, "done"])))}
+    assert found["clone_0"].value == 0
+    assert found["clone_10"].value == 40
+    assert found["clone_all_0"].missed(), "160 KiB at birth"
+    assert not found["clone_all_10"].missed()
+    with pytest.raises(qemu.Failed):
+        clones.parse("\n".join([*lines[1:], "done"]))
+    with pytest.raises(qemu.Failed):
+        clones.parse("\n".join(lines))
+
+
+def test_the_plugin_s_counts(tmp_path):
+    path = tmp_path / "counts"
+    path.write_text("mark 1 50\nmark 17 90\nmode VS 7\nmode M 95\nguest M 60\nexits 2\nlongest 40 12\nblock longest 80000000 40\n"
+                    "block 1 80000000 40 3\n")
+    counts = mmode.read(path)
+    assert counts["mark"] == [(1, 50), (17, 90)]
+    assert (counts["guest"], counts["longest"], counts["block"]["1"]) == (60, 40, [(0x80000000, 40)])
+    path.write_text("mark 1 50\n")
+    with pytest.raises(qemu.Failed):
+        mmode.read(path)

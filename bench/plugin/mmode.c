@@ -1,27 +1,31 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A QEMU TCG plugin that counts instructions by privilege mode, finds the longest stretch of
- *consecutive instructions in M-mode after the first guest instruction, and tells in which blocks of
- *code M-mode spent them. Self-contained: Debian packages none of QEMU's headers, so the part of the
- *plugin interface that is used is declared here.
+ * consecutive instructions in M-mode after the first guest instruction, and tells in which blocks
+ * of code M-mode spent them. Self-contained: Debian packages none of QEMU's headers, so the part
+ * of the plugin interface that is used is declared here.
  *
- *   -plugin mmode.so,out=FILE[,hist=1]
+ *   -plugin mmode.so,out=FILE[,hist=1][,log=1][,cut=PC]
  *
- * Output, one record per line, all numbers decimal but pc:
- *   mode NAME COUNT				instructions in U, S, M, VU, VS
- *   guest M COUNT				M-mode instructions after the first guest
- *instruction exits COUNT				entries to M-mode after the first guest
- *instruction
- *   longest COUNT AT				the longest stretch, and the total count at its
- *beginning block longest PC COUNT			where it was spent block MARK PC COUNT FIRST
- *with hist: M-mode blocks executed while MARK was the last marker; the total count at the first
- *					execution of the block
+ * Output, one record per line, all numbers decimal but PC:
+ *
+ *   mode NAME COUNT            instructions in U, S, M, VU, VS
+ *   guest M COUNT              those in M-mode after the first guest instruction
+ *   exits COUNT                entries to M-mode after the first guest instruction
+ *   longest COUNT AT           the longest stretch, and the total count at its beginning
+ *   block longest PC COUNT     where it was spent
+ *   block MARK PC COUNT FIRST  with hist: M-mode blocks executed while MARK was the last marker;
+ *                              the total count at the first execution of the block
+ *   mark MARK COUNT            with log: each marker executed, in order, and M-mode's instructions
+ *                              until then
+ *
  * A marker is the hint `slti x0, x0, MARK` (0 < MARK < MARKS) in any mode; before the first, MARK
- *is 0.
+ * is 0.
  *
- * A stretch ends where M-mode is left and at wfi: an idle hart holds up nobody. A block that traps
- *half-way counts whole, which M-mode code (almost) never does. One CPU (-smp 1) only: under icount
- *QEMU 10.0 mixes up the CPU index.
+ * A stretch ends where M-mode is left, at wfi (an idle hart holds up nobody), and before the block
+ * that begins at the hexadecimal PC of `cut`. A block that traps half-way counts whole, which
+ * M-mode code (almost) never does. One CPU (-smp 1) only: under icount QEMU 10.0 mixes up the CPU
+ * index.
  */
 #include <stdbool.h>
 #include <stddef.h>
@@ -96,7 +100,8 @@ struct visit {
 
 static const char *const mode_names[MODES] = {"U", "S", "2", "M", "VU", "VS", "6", "7"};
 static FILE *out;
-static bool hist;
+static bool hist, mark_log;
+static uint64_t cut = UINT64_MAX;
 static struct qemu_plugin_register *priv;
 static GByteArray *value;
 static struct block *blocks;
@@ -160,6 +165,8 @@ static void on_block(unsigned cpu, void *arg)
 		if (b->first == UINT64_MAX)
 			b->first = total;
 		b->count[mark]++;
+		if (b->pc == cut)
+			end_stretch();
 		if (guest_ran) {
 			exits += last_mode != MODE_M;
 			in_stretch(b);
@@ -178,6 +185,8 @@ static void on_mark(unsigned cpu, void *arg)
 {
 	(void)cpu;
 	mark = (unsigned)(uintptr_t)arg;
+	if (mark_log)
+		fprintf(out, "mark %u %lu\n", mark, by_mode[MODE_M]);
 }
 
 static void on_translate(qemu_plugin_id_t id, struct qemu_plugin_tb *tb)
@@ -260,8 +269,10 @@ EXPORT int qemu_plugin_install(
 	for (int i = 0; i < argc; i++) {
 		if (strncmp(argv[i], "out=", 4) == 0)
 			out = fopen(argv[i] + 4, "w");
-		else
-			hist |= strcmp(argv[i], "hist=1") == 0 || strcmp(argv[i], "hist=on") == 0;
+		if (strncmp(argv[i], "cut=", 4) == 0)
+			cut = strtoull(argv[i] + 4, NULL, 16);
+		hist |= strcmp(argv[i], "hist=1") == 0 || strcmp(argv[i], "hist=on") == 0;
+		mark_log |= strcmp(argv[i], "log=1") == 0 || strcmp(argv[i], "log=on") == 0;
 	}
 	if (!out)
 		return -1;
