@@ -1,25 +1,25 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * A priority queue of intrusive nodes, smallest key first: a binary heap as a linked complete tree,
- * so that it needs no array. Every operation takes O(log n) steps in the worst case and never
- * allocates. Locking is the owner's.
+ * A priority queue of intrusive nodes, smallest key first: a leftist tree. Every operation takes
+ * O(log n) steps in the worst case and never allocates. Locking is the owner's.
  *
- * Invariants: node number i (root 1) has children 2i and 2i+1; a node's key is not above its
- * children's.
+ * Invariants: a node's key is not above its children's. `rank` is the length of the shortest way
+ * down to where a child is missing, which is always down the right: so a right spine has at most
+ * log2(n + 1) nodes.
  */
 #pragma once
 
 #include "core/compiler.h"
 
 struct heap_node {
-	struct heap_node *parent, *child[2];
+	struct heap_node *parent, *left, *right;
 	uint64_t key;
+	uint32_t rank;
 	bool queued;
 };
 
 struct heap {
 	struct heap_node *root;
-	uint64_t count;
 };
 
 void heap_insert(struct heap *h, struct heap_node *n, uint64_t key);

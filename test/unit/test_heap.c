@@ -13,23 +13,24 @@ static struct heap_node nodes[NODES];
 static uint64_t keys[NODES]; /* of those that are in, by the test's own book */
 static bool in[NODES];
 
-static void check_node(const struct heap_node *n, uint64_t index, uint64_t *count)
+/* Returns the rank, by definition. */
+static uint32_t check_node(
+	const struct heap_node *n, const struct heap_node *parent, uint64_t least, uint64_t *count)
 {
 	unsigned i = (unsigned)(n - nodes);
 
-	assert_true(index <= heap.count); /* complete: no number beyond the last */
+	if (!n)
+		return 0;
 	assert_true(i < NODES && in[i] && n->queued);
 	assert_int_equal(n->key, keys[i]);
+	assert_true(n->parent == parent && n->key >= least);
 	++*count;
-	for (unsigned side = 0; side < 2; side++) {
-		const struct heap_node *c = n->child[side];
+	uint32_t left = check_node(n->left, n, n->key, count);
+	uint32_t right = check_node(n->right, n, n->key, count);
 
-		if (!c)
-			continue;
-		assert_ptr_equal(c->parent, n);
-		assert_true(c->key >= n->key);
-		check_node(c, 2 * index + side, count);
-	}
+	assert_true(left >= right);
+	assert_int_equal(n->rank, right + 1);
+	return n->rank;
 }
 
 static void check(void)
@@ -44,10 +45,8 @@ static void check(void)
 		if (keys[i] < least)
 			least = keys[i];
 	}
-	assert_int_equal(heap.count, expected);
 	if (heap.root) {
-		assert_null(heap.root->parent);
-		check_node(heap.root, 1, &count);
+		check_node(heap.root, NULL, 0, &count);
 		assert_int_equal(heap_min(&heap)->key, least);
 	}
 	assert_int_equal(count, expected);

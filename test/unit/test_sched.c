@@ -368,8 +368,8 @@ static void check_groups(void)
 			struct sched_queue *own = &groups[g]->own.on[i],
 					   *all = &groups[g]->subtree.on[i];
 
-			assert_int_equal(own->link.queued, own->ready.count != 0);
-			assert_int_equal(all->link.queued, all->ready.count != 0);
+			assert_int_equal(own->link.queued, own->ready.root != NULL);
+			assert_int_equal(all->link.queued, all->ready.root != NULL);
 		}
 		uint32_t own = 0, inside = 0;
 
