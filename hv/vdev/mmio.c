@@ -14,25 +14,17 @@
 
 #define VUART_SIZE 8
 
-struct fault {
-	gpa_t gpa;
-	uint64_t gva, mtinst;
-	uint64_t fetch_cause; /* of E_FAULT */
-};
-
 /* E_UNSUPPORTED: not an access that a device register can answer. E_FAULT: another VCPU changed the
- * guest's tables since; the instruction is executed again. */
-static enum err decode(struct vcpu *v, struct fault *f, struct mmio_access *a)
+ * guest's tables since, `*cause` tells how; the instruction is executed again. */
+static enum err decode(struct vcpu *v, uint64_t mtinst, struct mmio_access *a, uint64_t *cause)
 {
 	uint32_t insn;
-	enum err err = decode_mtinst(f->mtinst, 64, a);
+	enum err err = decode_mtinst(mtinst, 64, a);
 
 	if (err != E_NOENT)
 		return err;
-	err = guest_fetch(v, &insn, &f->fetch_cause);
-	if (err == OK)
-		err = decode_access(insn, 64, a);
-	return err;
+	err = guest_fetch(v, &insn, cause);
+	return err == OK ? decode_access(insn, 64, a) : err;
 }
 
 static uint64_t extend(uint64_t value, const struct mmio_access *a)
@@ -44,27 +36,45 @@ static uint64_t extend(uint64_t value, const struct mmio_access *a)
 	return value << unused >> unused;
 }
 
-/* False when no register of that size is there. */
-static bool access(struct vcpu *v, gpa_t at, const struct mmio_access *a, uint64_t *value)
+/* Of the register at `at`, or of a ghost's, which reads as 0. E_NOENT: none of that size is there.
+ */
+static enum err access(struct vm *vm, gpa_t at, const struct mmio_access *a, uint64_t *value)
 {
-	struct vm *vm = v->vm;
 	uint64_t plic = at.v - vm->plic_base.v, uart = at.v - vm->uart_base.v;
 
-	if (plic < VPLIC_SIZE && a->size == 4 && IS_ALIGNED(plic, 4)) {
-		if (a->write)
-			vplic_write(vm->plic, plic, (uint32_t)*value);
-		else
-			*value = vplic_read(vm->plic, plic);
-		return true;
-	}
-	if (uart < VUART_SIZE && a->size == 1) {
-		if (a->write)
-			vuart_write(vm->uart, (unsigned)uart, (uint8_t)*value);
-		else
-			*value = vuart_read(vm->uart, (unsigned)uart);
-		return true;
-	}
-	return false;
+	if (plic < VPLIC_SIZE && (a->size != 4 || !IS_ALIGNED(plic, 4)))
+		return E_NOENT;
+	if (uart < VUART_SIZE && a->size != 1)
+		return E_NOENT;
+	if (plic < VPLIC_SIZE && a->write)
+		vplic_write(vm->plic, plic, (uint32_t)*value);
+	else if (plic < VPLIC_SIZE)
+		*value = vplic_read(vm->plic, plic);
+	else if (uart < VUART_SIZE && a->write)
+		vuart_write(vm->uart, (unsigned)uart, (uint8_t)*value);
+	else if (uart < VUART_SIZE)
+		*value = vuart_read(vm->uart, (unsigned)uart);
+	else
+		*value = 0;
+	return OK;
+}
+
+static enum err emulate(struct vcpu *v, gpa_t at, uint64_t mtinst, uint64_t *fetch_cause)
+{
+	struct mmio_access a;
+	enum err err = decode(v, mtinst, &a, fetch_cause);
+
+	if (err != OK)
+		return err;
+	uint64_t value = v->x[a.reg];
+
+	err = access(v->vm, at, &a, &value);
+	if (err != OK)
+		return err;
+	if (!a.write && a.reg)
+		v->x[a.reg] = extend(value, &a);
+	v->pc += a.insn_len;
+	return OK;
 }
 
 static bool is_device(const struct vm *vm, gpa_t at)
@@ -72,36 +82,18 @@ static bool is_device(const struct vm *vm, gpa_t at)
 	return at.v - vm->plic_base.v < VPLIC_SIZE || at.v - vm->uart_base.v < VUART_SIZE;
 }
 
-static enum err emulate(struct vcpu *v, struct fault *f, bool ghost)
-{
-	struct mmio_access a;
-	enum err err = decode(v, f, &a);
-
-	if (err != OK)
-		return err;
-	uint64_t value = a.write ? v->x[a.reg] : 0;
-
-	if (!ghost && !access(v, f->gpa, &a, &value))
-		return E_NOENT;
-	if (!a.write && a.reg)
-		v->x[a.reg] = extend(value, &a);
-	v->pc += a.insn_len;
-	return OK;
-}
-
 bool mmio_fault(struct vcpu *v, gpa_t at, bool store)
 {
-	bool ghost = !is_device(v->vm, at);
+	/* Read before a guarded fetch may change it. */
+	uint64_t gva = csr_read(CSR_MTVAL), fetch_cause = 0;
 
-	if (ghost && !gstage_is_ghost(v->vm, at))
+	if (!is_device(v->vm, at) && !gstage_is_ghost(v->vm, at))
 		return false;
-	/* Read all before a guarded fetch may change it. */
-	struct fault f = {.gpa = at, .gva = csr_read(CSR_MTVAL), .mtinst = csr_read(CSR_MTINST)};
-	enum err err = emulate(v, &f, ghost);
+	enum err err = emulate(v, at, csr_read(CSR_MTINST), &fetch_cause);
 
-	if (err == E_FAULT && f.fetch_cause < CAUSE_INSN_GUEST_PAGE)
+	if (err == E_FAULT && fetch_cause < CAUSE_INSN_GUEST_PAGE)
 		vcpu_inject(v, CAUSE_INSN_PAGE, v->pc);
 	else if (err != OK && err != E_FAULT)
-		vcpu_inject(v, store ? CAUSE_STORE_ACCESS : CAUSE_LOAD_ACCESS, f.gva);
+		vcpu_inject(v, store ? CAUSE_STORE_ACCESS : CAUSE_LOAD_ACCESS, gva);
 	return true;
 }
