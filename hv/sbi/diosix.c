@@ -332,10 +332,8 @@ static struct sbi_ret dx_exec(struct vcpu *v, const uint64_t *a)
 {
 	struct vm *vm = v->vm;
 
-	if (!IS_ALIGNED(a[0], 2) || !range_within(a[0], 2, vm->ram_base.v, vm->ram_size))
+	if (!sbi_can_start(vm, a[0]))
 		return sbi_error(SBI_ERR_INVALID_ADDRESS);
-	if (!sbi_can_execute(v, a[0]))
-		return sbi_need(v, gpa(a[0]), false, SBI_ERR_INVALID_ADDRESS);
 	if (v->stage == BEGIN) {
 		if (become_forker(v))
 			v->stage = QUIET;
@@ -406,7 +404,7 @@ static enum err resume(struct vcpu *v, struct vm *child, const uint64_t *a)
 		return E_STATE;
 	vm_set_state(child, DX_RUNNING);
 	/* The last hart may have stopped just when it was paused. */
-	if (sbi_all_stopped(child))
+	if (sbi_all_stopped(child, NULL))
 		vm_kill(child, DX_REASON_STOPPED, 0);
 	return OK;
 }

@@ -27,7 +27,7 @@ static noinline struct sbi_ret hart_start(
 
 	if (hartid >= v->vm->nvcpus)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
-	if (!sbi_can_execute(v, start))
+	if (!sbi_can_start(v->vm, start))
 		return sbi_error(SBI_ERR_INVALID_ADDRESS);
 	struct vcpu *to = v->vm->vcpus[hartid];
 
@@ -60,7 +60,7 @@ static noinline struct sbi_ret hart_suspend(
 {
 	if (type != SUSPEND_RETENTIVE && type != SUSPEND_NON_RETENTIVE)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
-	if (type == SUSPEND_NON_RETENTIVE && !sbi_can_execute(v, resume))
+	if (type == SUSPEND_NON_RETENTIVE && !sbi_can_start(v->vm, resume))
 		return sbi_error(SBI_ERR_INVALID_ADDRESS);
 	hsm_set(v, HSM_SUSPENDED);
 	v->action = type == SUSPEND_RETENTIVE ? ACTION_WAIT : ACTION_SUSPEND;
@@ -97,10 +97,10 @@ void vcpu_resume(struct vcpu *v)
 	v->mstatus |= MSTATUS_MPV | MSTATUS_MPP_S;
 }
 
-bool sbi_all_stopped(const struct vm *vm)
+bool sbi_all_stopped(const struct vm *vm, const struct vcpu *but)
 {
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
-		if (hsm_get(vm->vcpus[i]) != HSM_STOPPED)
+		if (vm->vcpus[i] != but && hsm_get(vm->vcpus[i]) != HSM_STOPPED)
 			return false;
 	return true;
 }
@@ -113,20 +113,11 @@ void sbi_hart_stopped(struct vcpu *v)
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	if (__atomic_load_n(&v->vm->state, __ATOMIC_SEQ_CST) == DX_DYING) {
 		vm_start_burial(v->vm);
-	} else if (sbi_all_stopped(v->vm) && v->vm->state == DX_RUNNING) {
+	} else if (sbi_all_stopped(v->vm, NULL) && v->vm->state == DX_RUNNING) {
 		if (!v->vm->parent)
 			machine_reboot("all harts of the Root VM have stopped; restarting");
 		vm_end(v->vm, DX_REASON_STOPPED, 0);
 	}
-}
-
-/* "Entry requires all but the calling hart be in the HSM STOPPED state." */
-static bool others_stopped(const struct vcpu *v)
-{
-	for (uint32_t i = 0; i < v->vm->nvcpus; i++)
-		if (i != v->id && hsm_get(v->vm->vcpus[i]) != HSM_STOPPED)
-			return false;
-	return true;
 }
 
 struct sbi_ret sbi_susp(struct vcpu *v, uint64_t fid, const uint64_t *a)
@@ -135,9 +126,10 @@ struct sbi_ret sbi_susp(struct vcpu *v, uint64_t fid, const uint64_t *a)
 		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	if ((uint32_t)a[0] != 0)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
-	if (!sbi_can_execute(v, a[1]))
+	if (!sbi_can_start(v->vm, a[1]))
 		return sbi_error(SBI_ERR_INVALID_ADDRESS);
-	if (!others_stopped(v))
+	/* "Entry requires all but the calling hart be in the HSM STOPPED state." */
+	if (!sbi_all_stopped(v->vm, v))
 		return sbi_error(SBI_ERR_DENIED);
 	return hart_suspend(v, SUSPEND_NON_RETENTIVE, a[1], a[2]);
 }

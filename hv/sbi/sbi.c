@@ -100,8 +100,3 @@ struct sbi_ret sbi_need(struct vcpu *v, gpa_t at, bool write, int64_t error)
 		vcpu_stall(v);
 	return err == E_NOMEM ? sbi_error(SBI_ERR_FAILED) : sbi_again(v);
 }
-
-bool sbi_can_execute(const struct vcpu *v, uint64_t a)
-{
-	return IS_ALIGNED(a, 2) && guest_ptr(v->vm, gpa(a), 2, GSTAGE_X);
-}

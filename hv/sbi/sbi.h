@@ -81,14 +81,18 @@ void sbi_remote_fence(struct vcpu *v, uint64_t set, const struct fence *f);
 struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure);
 bool sbi_put_byte(struct vcpu *v, uint8_t byte); /* false: no room */
 
-/* A guest may start a hart at `a`: RAM it can execute. */
-bool sbi_can_execute(const struct vcpu *v, uint64_t a);
+/* A hart may start at `a`: RAM of the guest, which comes with the first fetch if it must. */
+static inline bool sbi_can_start(const struct vm *vm, uint64_t a)
+{
+	return IS_ALIGNED(a, 2) && range_within(a, 2, vm->ram_base.v, vm->ram_size);
+}
 
 /* `v`, which asked for it, has stopped and is loaded nowhere. A VM whose harts have all stopped has
  * exited. */
 void sbi_hart_stopped(struct vcpu *v);
 
-bool sbi_all_stopped(const struct vm *vm);
+/* All harts of `vm` are in the HSM STOPPED state, `but` one (or NULL). */
+bool sbi_all_stopped(const struct vm *vm, const struct vcpu *but);
 
 /* Steal time so far is written to where STA wants it, when the VCPU is loaded. */
 void sbi_sta_update(struct vcpu *v);

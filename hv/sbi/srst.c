@@ -15,13 +15,14 @@
 static void child_reset(struct vm *vm, bool reboot, bool failure)
 {
 	spin_lock(&tree_lock);
-	if (!reboot || failure)
+	if (!reboot || failure) {
 		vm_kill(vm, failure ? DX_REASON_CRASH : DX_REASON_EXIT, 0);
-	vm->reset_asked = vm->state != DX_DYING;
-	if (vm->state == DX_RUNNING)
-		vm_set_state(vm, DX_PAUSED_STATE);
-	if (vm->reset_asked)
+	} else if (vm->state != DX_DYING) {
+		vm->reset_asked = true;
+		if (vm->state == DX_RUNNING)
+			vm_set_state(vm, DX_PAUSED_STATE);
 		event_to_parent(vm, DX_EVENT_STATE);
+	}
 	spin_unlock(&tree_lock);
 }
 

@@ -33,20 +33,20 @@ void sbi_sta_update(struct vcpu *v)
 	__atomic_store_n(&m->sequence, v->sta_sequence, __ATOMIC_RELEASE);
 }
 
-static struct sbi_ret set_shmem(struct vcpu *v, uint64_t lo, uint64_t hi, uint64_t flags)
+static struct sbi_ret set_shmem(struct vcpu *v, uint64_t lo, uint64_t hi)
 {
-	if (flags != 0)
-		return sbi_error(SBI_ERR_INVALID_PARAM);
 	if (lo == UINT64_MAX && hi == UINT64_MAX) {
 		v->sta = gpa(STA_OFF);
 		return sbi_value(0);
 	}
 	if (!IS_ALIGNED(lo, SHMEM_SIZE))
 		return sbi_error(SBI_ERR_INVALID_PARAM);
-	void *m = hi == 0 ? guest_ptr(v->vm, gpa(lo), SHMEM_SIZE, GSTAGE_R | GSTAGE_W) : NULL;
+	if (hi != 0)
+		return sbi_error(SBI_ERR_INVALID_ADDRESS);
+	void *m = guest_ptr(v->vm, gpa(lo), SHMEM_SIZE, GSTAGE_R | GSTAGE_W);
 
 	if (!m)
-		return sbi_error(SBI_ERR_INVALID_ADDRESS);
+		return sbi_need(v, gpa(lo), true, SBI_ERR_INVALID_ADDRESS);
 	memset(m, 0, SHMEM_SIZE);
 	v->sta = gpa(lo);
 	v->sta_sequence = 0;
@@ -59,5 +59,7 @@ struct sbi_ret sbi_sta(struct vcpu *v, uint64_t fid, const uint64_t *a)
 {
 	if (fid != 0)
 		return sbi_error(SBI_ERR_NOT_SUPPORTED);
-	return set_shmem(v, a[0], a[1], a[2]);
+	if (a[2] != 0)
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	return set_shmem(v, a[0], a[1]);
 }

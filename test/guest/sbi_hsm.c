@@ -325,6 +325,42 @@ static void test_stop_with_pending(void)
 	check_eq("the old timer does not run", state.sip & BIT(IRQ_TIMER), 0);
 }
 
+/* --- RAM that nobody has touched is RAM --- */
+
+#define EMPTY_BASE   0x80000000ul
+#define EMPTY_WINDOW 0x1000000000ul
+
+/* Hart 0 of an empty VM: starts hart 1 in a superpage that is not there yet, tells what that said.
+ */
+extern char in_empty_vm[], in_empty_vm_end[];
+__asm__(".pushsection .text\n"
+	"in_empty_vm:\n"
+	"li a7, 0x48534d\n"
+	"li a6, 0\n"
+	"li a0, 1\n"
+	"li a1, 0x80200000\n"
+	"ecall\n"
+	"addi a0, a0, 40\n"
+	"li a7, 0x0a000005\n"
+	"li a6, 2\n"
+	"ecall\n"
+	"in_empty_vm_end:\n"
+	".popsection\n");
+
+static void test_start_in_fresh_ram(void)
+{
+	struct sbiret r = dx(DX_FID_CREATE, (uintptr_t)dx_create_options(2, MIB(4)), 0, 0);
+	uint64_t child = r.value;
+
+	check_err("an empty VM", r, SBI_SUCCESS);
+	sbi(EID_DIOSIX, DX_FID_WINDOW_MAP, child, EMPTY_BASE, EMPTY_WINDOW, PAGE,
+		DX_READ | DX_WRITE);
+	memcpy((void *)EMPTY_WINDOW, in_empty_vm, (size_t)(in_empty_vm_end - in_empty_vm));
+	dx(DX_FID_WINDOW_UNMAP, EMPTY_WINDOW, PAGE, 0);
+	check_err("it starts", dx(DX_FID_START, child, EMPTY_BASE, 0), SBI_SUCCESS);
+	dx_end_is("a hart starts in RAM that nobody has touched", child, 40 + SBI_SUCCESS);
+}
+
 void guest_main(void)
 {
 	root = pt_new();
@@ -333,6 +369,7 @@ void guest_main(void)
 	test_suspend_errors();
 	test_retentive();
 	test_non_retentive();
+	test_start_in_fresh_ram();
 	if (m.nharts == 1) {
 		skip("start and stop", "one hart");
 		return;

@@ -10,6 +10,25 @@ static struct sbiret set(uint64_t lo, uint64_t hi, uint64_t flags)
 	return sbi(EID_STA, 0, lo, hi, flags, 0, 0);
 }
 
+/* --- a page that a fork shares is made the VM's own --- */
+
+static uint8_t shared[PAGE] __attribute__((aligned(PAGE)));
+
+static void set_in_child(uint64_t arg)
+{
+	(void)arg;
+	bool good = set((uintptr_t)shared, 0, 0).error == SBI_SUCCESS;
+
+	dx_exit(good && shared[8] == 0 && shared[64] == 0x5a ? 7 : 8);
+}
+
+static void test_shared(void)
+{
+	memset(shared, 0x5a, PAGE);
+	dx_end_is("set on a page that is shared since a fork", dx_spawn(set_in_child, 0), 7);
+	check("the other side's page stays", shared[0] == 0x5a && shared[8] == 0x5a);
+}
+
 void guest_main(void)
 {
 	uint8_t *page = page_alloc(1), any = 0;
@@ -44,4 +63,6 @@ void guest_main(void)
 	memset(page, 0x77, PAGE);
 	spin_for(m.hz / 50);
 	check("off: nothing is written", page[64] == 0x77 && page[72] == 0x77);
+	/* The Root VM was copied; what its child forks is shared. */
+	dx_run(test_shared);
 }
