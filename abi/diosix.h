@@ -20,7 +20,7 @@
 #define DX_SBI_IMPL_ID 5 /* SBI BASE get_impl_id: registered for Diosix */
 #define DX_EID         0x0a000005
 
-#define DX_ABI_VERSION 2
+#define DX_ABI_VERSION 3
 
 #define DX_SELF 0
 
@@ -101,6 +101,16 @@ enum dx_state {
 	DX_GONE,  /* `reason` and `code` stay until REAP */
 };
 
+/* What made a VCPU leave the guest: dx_info.exits. */
+enum dx_exit {
+	DX_EXIT_CALL,      /* SBI calls */
+	DX_EXIT_INTERRUPT, /* timer, another hart's, a device's */
+	DX_EXIT_MEMORY,    /* RAM that was missing or shared */
+	DX_EXIT_DEVICE,    /* registers of emulated devices; addresses where nothing is */
+	DX_EXIT_OTHER,     /* WFI while somebody waits, instructions that a guest does not have */
+	DX_EXITS
+};
+
 enum dx_reason {
 	DX_REASON_NONE,
 	DX_REASON_EXIT,    /* EXIT, or SBI shutdown; `code` is EXIT's */
@@ -164,6 +174,9 @@ struct dx_info {
 	uint64_t cpu_time;           /* nanoseconds its VCPUs ran, hypervisor included */
 	uint64_t faults;             /* memory faults that the hypervisor served */
 	uint64_t copies;             /* pages copied because they were shared */
+	uint64_t pages_shared;       /* of RAM, since a fork: it has not written them */
+	uint64_t pages_reserved;     /* of its guarantee, what it does not use */
+	uint64_t exits[DX_EXITS];
 };
 
 #endif

@@ -225,7 +225,7 @@ void root_create(void)
 		[RES_PAGES] = UINT64_MAX >> 1, [RES_VCPUS] = UINT32_MAX, [RES_VMS] = UINT32_MAX};
 	struct loaded at;
 
-	if (vm_create(NULL, limit, SCHED_MAX_PRIORITY, TREE_DEPTH_MAX, NULL, &root_vm) != OK)
+	if (vm_create(NULL, limit, SCHED_MAX_PRIORITY, TREE_DEPTH_MAX, &root_vm) != OK)
 		halt("not enough memory for the Root VM");
 	root_vm->trusted = root_vm->holds_devices = true;
 	root_vm->vmgenid_irq = host_sources() + 1 + SOURCE_VMGENID;

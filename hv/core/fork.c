@@ -20,6 +20,7 @@ static uint64_t or_keep(uint64_t asked, uint64_t own)
 	return asked == DX_KEEP ? own : asked;
 }
 
+/* What QUOTA_SET would refuse is refused here as well. */
 static enum err check_limits(const struct vm *parent, const uint64_t *asked, uint8_t priority)
 {
 	uint64_t depth = quota_depth(&parent->quota);
@@ -29,7 +30,13 @@ static enum err check_limits(const struct vm *parent, const uint64_t *asked, uin
 	if (or_keep(asked[DX_LIMIT_PRIORITY], 0) > priority ||
 		or_keep(asked[DX_LIMIT_DEPTH], 0) > depth - 1)
 		return E_DENIED;
-	return OK;
+	for (unsigned r = 0; r < RES_COUNT; r++)
+		if (or_keep(asked[r], 0) > parent->quota.limit[r])
+			return E_DENIED;
+	return or_keep(asked[DX_LIMIT_RESERVE], 0) >
+			       or_keep(asked[DX_LIMIT_PAGES], parent->quota.limit[RES_PAGES])
+		       ? E_RANGE
+		       : OK;
 }
 
 /* The structure alone, with its limits. */
@@ -48,7 +55,7 @@ static enum err make(struct vm *parent, const uint64_t *asked, uint8_t priority,
 	if (err != OK)
 		return err;
 	err = vm_create(parent, limit, (uint8_t)or_keep(asked[DX_LIMIT_PRIORITY], priority),
-		(uint8_t)or_keep(asked[DX_LIMIT_DEPTH], quota_depth(q) - 1u), NULL, out);
+		(uint8_t)or_keep(asked[DX_LIMIT_DEPTH], quota_depth(q) - 1u), out);
 	if (err != OK) {
 		quota_release(&parent->quota, RES_VMS, 1);
 		return err;
@@ -75,10 +82,12 @@ static enum err make_vmgenid(struct vm *vm)
 	return err;
 }
 
-/* Never in the tree: gives back what there is of it. */
-static void discard(struct vm *vm)
+/* Never in the tree: gives back what there is of it. What its maker is told: `err`. */
+static enum err discard(struct vm *vm, enum err err)
 {
 	gpa_t cursor = gpa(0);
+
+	err = quota_seen_by(&vm->parent->quota, &vm->quota, err);
 
 	while (vm->nvcpus)
 		vcpu_destroy(vm);
@@ -89,11 +98,10 @@ static void discard(struct vm *vm)
 	if (vm->vmgenid_page.v)
 		vm_page_free(vm, vm->vmgenid_page);
 	vm_page_free(vm, vm->gstage_root);
-	enum err err = quota_set_guarantee(&vm->quota, 0);
-
-	BUG_ON(err != OK);
+	BUG_ON(quota_set_guarantee(&vm->quota, 0) != OK);
 	quota_release(&vm->parent->quota, RES_VMS, 1);
 	vm_free(vm);
+	return err;
 }
 
 static enum err make_vcpus(struct vm *vm, uint32_t n, uint8_t priority)
@@ -129,7 +137,7 @@ static enum err fit_out(struct vm *vm, const struct vm *like, uint32_t nvcpus, u
 static enum err attach(struct vm *parent, struct vm *vm)
 {
 	spin_lock(&tree_lock);
-	enum err err = parent->state == DX_DYING ? E_STATE : tree_make_room(parent, NULL);
+	enum err err = parent->state == DX_DYING ? E_STATE : tree_make_room(parent);
 
 	if (err == OK)
 		tree_attach(parent, vm);
@@ -163,7 +171,7 @@ enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *h
 	if (err == OK)
 		*handle = vm->handle;
 	else if (vm)
-		discard(vm);
+		err = discard(vm, err);
 	return err;
 }
 
@@ -193,7 +201,7 @@ enum err fork_begin(struct vm *parent, struct vm *from, const struct dx_fork *f,
 	if (err == OK)
 		*out = vm;
 	else if (vm)
-		discard(vm);
+		err = discard(vm, err);
 	return err;
 }
 

@@ -15,7 +15,7 @@
 
 /* Makes an empty child of `parent`: VCPUs, devices at the machine's places, RAM of `c->ram_size`
  * bytes that comes when it is touched. E_INVAL, E_RANGE: what it asks for; E_DENIED: trust that the
- * parent has not; E_QUOTA_…, E_NOMEM. Takes tree_lock. */
+ * parent has not; E_QUOTA_… as the parent sees it; E_NOMEM. Takes tree_lock. */
 enum err must_check vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *handle);
 
 /* Begins a child of `parent` that will be as `from` is: `parent` itself, or a quiet child of it,

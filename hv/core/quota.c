@@ -40,6 +40,11 @@ static uint64_t weight(const struct quota *q, enum quota_res res)
 	return res == RES_PAGES ? MAX(q->used[res], q->guarantee) : q->used[res];
 }
 
+uint64_t quota_unused_guarantee(const struct quota *q)
+{
+	return weight(q, RES_PAGES) - q->used[RES_PAGES];
+}
+
 /* By how much `q` weighs more when it uses `n` more. */
 static uint64_t growth(const struct quota *q, enum quota_res res, uint64_t n)
 {
@@ -73,13 +78,19 @@ static struct quota *refuser(struct quota *q, enum quota_res res, uint64_t n)
 }
 
 /* What a caller learns of it that `r`, NULL for nobody, refused `q` something. */
-static enum err tell(const struct quota *q, struct quota *r, struct refusal *refused)
+static enum err tell(struct quota *q, struct quota *r, struct refusal *refused)
 {
 	if (!r)
 		return OK;
 	if (refused)
 		*refused = (struct refusal){r, r->releases};
+	q->refused_by = r;
 	return r == q ? E_QUOTA_OWN : E_QUOTA_ABOVE;
+}
+
+enum err quota_seen_by(const struct quota *by, const struct quota *q, enum err err)
+{
+	return err == E_QUOTA_ABOVE && q->refused_by == by ? E_QUOTA_OWN : err;
 }
 
 static void add(struct quota *q, enum quota_res res, uint64_t n)
@@ -265,9 +276,11 @@ enum err quota_set_guarantee(struct quota *q, uint64_t pages)
 		else
 			subtract(q->parent, RES_PAGES, before - after, &woken);
 	}
+	enum err err = tell(q, r, NULL);
+
 	spin_unlock(&quota_lock);
 	wake_all(woken);
-	return r ? E_QUOTA_ABOVE : OK;
+	return err;
 }
 
 bool quota_wait(const struct refusal *r, struct quota_waiter *w)

@@ -51,6 +51,7 @@ struct quota {
 	uint8_t max_depth;        /* levels of VMs below this one */
 	struct quota_waiter *first, **last;
 	uint64_t releases;
+	const struct quota *refused_by; /* who refused it something last */
 };
 
 #define QUOTA_RESERVE_PART 16 /* of the limit: the default reserve */
@@ -75,6 +76,10 @@ static inline enum err must_check quota_charge(struct quota *q, enum quota_res r
 	return quota_charge_at(q, res, n, NULL);
 }
 
+/* `err`, if it is that what was made for `q` was refused, as a VM that has `by` sees it: a limit of
+ * `q` or `by` is its own to look at, what lies above is not. */
+enum err quota_seen_by(const struct quota *by, const struct quota *q, enum err err);
+
 /* Takes back `n` units that were charged to `q`. O(depth). */
 void quota_release(struct quota *q, enum quota_res res, uint64_t n);
 
@@ -90,6 +95,9 @@ void quota_pass_up(struct quota *q, uint64_t n);
 enum err must_check quota_set_limit(struct quota *q, enum quota_res res, uint64_t limit);
 
 void quota_set_reserve(struct quota *q, uint64_t pages);
+
+/* What of its guarantee `q` does not use: its ancestors are charged for it all the same. */
+uint64_t quota_unused_guarantee(const struct quota *q);
 
 /* Guarantees `pages` to `q`, charging its ancestors for what it does not use. Errors as
  * quota_charge; E_RANGE: above its own limit. */

@@ -26,7 +26,7 @@ static uint32_t handle_of(const struct child *c, uint32_t slot)
 	return ((uint32_t)c->generation << SLOT_BITS | slot) + 1;
 }
 
-enum err tree_make_room(struct vm *vm, struct refusal *refused)
+enum err tree_make_room(struct vm *vm)
 {
 	uint32_t page = vm->nslots / CHILDREN_PER_PAGE;
 	hpa_t a;
@@ -35,7 +35,7 @@ enum err tree_make_room(struct vm *vm, struct refusal *refused)
 		return OK;
 	if (page == CHILDREN_PAGES)
 		return E_NOMEM;
-	enum err err = vm_page_alloc_at(vm, 0, FRAME_META, refused, &a);
+	enum err err = vm_page_alloc(vm, 0, FRAME_META, &a);
 
 	if (err == OK)
 		vm->children[page] = hpa_ptr(a);

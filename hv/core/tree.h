@@ -34,9 +34,9 @@ struct child {
 	uint32_t events; /* under event_lock: DX_EVENT_…; not 0: is queued */
 };
 
-/* Makes room for one more child of `vm` (E_NOMEM: it has 8192; E_QUOTA_…, which `*refused` tells).
- * Then tree_attach cannot fail. */
-enum err must_check tree_make_room(struct vm *vm, struct refusal *refused);
+/* Makes room for one more child of `vm` (E_NOMEM: it has 8192; E_QUOTA_…). Then tree_attach cannot
+ * fail. */
+enum err must_check tree_make_room(struct vm *vm);
 
 /* `child`, created below `parent`, gets a handle. Under tree_lock. */
 void tree_attach(struct vm *parent, struct vm *child);

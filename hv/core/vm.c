@@ -122,8 +122,7 @@ void vm_struct_free(struct vm *vm, void *p)
 
 /* Makes the structure out of its block, which nobody pays yet, and charges it. */
 static enum err make(struct vm *vm, unsigned order, struct vm *parent,
-	const uint64_t limit[RES_COUNT], uint8_t max_priority, uint8_t max_depth,
-	struct refusal *refused)
+	const uint64_t limit[RES_COUNT], uint8_t max_priority, uint8_t max_depth)
 {
 	zero_pages(vm, PAGE_SIZE << order);
 	vm->id = frame_number(ptr_hpa(vm));
@@ -132,18 +131,18 @@ static enum err make(struct vm *vm, unsigned order, struct vm *parent,
 	vm->halt = HALT_STATE;
 	frame_of(ptr_hpa(vm))->payer = vm->id;
 	quota_init(&vm->quota, parent ? &parent->quota : NULL, limit, max_priority, max_depth);
-	enum err err = quota_charge_at(&vm->quota, RES_PAGES, BIT(order), refused);
+	enum err err = quota_charge(&vm->quota, RES_PAGES, BIT(order));
 
 	if (err != OK)
 		return err;
-	err = gstage_init(vm, refused);
+	err = gstage_init(vm);
 	if (err != OK)
 		quota_release(&vm->quota, RES_PAGES, BIT(order));
 	return err;
 }
 
 enum err vm_create(struct vm *parent, const uint64_t limit[RES_COUNT], uint8_t max_priority,
-	uint8_t max_depth, struct refusal *refused, struct vm **out)
+	uint8_t max_depth, struct vm **out)
 {
 	unsigned order = order_for(sizeof(struct vm));
 	hpa_t a;
@@ -151,20 +150,28 @@ enum err vm_create(struct vm *parent, const uint64_t limit[RES_COUNT], uint8_t m
 
 	if (err != OK)
 		return err;
-	err = make(hpa_ptr(a), order, parent, limit, max_priority, max_depth, refused);
-	if (err != OK)
-		frame_free(a);
-	else
-		*out = hpa_ptr(a);
+	struct vm *vm = hpa_ptr(a);
+
+	err = make(vm, order, parent, limit, max_priority, max_depth);
+	if (err == OK) {
+		*out = vm;
+		return OK;
+	}
+	if (parent)
+		err = quota_seen_by(&parent->quota, &vm->quota, err);
+	frame_free(a);
 	return err;
 }
 
 void vm_free(struct vm *vm)
 {
+	struct quota *parent = vm->quota.parent;
 	hpa_t a = ptr_hpa(vm);
 	uint64_t n = BIT(frame_of(a)->order);
 
 	BUG_ON(vm->quota.own[RES_PAGES] != n || vm->quota.used[RES_PAGES] != n);
-	quota_release(&vm->quota, RES_PAGES, n);
+	/* The frame first: who is woken by the release is to find it. */
+	quota_pass_up(&vm->quota, n);
 	frame_free(a);
+	quota_release(parent, RES_PAGES, n);
 }

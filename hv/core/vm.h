@@ -57,7 +57,8 @@ struct vm {
 	bool holds_devices; /* maps MMIO or has pinned memory: its frames are never shared */
 	uint32_t halt;      /* atomic: HALT_… */
 	uint32_t pins;      /* atomic: VCPUs on their way out of a PCPU, who still look at the VM */
-	uint64_t faults, copies; /* atomic: statistics */
+	uint64_t shared, copies; /* atomic: pages that a fork made shared, and how many of them are
+				    its own since */
 	uint64_t ram_pages;      /* atomic: of what it pays, RAM */
 
 	/* under lock: */
@@ -109,11 +110,11 @@ static inline void vm_unlock(struct vm_locked vm)
 }
 
 /* Creates a VM below `parent` (NULL: the Root VM): its structure and an empty G-stage root table,
- * with these limits. Not in the tree yet. Errors: E_NOMEM; E_QUOTA_…: `*refused` tells whose. */
+ * with these limits. Not in the tree yet. Errors: E_NOMEM; E_QUOTA_… as the parent sees it. */
 enum err must_check vm_create(struct vm *parent, const uint64_t limit[RES_COUNT],
-	uint8_t max_priority, uint8_t max_depth, struct refusal *refused, struct vm **out);
+	uint8_t max_priority, uint8_t max_depth, struct vm **out);
 
-/* Gives back the structure of a VM that has nothing else any more. */
+/* Gives back the structure of a VM, not the Root VM, that has nothing else any more. */
 void vm_free(struct vm *vm);
 
 /* Takes a zeroed block of 2^order frames for `vm`, charged to it first. Errors: E_QUOTA_OWN,

@@ -6,9 +6,9 @@
 
 #define ROOT_ORDER 2 /* 16 KiB: the root indexes two bits more */
 
-enum err gstage_init(struct vm *vm, struct refusal *refused)
+enum err gstage_init(struct vm *vm)
 {
-	return vm_page_alloc_at(vm, ROOT_ORDER, FRAME_TABLE, refused, &vm->gstage_root);
+	return vm_page_alloc(vm, ROOT_ORDER, FRAME_TABLE, &vm->gstage_root);
 }
 
 enum err gstage_split(struct vm *vm, uint64_t *pte, unsigned level, struct refusal *refused)

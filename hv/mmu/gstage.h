@@ -35,7 +35,7 @@ struct gstage_leaf {
 };
 
 /* Gives `vm` an empty root table. Errors as vm_page_alloc. */
-enum err must_check gstage_init(struct vm *vm, struct refusal *refused);
+enum err must_check gstage_init(struct vm *vm);
 
 /*
  * Maps page-aligned [at, at + size) to HPAs from `to` on, with the largest leaves that alignment

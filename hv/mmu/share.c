@@ -14,24 +14,15 @@ static bool is_zero_page(const uint64_t *p)
 	return true;
 }
 
-/* Gives `to` a copy of one page; of one that is all zeros, none: it reads so anyway. */
-static enum err copy_page(struct vm *to, gpa_t at, hpa_t from, struct refusal *refused)
-{
-	uint64_t *pte;
-	hpa_t page;
-
-	if (is_zero_page(hpa_ptr(from)))
-		return OK;
-	enum err err = gstage_walk_make(to, at, 0, refused, &pte);
-
-	if (err == OK)
-		err = vm_page_take(to, 0, FRAME_RAM, refused, &page);
-	if (err != OK)
-		return err;
-	memcpy(hpa_ptr(page), hpa_ptr(from), PAGE_SIZE);
-	pte_set(pte, leaf_pte(page, GSTAGE_RWX));
-	return OK;
-}
+/* A part of a fork's memory: what has been done of it by the function that is called with it. */
+struct part {
+	struct vm *from, *to;
+	gpa_t at;
+	unsigned budget; /* leaves that it may cost */
+	struct refusal *refused;
+	unsigned level, done; /* entries of `level` from `at` on need no second look */
+	unsigned cost;
+};
 
 /* How many entries from `*pte` on, of `n`, hold nothing. */
 static unsigned empty_run(const uint64_t *pte, unsigned n)
@@ -43,107 +34,113 @@ static unsigned empty_run(const uint64_t *pte, unsigned n)
 	return i;
 }
 
-/* Gives `dst` what the `n` entries from `*src` on are, until one cannot be shared, or about
- * `budget` blocks were counted; returns how many. */
-static unsigned share_run(
-	uint64_t *src, uint64_t *dst, unsigned n, unsigned order, unsigned budget, unsigned *cost)
+/* Gives the child a copy of the page at p->at, whatever leaf it is in; of one that is all zeros,
+ * none: it reads so anyway. */
+static enum err copy_page(struct part *p, uint64_t leaf)
 {
-	unsigned i, blocks;
+	hpa_t from = hpa_add(pte_hpa(leaf), p->at.v & (level_size(p->level) - 1)), page;
+	uint64_t *pte;
 
-	for (i = 0; i < n && *cost < budget; i++) {
+	p->level = 0;
+	p->done = 1;
+	p->cost = COPY_COST;
+	if (is_zero_page(hpa_ptr(from)))
+		return OK;
+	enum err err = gstage_walk_make(p->to, p->at, 0, p->refused, &pte);
+
+	if (err == OK)
+		err = vm_page_take(p->to, 0, FRAME_RAM, p->refused, &page);
+	if (err != OK)
+		return err;
+	memcpy(hpa_ptr(page), hpa_ptr(from), PAGE_SIZE);
+	pte_set(pte, leaf_pte(page, GSTAGE_RWX));
+	return OK;
+}
+
+/* Gives the child what the `n` entries from `*src` on are, until one cannot be shared or the budget
+ * is spent. */
+static void share_run(struct part *p, uint64_t *src, uint64_t *dst, unsigned n)
+{
+	unsigned i, blocks, cost = 0, order = 9 * p->level;
+	uint64_t shared = 0, fresh = 0;
+
+	for (i = 0; i < n && cost < p->budget; i++) {
 		uint64_t pte = src[i];
 
 		if (pte == 0)
 			continue;
-		*cost += 1;
+		cost++;
 		if (likely(is_own_ram(pte) && order <= ORDER_2M)) {
 			if (!(blocks = frame_ref(pte_hpa(pte), order)))
 				break;
+			shared++;
+			fresh += (pte & GSTAGE_W) != 0;
 			pte &= ~GSTAGE_W;
 			src[i] = pte;
 			dst[i] = pte;
-			*cost += blocks - 1;
+			cost += blocks - 1;
 		} else if (pte == PTE_GHOST || (pte & GSTAGE_RWX && pte & GSTAGE_DEVICE)) {
 			dst[i] = PTE_GHOST;
 		} else if (!(is_leaf(pte) && pte & GSTAGE_FOREIGN)) {
 			break; /* a table, or busy */
 		}
 	}
-	return i;
+	p->done = i;
+	p->cost = cost;
+	__atomic_fetch_add(&p->to->shared, shared << order, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&p->from->shared, fresh << order, __ATOMIC_RELAXED);
 }
 
-/* One page that is not shared, of whatever leaf it is in. */
-static enum err copy_at(struct vm *to, gpa_t at, uint64_t leaf, unsigned *level, unsigned *cost,
-	struct refusal *refused)
+/* What is at p->at. */
+static enum err share_at(struct part *p)
 {
-	hpa_t page = hpa_add(pte_hpa(leaf), at.v & (level_size(*level) - 1));
+	uint64_t value, *dst, *src = gstage_walk(p->from, p->at, &p->level, &value);
+	bool own = is_own_ram(value), copies = p->from->holds_devices;
+	unsigned rest = entries_from(p->at, p->level);
 
-	*level = 0;
-	*cost = COPY_COST;
-	return copy_page(to, at, page, refused);
-}
-
-/* What is at the cursor: `*done` entries of `level` from there on need no second look. */
-static enum err share_at(struct vm *from, struct vm *to, gpa_t at, unsigned budget, unsigned *level,
-	unsigned *done, unsigned *cost, struct refusal *refused)
-{
-	uint64_t value, *dst, *src = gstage_walk(from, at, level, &value);
-	bool own = is_own_ram(value);
-	unsigned rest = entries_from(at, *level);
-
-	*done = *cost = 1;
+	p->done = p->cost = 1;
 	if (value == 0) {
-		*done = empty_run(src, rest);
-		*cost += *done / 16;
+		p->done = empty_run(src, rest);
+		p->cost += p->done / 16;
 		return OK;
 	}
 	if (value == PTE_BUSY) {
 		/* Somebody's window is being written: from here on in the next step. */
-		*done = 0;
-		*cost = budget;
+		p->done = 0;
+		p->cost = p->budget;
 		return OK;
 	}
-	if (own && (from->holds_devices || !IS_ALIGNED(at.v, level_size(*level))))
-		return copy_at(to, at, value, level, cost, refused);
+	if (own && (copies || !IS_ALIGNED(p->at.v, level_size(p->level))))
+		return copy_page(p, value);
 	/* A leaf of 1 GiB may cover more blocks than can be counted in one go. */
-	if (own && *level == LEVELS - 1) {
-		*done = 0;
-		return gstage_split(from, src, *level, refused);
+	if (own && p->level == LEVELS - 1) {
+		p->done = 0;
+		return gstage_split(p->from, src, p->level, p->refused);
 	}
-	enum err err = gstage_walk_make(to, at, *level, refused, &dst);
+	enum err err = gstage_walk_make(p->to, p->at, p->level, p->refused, &dst);
 
 	if (err != OK)
 		return err;
-	to->ghosts = true;
-	*cost = 0;
+	p->to->ghosts = true;
 	/* Of a VM that holds devices RAM is copied, page by page. */
-	*done = share_run(
-		src, dst, own || !from->holds_devices ? rest : 1, 9 * *level, budget, cost);
-	if (*done)
-		return OK;
-	*done = 1;
-	return copy_at(to, at, value, level, cost, refused);
+	share_run(p, src, dst, own || !copies ? rest : 1);
+	return p->done ? OK : copy_page(p, value);
 }
 
 enum err gstage_share(
 	struct vm *from, struct vm *to, gpa_t *cursor, unsigned budget, struct refusal *refused)
 {
+	struct part p = {from, to, *cursor, budget, refused, 0, 0, 0};
 	struct vm_locked l = vm_lock(from);
 	enum err err = OK;
 
 	to->gpa_end = from->gpa_end;
-	while (budget && cursor->v < from->gpa_end) {
-		unsigned level, done, cost;
-
-		err = share_at(from, to, *cursor, budget, &level, &done, &cost, refused);
-		if (err != OK)
-			break;
-		*cursor = gpa(ALIGN_DOWN(cursor->v, level_size(level)) + done * level_size(level));
-		budget -= MIN(budget, cost);
+	while (p.budget && p.at.v < from->gpa_end && (err = share_at(&p)) == OK) {
+		p.at = gpa(ALIGN_DOWN(p.at.v, level_size(p.level)) + p.done * level_size(p.level));
+		p.budget -= MIN(p.budget, p.cost);
 	}
 	vm_unlock(l);
-	if (err == OK && cursor->v >= from->gpa_end)
-		*cursor = gpa(GSTAGE_END);
+	*cursor = err == OK && p.at.v >= from->gpa_end ? gpa(GSTAGE_END) : p.at;
 	return err;
 }
 

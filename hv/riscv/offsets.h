@@ -3,10 +3,11 @@
 #pragma once
 
 #define VCPU_PCPU    0
-#define VCPU_X(n)    (8 + (n)*8)
-#define VCPU_PC      264
-#define VCPU_MSTATUS 272
-#define VCPU_ACTION  280
+#define VCPU_CALLS   8
+#define VCPU_X(n)    (48 + (n)*8)
+#define VCPU_PC      304
+#define VCPU_MSTATUS 312
+#define VCPU_ACTION  320
 
 #define PCPU_CURRENT   0
 #define PCPU_STACK_TOP 8

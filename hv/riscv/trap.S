@@ -11,9 +11,9 @@
 #include "riscv/csr.h"
 #include "riscv/offsets.h"
 
-/* What C clobbers, but ra, sp and tp; and what it keeps. */
+/* What C clobbers, but ra, sp, tp, a0, a1 and t6; and what it keeps. */
 .macro fast_registers op, base
-	.irp n, 5,6,7,10,11,12,13,14,15,16,17,28,29,30
+	.irp n, 5,6,7,12,13,14,15,16,17,28,29,30
 	\op x\n, VCPU_X(\n)(\base)
 	.endr
 .endm
@@ -34,6 +34,8 @@ trap_entry:
 	sd ra, VCPU_X(1)(sp)
 	sd tp, VCPU_X(4)(sp)
 	fast_registers sd, sp
+	sd a0, VCPU_X(10)(sp)
+	sd a1, VCPU_X(11)(sp)
 	sd t6, VCPU_X(31)(sp)
 	mv a0, sp
 	csrrw t0, CSR_MSCRATCH, zero
@@ -46,16 +48,24 @@ trap_entry:
 	csrr t0, CSR_MEPC
 	addi t0, t0, 4
 	csrw CSR_MEPC, t0
+	ld t0, VCPU_CALLS(a0)
+	addi t0, t0, 1
+	sd t0, VCPU_CALLS(a0)
 	call sbi_call
 	ld t6, PCPU_CURRENT(tp)
+	lw t0, VCPU_ACTION(t6)
+	beqz t0, resume_call
 	sd a0, VCPU_X(10)(t6)
 	sd a1, VCPU_X(11)(t6)
-	lw t0, VCPU_ACTION(t6)
 	li t2, CAUSE_ECALL_VS
-	bnez t0, exit_to_slow
+	j exit_to_slow
 
 /* t6 = VCPU; pc, mstatus and s0-s11, gp are in place. */
 resume:
+	ld a0, VCPU_X(10)(t6)
+	ld a1, VCPU_X(11)(t6)
+/* And a0, a1, the answer of a call. */
+resume_call:
 	csrw CSR_MSCRATCH, t6
 	ld ra, VCPU_X(1)(t6)
 	ld sp, VCPU_X(2)(t6)

@@ -60,6 +60,8 @@ static bool fast_msi(struct vcpu *v)
  * for exit_slow. Runs with pc and mstatus still in the CSRs. */
 bool exit_fast(struct vcpu *v, uint64_t cause)
 {
+	if (cause & CAUSE_INTERRUPT)
+		v->exits[DX_EXIT_INTERRUPT]++;
 	if (cause == (CAUSE_INTERRUPT | IRQ_MTI))
 		return fast_timer(v);
 	if (cause == (CAUSE_INTERRUPT | IRQ_MSI))
@@ -162,12 +164,26 @@ static bool memory_fault(struct vcpu *v, gpa_t at)
 		fence_local(&(const struct fence){.kind = FENCE_GVMA});
 		return true;
 	}
-	__atomic_fetch_add(&v->vm->faults, 1, __ATOMIC_RELAXED);
+	v->exits[DX_EXIT_MEMORY]++;
 	if (err == E_NOMEM)
 		v->action = ACTION_YIELD; /* frames that are charged no more are just being freed */
 	else if (err != OK)
 		vcpu_stall(v);
 	return true;
+}
+
+/* A fetch where nothing is. If that is the trap vector, the exception cannot be delivered: it would
+ * only come again. */
+static void fetch_fault(struct vcpu *v)
+{
+	if (v->pc != (csr_read(CSR_VSTVEC) & ~UINT64_C(3))) {
+		reflect(v, CAUSE_INSN_ACCESS);
+		return;
+	}
+	if (!v->vm->parent)
+		klog("hart %u of the Root VM has its trap vector at 0x%lx, where nothing is", v->id,
+			v->pc);
+	(void)sbi_system_reset(v, false, true);
 }
 
 static void handle_exception(struct vcpu *v, uint64_t cause)
@@ -178,23 +194,29 @@ static void handle_exception(struct vcpu *v, uint64_t cause)
 	case CAUSE_ECALL_VS:
 		break; /* sbi_call left v->action */
 	case CAUSE_VIRTUAL_INSN:
+		v->exits[DX_EXIT_OTHER]++;
 		virtual_instruction(v);
 		break;
 	case CAUSE_ILLEGAL_INSN:
+		v->exits[DX_EXIT_OTHER]++;
 		illegal_instruction(v);
 		break;
 	case CAUSE_INSN_GUEST_PAGE:
 		if (!memory_fault(v, fault_gpa()))
-			reflect(v, CAUSE_INSN_ACCESS);
+			fetch_fault(v);
 		break;
 	case CAUSE_LOAD_GUEST_PAGE:
 	case CAUSE_STORE_GUEST_PAGE:
 		store = cause == CAUSE_STORE_GUEST_PAGE;
-		if (!memory_fault(v, fault_gpa()) && !mmio_fault(v, fault_gpa(), store))
+		if (memory_fault(v, fault_gpa()))
+			break;
+		v->exits[DX_EXIT_DEVICE]++;
+		if (!mmio_fault(v, fault_gpa(), store))
 			reflect(v, store ? CAUSE_STORE_ACCESS : CAUSE_LOAD_ACCESS);
 		break;
 	default:
 		/* Not delegable on this core, or reserved: the guest gets it as it came. */
+		v->exits[DX_EXIT_OTHER]++;
 		reflect(v, cause);
 	}
 }

@@ -12,6 +12,7 @@
 #include "vdev/devices.h"
 
 static_assert(offsetof(struct vcpu, pcpu) == VCPU_PCPU, "offsets.h");
+static_assert(offsetof(struct vcpu, exits[DX_EXIT_CALL]) == VCPU_CALLS, "offsets.h");
 static_assert(offsetof(struct vcpu, x) == VCPU_X(0), "offsets.h");
 static_assert(offsetof(struct vcpu, pc) == VCPU_PC, "offsets.h");
 static_assert(offsetof(struct vcpu, mstatus) == VCPU_MSTATUS, "offsets.h");

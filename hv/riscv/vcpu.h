@@ -76,7 +76,8 @@ struct vcpu_csrs {
 
 /* riscv/offsets.h knows the fields up to `action`. */
 struct vcpu {
-	struct pcpu *pcpu; /* where it is loaded, or was last */
+	struct pcpu *pcpu;        /* where it is loaded, or was last */
+	uint64_t exits[DX_EXITS]; /* statistics, by its own PCPU */
 	/* From here to `vm` is what hart_start makes anew and a fork copies: */
 	uint64_t x[32];
 	uint64_t pc, mstatus;

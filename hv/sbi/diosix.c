@@ -24,8 +24,9 @@ static_assert(sizeof(struct dx_fork) == 64 && offsetof(struct dx_fork, limit) ==
 static_assert(
 	sizeof(struct dx_create) == 80 && offsetof(struct dx_create, limit) == 24, "the ABI's");
 static_assert(sizeof(struct dx_quota) == 168 && offsetof(struct dx_quota, own) == 112, "the ABI's");
-static_assert(sizeof(struct dx_info) == 112 && offsetof(struct dx_info, ram_base) == 48 &&
-		      offsetof(struct dx_info, copies) == 104,
+static_assert(sizeof(struct dx_info) == 168 && offsetof(struct dx_info, ram_base) == 48 &&
+		      offsetof(struct dx_info, copies) == 104 &&
+		      offsetof(struct dx_info, exits) == 128,
 	"the ABI's");
 
 /* Stages of calls that make a VM. */
@@ -108,7 +109,7 @@ static struct sbi_ret undo(struct vcpu *v)
 static void give_up(struct vcpu *v, struct vm *child, enum err err)
 {
 	vm_kill(child, DX_REASON_NONE, 0);
-	v->error = err;
+	v->error = quota_seen_by(&v->vm->quota, &child->quota, err);
 	v->stage = UNDO;
 }
 
@@ -388,9 +389,10 @@ static enum err start(struct vcpu *v, struct vm *child, const uint64_t *a)
 	return OK;
 }
 
+/* Once: who resumes it while this waits for its harts has the last word. */
 static enum err pause(struct vcpu *v, struct vm *child, const uint64_t *a)
 {
-	if (child->state == DX_PAUSED_STATE)
+	if (v->stage++ || child->state == DX_PAUSED_STATE)
 		return OK;
 	if (child->state != DX_RUNNING)
 		return E_STATE;
@@ -529,11 +531,18 @@ static void fill_info(const struct vm *vm, struct dx_info *i)
 	i->ram_size = vm->ram_size;
 	i->pages = vm->quota.own[RES_PAGES];
 	i->pages_subtree = vm->quota.used[RES_PAGES];
-	i->faults = vm->faults;
 	i->copies = vm->copies;
+	i->pages_shared = vm->shared - vm->copies;
+	i->pages_reserved = quota_unused_guarantee(&vm->quota);
 	i->cpu_time = time_to_ns(sched_group_ticks(vm->sched, time_now()));
-	for (uint32_t n = 0; n < vm->nvcpus; n++)
-		i->stalled |= vm->vcpus[n]->waiter.at != NULL;
+	for (uint32_t n = 0; n < vm->nvcpus; n++) {
+		const struct vcpu *h = vm->vcpus[n];
+
+		i->stalled |= h->waiter.at != NULL;
+		for (unsigned k = 0; k < DX_EXITS; k++)
+			i->exits[k] += h->exits[k];
+	}
+	i->faults = i->exits[DX_EXIT_MEMORY];
 }
 
 static struct sbi_ret dx_info(struct vcpu *v, const uint64_t *a)

@@ -97,7 +97,7 @@ static enum err set(struct vm *vm, uint64_t which, uint64_t to, const struct quo
 		quota_set_reserve(q, to);
 		return OK;
 	case DX_LIMIT_GUARANTEE:
-		return max == q ? E_DENIED : quota_set_guarantee(q, to);
+		return max == q ? E_DENIED : quota_seen_by(max, q, quota_set_guarantee(q, to));
 	default:
 		return E_INVAL;
 	}

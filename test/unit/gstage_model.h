@@ -39,7 +39,7 @@ static inline enum err create(uint64_t ram, uint64_t limit)
 	frames_declare(hpa(TABLE_BASE), HOLE << PAGE_SHIFT, FRAME_HOLE);
 	frames_declare(hpa(RAM_BASE), ram, FRAME_FREE);
 	vm = NULL;
-	return vm_create(NULL, limits, UINT8_MAX, UINT8_MAX, NULL, &vm);
+	return vm_create(NULL, limits, UINT8_MAX, UINT8_MAX, &vm);
 }
 
 /* A VM that may use `limit` pages, structure and root table included. */

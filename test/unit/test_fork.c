@@ -282,7 +282,9 @@ static void a_superpage_is_split_by_the_first_write(void **state)
 	hpa_t block = leaf_of(parent, 0).hpa;
 
 	assert_true(leaf_of(child, 0).size == MIB(2) && frame_of(block)->order == ORDER_2M);
+	assert_true(parent->shared == 512 && child->shared == 512 && child->copies == 0);
 	store(child, 7, 1000);
+	assert_true(child->shared == 512 && child->copies == 1 && parent->copies == 0);
 	assert_int_equal(own(child), childs + 2); /* the page and a table */
 	assert_true(leaf_of(child, 7).size == PAGE_SIZE && leaf_of(child, 8).size == PAGE_SIZE);
 	assert_int_equal(leaf_of(parent, 7).size, MIB(2));
@@ -441,6 +443,58 @@ static void who_cannot_pay_is_told_where(void **state)
 	store(child, 0, 20);
 	store(child, 1, 21);
 	assert_true(load(parent, 0) == 10 && load(parent, 1) == 0);
+}
+
+/* A limit of the maker, or of what it makes, is its own; one further up is above. */
+static void refusals_are_told_as_the_maker_sees_them(void **state)
+{
+	struct dx_create c = empty_of(40);
+	struct dx_fork f = keep_all();
+	uint32_t handle = 0;
+
+	parent_of(40);
+	store(parent, 0, 10);
+	quota_set_reserve(&parent->quota, 0);
+	quota_set_reserve(&root_vm->quota, 0);
+	for (uint64_t spare = 0; spare < 6; spare++) {
+		set_limit(parent, spare);
+		assert_int_equal(vm_make_child(parent, &c, &handle), E_QUOTA_OWN);
+		assert_int_equal(fork_begin(parent, parent, &f, 3, &child), E_QUOTA_OWN);
+		set_limit(parent, 100);
+		set_limit(root_vm, spare);
+		assert_int_equal(vm_make_child(parent, &c, &handle), E_QUOTA_ABOVE);
+		assert_int_equal(fork_begin(parent, parent, &f, 3, &child), E_QUOTA_ABOVE);
+		assert_int_equal(quota_set_limit(&root_vm->quota, RES_PAGES, PAGES), OK);
+		c.limit[DX_LIMIT_PAGES] = spare;
+		assert_int_equal(vm_make_child(parent, &c, &handle), E_QUOTA_OWN);
+		c.limit[DX_LIMIT_PAGES] = DX_KEEP;
+		assert_sound();
+	}
+	child = NULL;
+}
+
+/* What a parent could not give its child by QUOTA_SET. */
+static void limits_that_no_child_can_have(void **state)
+{
+	static const uint32_t counted[] = {DX_LIMIT_PAGES, DX_LIMIT_VCPUS, DX_LIMIT_VMS};
+	uint32_t handle = 0;
+
+	parent_of(40);
+	for (unsigned i = 0; i < ARRAY_SIZE(counted); i++) {
+		struct dx_create c = empty_of(40);
+		struct dx_fork f = keep_all();
+
+		c.limit[counted[i]] = f.limit[counted[i]] = parent->quota.limit[i] + 1;
+		assert_int_equal(vm_make_child(parent, &c, &handle), E_DENIED);
+		assert_int_equal(fork_begin(parent, parent, &f, 3, &child), E_DENIED);
+	}
+	struct dx_create c = empty_of(40);
+
+	c.limit[DX_LIMIT_PAGES] = 200;
+	c.limit[DX_LIMIT_RESERVE] = 201;
+	assert_int_equal(vm_make_child(parent, &c, &handle), E_RANGE);
+	child = NULL;
+	assert_sound();
 }
 
 /* Each number of pages that is not enough for it: then nothing has happened at all. */
@@ -758,6 +812,8 @@ int main(void)
 		cmocka_unit_test(a_page_of_a_superpage_is_taken_over),
 		cmocka_unit_test(what_clones_share_goes_up_when_the_template_dies),
 		cmocka_unit_test(who_cannot_pay_is_told_where),
+		cmocka_unit_test(refusals_are_told_as_the_maker_sees_them),
+		cmocka_unit_test(limits_that_no_child_can_have),
 		cmocka_unit_test(a_child_that_cannot_be_leaves_no_trace),
 		cmocka_unit_test(a_fork_that_cannot_be_leaves_no_trace),
 		cmocka_unit_test(wrong_arguments),

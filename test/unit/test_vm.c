@@ -55,7 +55,7 @@ static void the_root_vm_pays_for_itself(void **state)
 	frame_free(vm->gstage_root);
 	frame_free(ptr_hpa(vm));
 	make_dirty();
-	assert_int_equal(vm_create(NULL, limits, 7, 9, NULL, &vm), OK);
+	assert_int_equal(vm_create(NULL, limits, 7, 9, &vm), OK);
 	assert_true((vm_pages << PAGE_SHIFT) >= sizeof(struct vm));
 	assert_charged(vm_pages, 4, 0);
 	assert_int_equal(vm->id, frame_number(ptr_hpa(vm)));

@@ -217,7 +217,7 @@ static inline void new_machine(uint64_t pages, uint64_t ram, uint8_t depth)
 	frames_declare(hpa(RAM_BASE), pages << PAGE_SHIFT, FRAME_FREE);
 	tree_lock = (struct spinlock)SPINLOCK_INIT;
 	on_fence = NULL;
-	require(vm_create(NULL, limit, SCHED_MAX_PRIORITY, depth, NULL, &root_vm) == OK);
+	require(vm_create(NULL, limit, SCHED_MAX_PRIORITY, depth, &root_vm) == OK);
 	root_vm->trusted = true;
 	root_vm->vmgenid = gpa(VMGENID);
 	root_vm->vmgenid_irq = NDEV - 1;
