@@ -413,7 +413,7 @@ static void keep_guarantee(uint64_t arg)
 	must_set(sure, DX_LIMIT_GUARANTEE, its + 60);
 	uint64_t charged = dx_pages() - used;
 
-	check_err("more than there is", r, DX_ERR_ABOVE);
+	check_err("more than there is", r, DX_ERR_OWN_LIMIT);
 	check_eq("refused: nothing is charged", refused, 0);
 	check_eq("it is charged at once", charged, 60);
 	dx(DX_FID_RESUME, other, 0, 0);
