@@ -160,14 +160,19 @@ static void with_others(uint64_t live)
 	while (1 + others < live)
 		handles[others++] = fork(FORK);
 	row("filler", live, FORK, others);
+	kill(KILL, fork(FORK));
+	row("fork", live, FORK, 1);
+	row("kill", live, KILL, 1);
+
+	/* Another one to share pages with, also where there are no others. */
 	uint64_t child = fork(FORK);
 
 	for (unsigned i = 1; i <= FEW; i++)
 		STORE(COPY, page[i]);
 	kill(KILL, child);
-	row("fork", live, FORK, 1);
+	row("filler", live, FORK, 1);
 	row("copy", live, COPY, FEW);
-	row("kill", live, KILL, 1);
+	row("filler", live, KILL, 1);
 	while (others)
 		kill(KILL, handles[--others]);
 	row("filler", live, KILL, live - 1);
