@@ -16,6 +16,8 @@ GT_LDFLAGS := -nostdlib -pie -Wl,--no-dynamic-linker -Wl,-T,test/guest/lib/guest
 GT_LIB_SRCS := $(wildcard test/guest/lib/*.c test/guest/lib/*.S)
 GT_LIB_OBJS := $(GT_LIB_SRCS:test/guest/lib/%=$(BUILD)/guest-test/lib/%.o)
 GUEST_TESTS := $(patsubst test/guest/%.c,%,$(wildcard test/guest/*.c))
+# What guests load from the test disk: guests too, but no tests of their own.
+GUEST_IMAGES := $(patsubst test/guest/%.c,%,$(wildcard test/guest/image/*.c))
 
 $(BUILD)/guest-test/%.o: test/guest/%
 	@mkdir -p $(@D)
@@ -25,8 +27,8 @@ $(BUILD)/guest-test/%.elf: $(BUILD)/guest-test/%.c.o $(GT_LIB_OBJS) test/guest/l
 	$(CROSS)gcc $(GT_ARCH) $(GT_LDFLAGS) -o $@ $< $(GT_LIB_OBJS)
 
 # Kept: they are made on the way and cost nothing to keep.
-.SECONDARY: $(GUEST_TESTS:%=$(BUILD)/guest-test/%.c.o) $(GT_LIB_OBJS)
--include $(wildcard $(BUILD)/guest-test/*.d $(BUILD)/guest-test/lib/*.d)
+.SECONDARY: $(GUEST_TESTS:%=$(BUILD)/guest-test/%.c.o) $(GUEST_IMAGES:%=$(BUILD)/guest-test/%.c.o) $(GT_LIB_OBJS)
+-include $(wildcard $(BUILD)/guest-test/*.d $(BUILD)/guest-test/lib/*.d $(BUILD)/guest-test/image/*.d)
 
 .PHONY: guest-tests
-guest-tests: $(GUEST_TESTS:%=$(BUILD)/guest-test/%.elf)
+guest-tests: $(GUEST_TESTS:%=$(BUILD)/guest-test/%.elf) $(GUEST_IMAGES:%=$(BUILD)/guest-test/%.elf)

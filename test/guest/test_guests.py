@@ -26,6 +26,11 @@ HANGS_AFTER = 180
 
 ICOUNT = ("-icount", "shift=3,sleep=off")  # an instruction is 8 ns: repeats exactly
 
+# A virtio disk that the test makes. SLOW_DISK gives a byte a second: a page takes an hour.
+VIRTIO = ("-global", "virtio-mmio.force-legacy=false", "-device", "virtio-blk-device,drive=disk", "-drive")
+DISK = (*VIRTIO, "if=none,id=disk,format=raw,file={disk}")
+SLOW_DISK = (*VIRTIO, DISK[-1] + ",throttling.bps-total=1")
+
 # name: PCPUs, VCPUs, what is added to -cpu rv64, and to the emulator's command line
 CONFIGS = {
     "1": (1, 1, "", ()),
@@ -56,6 +61,14 @@ CONFIGS = {
     "4on1fair": (1, 4, "", ICOUNT),
     "3on2fair": (2, 3, "", ICOUNT),
     "8on2fair": (2, 8, "", ICOUNT),
+    "disk1": (1, 1, "", DISK),
+    "disk2": (2, 2, "", DISK),
+    "disk4": (4, 4, "", DISK),
+    "disk4on1": (1, 4, "", DISK),
+    "disk8on2nosstc": (2, 8, "sstc=off", DISK),
+    "slow1": (1, 1, "", SLOW_DISK),
+    "slow2": (2, 2, "", SLOW_DISK),
+    "slow8on2nosstc": (2, 8, "sstc=off", SLOW_DISK),
 }
 
 # guest: the configurations where it says something new
@@ -94,6 +107,12 @@ GUESTS = {
     "calls_trust": ["1", "8on2nosstc"],
     "calls_windows": ["1", "4"],
     "reboot": ["1", "4", "8on2nosstc"],
+    "trust": ["disk1", "disk2", "disk4", "disk4on1", "disk8on2nosstc"],
+    "mmio": ["disk1", "disk4"],
+    "irq": ["disk1", "disk2", "disk4on1", "disk8on2nosstc"],
+    "dma": ["disk1", "disk2", "disk8on2nosstc"],
+    "loader": ["disk1", "disk2", "disk8on2nosstc"],
+    "dmadeath": ["slow1", "slow2", "slow8on2nosstc"],
     "isa": ["1", "v2", "4on1", "nosstc1", "max1", "nosvadu1"],
 }
 
@@ -125,6 +144,23 @@ def boot(image, pcpus, cpu, extra):
     return done.stdout.decode(errors="replace"), done.returncode
 
 
+DISK_SIZE = 8 << 20
+DISK_IMAGE = 1 << 20  # lib/guest.h
+DISK_WORD = 0x9E3779B97F4A7C15
+
+
+def make_disk(folder):
+    """Words that tell where they are, and a guest image for the loader, its length in the sector before it."""
+    words = ((n * DISK_WORD & (1 << 64) - 1).to_bytes(8, "little") for n in range(1, DISK_SIZE // 8 + 1))
+    data = bytearray().join(words)
+    image = (BUILD / "guest-test/image/loaded.elf").read_bytes()
+    data[DISK_IMAGE - 512 : DISK_IMAGE - 504] = len(image).to_bytes(8, "little")
+    data[DISK_IMAGE : DISK_IMAGE + len(image)] = image
+    disk = folder / "disk.img"
+    disk.write_bytes(data)
+    return disk
+
+
 class Broken(Exception):
     """The test itself could not go on."""
 
@@ -152,6 +188,9 @@ def guests_built():
 
 def boot_guest(name, config, append, folder):
     pcpus, vcpus, cpu, extra = CONFIGS[config]
+    if any("{disk}" in e for e in extra):
+        disk = make_disk(folder)
+        extra = [e.format(disk=disk) for e in extra]
     text, code = boot(pack(name, vcpus, append, folder), pcpus, cpu, extra)
     print(text)
     return text, code

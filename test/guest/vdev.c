@@ -15,16 +15,6 @@
 
 enum { THR, IER, IIR, LCR, MCR, LSR, MSR, SCR };
 
-static uint32_t get32(uint64_t a)
-{
-	return *(volatile uint32_t *)a;
-}
-
-static void put32(uint64_t a, uint32_t v)
-{
-	*(volatile uint32_t *)a = v;
-}
-
 static uint8_t uart_get(unsigned reg)
 {
 	return *(volatile uint8_t *)(m.uart + reg);

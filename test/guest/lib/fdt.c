@@ -85,6 +85,20 @@ static void visit_cpu(const char *prop, const uint8_t *data, uint32_t len)
 		m.cbom = be32(data);
 }
 
+/* The properties of a node come in any order, one after another. */
+static void visit_virtio(const char *node, const char *prop, const uint8_t *data)
+{
+	static const char *last;
+
+	if (node != last && m.nvirtio++ == MAX_VIRTIO)
+		broken("too many virtio devices", m.nvirtio, 0, 0);
+	last = node;
+	if (!strcmp(prop, "reg"))
+		m.virtio[m.nvirtio - 1].base = fdt_number(data, 2);
+	if (!strcmp(prop, "interrupts"))
+		m.virtio[m.nvirtio - 1].irq = be32(data);
+}
+
 static void visit_soc(const char *node, const char *prop, const uint8_t *data)
 {
 	if (starts(node, "interrupt-controller@") && !strcmp(prop, "reg"))
@@ -95,6 +109,12 @@ static void visit_soc(const char *node, const char *prop, const uint8_t *data)
 		m.uart = fdt_number(data, 2);
 	if (starts(node, "serial@") && !strcmp(prop, "interrupts"))
 		m.uart_irq = be32(data);
+	if (starts(node, "virtio_mmio@"))
+		visit_virtio(node, prop, data);
+	if (starts(node, "pci@") && !strcmp(prop, "reg")) {
+		m.pci = fdt_number(data, 2);
+		m.pci_size = fdt_number(data + 8, 2);
+	}
 }
 
 static void visit_machine(void *ctx, unsigned depth, const char *node, const char *parent,

@@ -233,6 +233,14 @@ int64_t suspend_to(uint64_t eid, uint64_t fid, uint64_t type, struct resumed *r)
 
 /* --- machine, from the device tree (fdt.c) --- */
 
+#define MAX_VIRTIO 8
+
+/* A device that the Root VM was given, with its page and interrupt. */
+struct device {
+	uint64_t base;
+	uint32_t irq;
+};
+
 struct machine {
 	unsigned nharts;
 	uint64_t ram_base, ram_size, hz;
@@ -242,6 +250,9 @@ struct machine {
 	const char *bootargs;
 	const char *mmu;
 	uint32_t cboz, cbom;
+	struct device virtio[MAX_VIRTIO];
+	unsigned nvirtio;
+	uint64_t pci, pci_size; /* configuration space of the PCI host */
 };
 extern struct machine m;
 
@@ -252,6 +263,57 @@ uint64_t fdt_number(const uint8_t *data, uint32_t cells);
 void fdt_init(const void *fdt);
 bool isa_listed(const char *name);
 bool bootarg(const char *word);
+
+/* --- devices of the machine (device.c, blk.c) --- */
+
+/* One word of a device's register. */
+uint32_t get32(uint64_t a);
+void put32(uint64_t a, uint32_t v);
+
+/* What of its errors a test has no use for ends it. */
+void device_take(const struct device *d);    /* maps the page where the machine has it */
+void device_release(const struct device *d); /* unmaps it, and unroutes its interrupt */
+uint64_t dx_pin(const void *page);           /* HPA */
+
+/* This VM's PLIC, S-mode of a hart. Priority 1. */
+void plic_enable(unsigned hart, uint32_t irq, bool on);
+uint32_t plic_claim(unsigned hart);
+void plic_complete(unsigned hart, uint32_t irq);
+bool plic_pending(uint32_t irq);
+
+#define VIRTIO_MAGIC   0x00
+#define VIRTIO_ID      0x08
+#define VIRTIO_IRQ     0x60 /* what the device interrupts for */
+#define VIRTIO_IRQ_ACK 0x64
+#define VIRTIO_STATUS  0x70
+#define MAGIC          0x74726976u
+
+/* A virtio-blk device, mapped at `regs`, with one queue in a page of its own, which is pinned. The
+ * harness made its disk: the word at byte offset n is disk_word(n), but for the image at
+ * DISK_IMAGE, whose length DISK_LENGTH holds. */
+#define SECTOR       512ul
+#define DISK_IMAGE   MIB(1)
+#define DISK_LENGTH  (MIB(1) - SECTOR)
+#define BLK_NOTIFY   0x50
+#define BLK_REQUESTS 16 /* at a time */
+struct blk {
+	uint64_t regs, ring_hpa;
+	uint8_t *ring;
+	uint16_t given, taken; /* requests, modulo 2^16 */
+};
+const struct device *blk_find(void); /* the machine's; the caller has it mapped where that has it */
+void blk_open(struct blk *b, uint64_t regs, void *ring);
+/* A read of `bytes` at byte offset `at` to `hpa`; several may be prepared, then started. */
+void blk_prepare(struct blk *b, uint64_t at, uint64_t hpa, uint32_t bytes);
+/* A request that the device serves at once, whatever holds the others back. */
+void blk_prepare_id(struct blk *b);
+void blk_start(struct blk *b);
+void blk_expose(struct blk *b); /* the part of it that is not the device's register BLK_NOTIFY */
+unsigned blk_done(const struct blk *b); /* how many of those not yet taken are */
+void blk_wait(struct blk *b);           /* until all are, and were good */
+void blk_read(struct blk *b, uint64_t at, uint64_t hpa, uint32_t bytes);
+uint64_t disk_word(uint64_t at);
+bool disk_page_good(const void *page, uint64_t at);
 
 /* --- memory and Sv39 (paging.c) --- */
 
