@@ -46,14 +46,10 @@ static enum err access(struct vm *vm, gpa_t at, const struct mmio_access *a, uin
 		return E_NOENT;
 	if (uart < VUART_SIZE && a->size != 1)
 		return E_NOENT;
-	if (plic < VPLIC_SIZE && a->write)
-		vplic_write(vm->plic, plic, (uint32_t)*value);
-	else if (plic < VPLIC_SIZE)
-		*value = vplic_read(vm->plic, plic);
-	else if (uart < VUART_SIZE && a->write)
-		vuart_write(vm->uart, (unsigned)uart, (uint8_t)*value);
+	if (plic < VPLIC_SIZE)
+		*value = vplic_access(vm->plic, plic, a->write, (uint32_t)*value);
 	else if (uart < VUART_SIZE)
-		*value = vuart_read(vm->uart, (unsigned)uart);
+		*value = vuart_access(vm->uart, (unsigned)uart, a->write, (uint8_t)*value);
 	else
 		*value = 0;
 	return OK;

@@ -243,78 +243,66 @@ void vplic_set_level(struct vplic *p, uint32_t irq, bool level)
 	spin_unlock(&p->lock);
 }
 
-/* Splits an offset into the register blocks of contexts: false for M-mode contexts and those of no
- * VCPU. */
-static bool context_decode(
-	const struct vplic *p, uint64_t offset, uint64_t stride, unsigned *vcpu, uint64_t *reg)
+static uint32_t source_access(struct vplic *p, uint64_t offset, bool write, uint32_t value)
 {
-	uint64_t context = offset / stride;
+	uint32_t irq = (uint32_t)offset / 4, w = irq - PRIORITY_END / 4;
 
-	*reg = offset % stride;
-	*vcpu = (unsigned)(context / 2);
-	return context % 2 == 1 && context / 2 < p->nvcpus;
+	if (offset >= PRIORITY_END)
+		return w < VPLIC_WORDS ? p->pending[w] : 0;
+	if (!source_exists(p, irq))
+		return 0;
+	if (write)
+		priority_write(p, irq, value);
+	return p->priority[irq];
 }
 
-static uint32_t register_read(struct vplic *p, uint64_t offset)
+static uint32_t enable_access(
+	struct vplic *p, unsigned vcpu, uint64_t reg, bool write, uint32_t value)
 {
-	unsigned vcpu;
-	uint64_t reg;
+	uint32_t w = (uint32_t)reg / 4;
 
-	if (offset >= CONTEXT_BASE) {
-		if (!context_decode(p, offset - CONTEXT_BASE, CONTEXT_STRIDE, &vcpu, &reg))
-			return 0;
-		if (reg == REG_CLAIM)
-			return claim_read(p, vcpu);
-		return reg == REG_THRESHOLD ? p->context[vcpu].threshold : 0;
-	}
-	if (offset >= ENABLE_BASE) {
-		if (!context_decode(p, offset - ENABLE_BASE, ENABLE_STRIDE, &vcpu, &reg))
-			return 0;
-		return reg / 4 < VPLIC_WORDS ? p->context[vcpu].enable[reg / 4] : 0;
-	}
-	if (offset < PRIORITY_END)
-		return source_exists(p, offset / 4) ? p->priority[offset / 4] : 0;
-	if (offset < PENDING_END && (offset - PRIORITY_END) / 4 < VPLIC_WORDS)
-		return p->pending[(offset - PRIORITY_END) / 4];
-	return 0;
+	if (w >= VPLIC_WORDS)
+		return 0;
+	if (write)
+		enable_write(p, vcpu, w, value);
+	return p->context[vcpu].enable[w];
 }
 
-static void register_write(struct vplic *p, uint64_t offset, uint32_t value)
+static uint32_t context_access(
+	struct vplic *p, unsigned vcpu, uint64_t reg, bool write, uint32_t value)
 {
-	unsigned vcpu;
-	uint64_t reg;
-
-	if (offset >= CONTEXT_BASE) {
-		if (!context_decode(p, offset - CONTEXT_BASE, CONTEXT_STRIDE, &vcpu, &reg))
-			return;
-		if (reg == REG_CLAIM) {
-			complete_write(p, vcpu, value);
-		} else if (reg == REG_THRESHOLD) {
-			p->context[vcpu].threshold = value & VPLIC_MAX_PRIO;
-			context_update(p, vcpu);
-		}
-	} else if (offset >= ENABLE_BASE) {
-		if (context_decode(p, offset - ENABLE_BASE, ENABLE_STRIDE, &vcpu, &reg) &&
-			reg / 4 < VPLIC_WORDS)
-			enable_write(p, vcpu, (uint32_t)reg / 4, value);
-	} else if (offset < PRIORITY_END && source_exists(p, offset / 4)) {
-		priority_write(p, (uint32_t)offset / 4, value);
+	if (reg == REG_CLAIM && !write)
+		return claim_read(p, vcpu);
+	if (reg == REG_CLAIM)
+		complete_write(p, vcpu, value);
+	if (reg != REG_THRESHOLD)
+		return 0;
+	if (write) {
+		p->context[vcpu].threshold = value & VPLIC_MAX_PRIO;
+		context_update(p, vcpu);
 	}
+	return p->context[vcpu].threshold;
 }
 
-uint32_t vplic_read(struct vplic *p, uint64_t offset)
+/* Contexts come in pairs: the first, M-mode's, and those of no VCPU are not there. */
+static uint32_t register_access(struct vplic *p, uint64_t offset, bool write, uint32_t value)
 {
-	uint32_t value;
+	bool enables = offset < CONTEXT_BASE;
+	uint64_t stride = enables ? ENABLE_STRIDE : CONTEXT_STRIDE;
+	uint64_t at = offset - (enables ? ENABLE_BASE : CONTEXT_BASE), context = at / stride;
 
+	if (offset < ENABLE_BASE)
+		return source_access(p, offset, write, value);
+	if (context % 2 == 0 || context / 2 >= p->nvcpus)
+		return 0;
+	return (enables ? enable_access : context_access)(
+		p, (unsigned)context / 2, at % stride, write, value);
+}
+
+uint32_t vplic_access(struct vplic *p, uint64_t offset, bool write, uint32_t value)
+{
 	spin_lock(&p->lock);
-	value = register_read(p, offset);
+	value = register_access(p, offset, write, value);
 	spin_unlock(&p->lock);
 	return value;
-}
-
-void vplic_write(struct vplic *p, uint64_t offset, uint32_t value)
-{
-	spin_lock(&p->lock);
-	register_write(p, offset, value);
-	spin_unlock(&p->lock);
 }

@@ -81,12 +81,12 @@ void vplic_set_level(struct vplic *p, uint32_t irq, bool level);
  * is enabled and completed (as Linux's driver does). A claim disregards the threshold. ("Interrupt
  * Claim Process", "Interrupt Completion".)
  *
- * The guest accesses 32-bit register `offset` (bytes from the PLIC's base). Takes the lock.
+ * The guest reads 32-bit register `offset` (bytes from the PLIC's base), or writes `value` to it;
+ * returns what it reads. Takes the lock.
  * Accesses of other sizes or misaligned never get here (the caller raises an access fault). Offsets
  * that hold no register read as 0 and ignore writes, as the specification's reserved ranges.
  */
-uint32_t vplic_read(struct vplic *p, uint64_t offset);
-void vplic_write(struct vplic *p, uint64_t offset, uint32_t value);
+uint32_t vplic_access(struct vplic *p, uint64_t offset, bool write, uint32_t value);
 
 /*
  * What the vPLIC asks of its owner (riscv/irq.c). Called with the lock held, so that the calls of

@@ -23,8 +23,7 @@
 
 #define MCR_DTR  0x01
 #define MCR_RTS  0x02
-#define MCR_OUT1 0x04
-#define MCR_OUT2 0x08
+#define MCR_OUTS 0x0c
 #define MCR_LOOP 0x10
 
 #define LSR_DR   0x01
@@ -34,7 +33,6 @@
 
 #define MSR_CTS 0x10
 #define MSR_DSR 0x20
-#define MSR_RI  0x40
 #define MSR_DCD 0x80
 
 /* The bits that a register keeps. Of IER not the upper ones: Linux takes a UART that keeps bit 6
@@ -148,8 +146,9 @@ static uint8_t msr_read(const struct vuart *u)
 
 	if (!loopback(u))
 		return MSR_DCD | MSR_DSR | MSR_CTS;
+	/* OUT1 and OUT2 appear as RI and DCD. */
 	return (mcr & MCR_RTS ? MSR_CTS : 0) | (mcr & MCR_DTR ? MSR_DSR : 0) |
-	       (mcr & MCR_OUT1 ? MSR_RI : 0) | (mcr & MCR_OUT2 ? MSR_DCD : 0);
+	       (uint8_t)((mcr & MCR_OUTS) << 4);
 }
 
 static uint8_t register_read(struct vuart *u, unsigned reg)
@@ -222,21 +221,14 @@ void vuart_poll(struct vuart *u)
 	spin_unlock(&u->lock);
 }
 
-uint8_t vuart_read(struct vuart *u, unsigned reg)
+uint8_t vuart_access(struct vuart *u, unsigned reg, bool write, uint8_t value)
 {
-	uint8_t value;
-
 	spin_lock(&u->lock);
-	value = register_read(u, reg & 7);
+	if (write)
+		register_write(u, reg & 7, value);
+	else
+		value = register_read(u, reg & 7);
 	irq_update(u);
 	spin_unlock(&u->lock);
 	return value;
-}
-
-void vuart_write(struct vuart *u, unsigned reg, uint8_t value)
-{
-	spin_lock(&u->lock);
-	register_write(u, reg & 7, value);
-	irq_update(u);
-	spin_unlock(&u->lock);
 }

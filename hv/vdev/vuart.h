@@ -41,9 +41,9 @@ void vuart_copy(struct vuart *to, const struct vuart *from);
 /* There may be input, or the sink may have room again: moves what can be moved. Takes the lock. */
 void vuart_poll(struct vuart *u);
 
-/* The guest accesses byte register `reg` (0..7). Take the lock. */
-uint8_t vuart_read(struct vuart *u, unsigned reg);
-void vuart_write(struct vuart *u, unsigned reg, uint8_t value);
+/* The guest reads byte register `reg` (0..7), or writes `value` to it; returns what it reads. Takes
+ * the lock. */
+uint8_t vuart_access(struct vuart *u, unsigned reg, bool write, uint8_t value);
 
 /*
  * What the vUART asks of its owner (devices.c). Called with the lock held, so that two VCPUs'

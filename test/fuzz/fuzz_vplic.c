@@ -92,16 +92,17 @@ static void run(const struct step *s)
 
 	switch (s->op % 8) {
 	case 0:
-		vplic_write(&plic, s->where * 4u % 0x1100, s->value);
+		vplic_access(&plic, s->where * 4u % 0x1100, true, s->value);
 		break;
 	case 1:
-		vplic_write(&plic, 0x2000 + 0x80 * context + s->where % 8 * 4, s->value);
+		vplic_access(&plic, 0x2000 + 0x80 * context + s->where % 8 * 4, true, s->value);
 		break;
 	case 2:
-		vplic_write(&plic, 0x200000 + 0x1000 * context + s->where % 3 * 4, s->value % 256);
+		vplic_access(&plic, 0x200000 + 0x1000 * context + s->where % 3 * 4, true,
+			s->value % 256);
 		break;
 	case 3:
-		require(vplic_read(&plic, 0x200004 + 0x1000 * context) <= plic.ndev);
+		require(vplic_access(&plic, 0x200004 + 0x1000 * context, false, 0) <= plic.ndev);
 		break;
 	case 4:
 		host_raises(s->value % 256);
@@ -116,9 +117,9 @@ static void run(const struct step *s)
 		break;
 	default: /* anywhere at all */
 		if (s->where & 1)
-			vplic_write(&plic, (uint64_t)s->value * 4, s->where * 0x10001u);
+			vplic_access(&plic, (uint64_t)s->value * 4, true, s->where * 0x10001u);
 		else
-			vplic_read(&plic, (uint64_t)s->value * 4);
+			vplic_access(&plic, (uint64_t)s->value * 4, false, 0);
 	}
 }
 

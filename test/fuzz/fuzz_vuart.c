@@ -57,7 +57,7 @@ static void read_iir(void)
 {
 	bool before = irq;
 
-	require(!(vuart_read(&uart, 2) & 1) == before);
+	require(!(vuart_access(&uart, 2, false, 0) & 1) == before);
 }
 
 static void step(uint8_t op, uint8_t value)
@@ -67,13 +67,13 @@ static void step(uint8_t op, uint8_t value)
 	switch (op >> 6) {
 	case 0:
 		written += reg == 0 && !(uart.reg[UART_LCR] & 0x80);
-		vuart_write(&uart, reg, value);
+		vuart_access(&uart, reg, true, value);
 		break;
 	case 1:
 		if (reg == 2)
 			read_iir();
 		else
-			vuart_read(&uart, reg);
+			vuart_access(&uart, reg, false, 0);
 		break;
 	case 2:
 		room = value % 32;

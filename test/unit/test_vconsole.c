@@ -85,12 +85,12 @@ static void the_uart_reads_and_writes_it(void **state)
 {
 	uint8_t buf[4];
 
-	vuart_write(child->uart, 0, 'x');
+	vuart_access(child->uart, 0, true, 'x');
 	assert_int_equal(takes(buf, 4), 1);
 	assert_int_equal(buf[0], 'x');
 	assert_int_equal(vconsole_give(child, (const uint8_t *)"y", 1), 1);
-	assert_int_equal(vuart_read(child->uart, 5) & 1, 1);
-	assert_int_equal(vuart_read(child->uart, 0), 'y');
+	assert_int_equal(vuart_access(child->uart, 5, false, 0) & 1, 1);
+	assert_int_equal(vuart_access(child->uart, 0, false, 0), 'y');
 }
 
 static size_t fill_up(void)
@@ -153,10 +153,10 @@ static void a_uart_that_was_refused_goes_on(void **state)
 	static uint8_t buf[PAGE_SIZE];
 	size_t n = fill_up();
 
-	vuart_write(child->uart, 0, 'z');
-	assert_int_equal(vuart_read(child->uart, 5) & 0x40, 0); /* not sent */
+	vuart_access(child->uart, 0, true, 'z');
+	assert_int_equal(vuart_access(child->uart, 5, false, 0) & 0x40, 0); /* not sent */
 	assert_int_equal(takes(buf, n), n);
-	assert_int_equal(vuart_read(child->uart, 5) & 0x60, 0x60);
+	assert_int_equal(vuart_access(child->uart, 5, false, 0) & 0x60, 0x60);
 	assert_int_equal(takes(buf, 2), 1);
 	assert_int_equal(buf[0], 'z');
 }

@@ -58,6 +58,16 @@ static void start(uint32_t ndev, uint32_t nvcpus)
 	vplic_init(&plic, ndev, nvcpus);
 }
 
+static uint32_t vplic_read(struct vplic *p, uint64_t offset)
+{
+	return vplic_access(p, offset, false, 0);
+}
+
+static void vplic_write(struct vplic *p, uint64_t offset, uint32_t value)
+{
+	vplic_access(p, offset, true, value);
+}
+
 static void bind(uint32_t irq)
 {
 	assert_int_equal(vplic_bind(&plic, irq, true), OK);
