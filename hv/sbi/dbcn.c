@@ -8,17 +8,6 @@
 
 #define DBCN_MAX CONSOLE_WRITE_MAX
 
-bool sbi_put_byte(struct vcpu *v, uint8_t byte)
-{
-	return vconsole_write(v->vm, &byte, 1) == 1;
-}
-
-/* All of the range must be the guest's RAM, however little of it is moved at once. */
-static bool range_ok(const struct vcpu *v, uint64_t n, uint64_t lo, uint64_t hi)
-{
-	return hi == 0 && (n == 0 || range_within(lo, n, v->vm->ram_base.v, v->vm->ram_size));
-}
-
 /* Page by page, until one is not there: what was moved by then counts, and the rest may come in the
  * next call. */
 static struct sbi_ret move(struct vcpu *v, uint64_t n, uint64_t lo, bool reads)
@@ -32,9 +21,10 @@ static struct sbi_ret move(struct vcpu *v, uint64_t n, uint64_t lo, bool reads)
 
 		if (!p && done == 0)
 			return sbi_need(v, gpa(lo), reads, SBI_ERR_INVALID_PARAM);
-		uint64_t moved = !p      ? 0
-				 : reads ? vconsole_read(v->vm, p, part)
-					 : vconsole_write(v->vm, p, part);
+		if (!p)
+			break;
+		uint64_t moved =
+			reads ? vconsole_read(v->vm, p, part) : vconsole_write(v->vm, p, part);
 
 		done += moved;
 		if (moved < part)
@@ -45,10 +35,16 @@ static struct sbi_ret move(struct vcpu *v, uint64_t n, uint64_t lo, bool reads)
 
 static struct sbi_ret transfer(struct vcpu *v, const uint64_t *a, bool reads)
 {
-	if (!range_ok(v, a[0], a[1], a[2]))
+	/* All of the range must be the guest's RAM, however little of it is moved at once. */
+	if (a[2] || (a[0] && !range_within(a[1], a[0], v->vm->ram_base.v, v->vm->ram_size)))
 		return sbi_error(SBI_ERR_INVALID_PARAM);
 	v->vm->dbcn_reads |= reads;
 	return move(v, a[0], a[1], reads);
+}
+
+static struct sbi_ret write_byte(struct vcpu *v, uint8_t byte)
+{
+	return vconsole_write(v->vm, &byte, 1) == 1 ? sbi_value(0) : sbi_retry(v);
 }
 
 struct sbi_ret sbi_dbcn(struct vcpu *v, uint64_t fid, const uint64_t *a)
@@ -59,7 +55,7 @@ struct sbi_ret sbi_dbcn(struct vcpu *v, uint64_t fid, const uint64_t *a)
 	case 1:
 		return transfer(v, a, true);
 	case 2:
-		return sbi_put_byte(v, (uint8_t)a[0]) ? sbi_value(0) : sbi_retry(v);
+		return write_byte(v, (uint8_t)a[0]);
 	default:
 		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	}

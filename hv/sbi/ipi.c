@@ -4,18 +4,6 @@
 #include "core/hartmask.h"
 #include "riscv/csr.h"
 
-void sbi_send_ipi(struct vcpu *v, uint64_t set)
-{
-	while (set) {
-		struct vcpu *to = v->vm->vcpus[hartmask_next(&set)];
-
-		if (to == v)
-			csr_set(CSR_HVIP, BIT(IRQ_VSSI));
-		else
-			vcpu_post(to, PEND_SSIP);
-	}
-}
-
 struct sbi_ret sbi_ipi(struct vcpu *v, uint64_t fid, const uint64_t *a)
 {
 	uint64_t set;
@@ -24,6 +12,13 @@ struct sbi_ret sbi_ipi(struct vcpu *v, uint64_t fid, const uint64_t *a)
 		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	if (hartmask_decode(a[0], a[1], v->vm->nvcpus, &set) != OK)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
-	sbi_send_ipi(v, set);
+	while (set) {
+		struct vcpu *to = v->vm->vcpus[hartmask_next(&set)];
+
+		if (to == v)
+			csr_set(CSR_HVIP, BIT(IRQ_VSSI));
+		else
+			vcpu_post(to, PEND_SSIP);
+	}
 	return sbi_value(0);
 }

@@ -1,15 +1,14 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The legacy extensions 0-8 (SBI 3.0, chapter 5), for old kernels. Their hart masks lie in memory,
- * at a virtual address of the caller's; reading it may fault as the caller's own load would.
+ * The legacy extensions 0-8 (SBI 3.0, chapter 5), for old kernels: done by those that replaced
+ * them. Their hart masks lie in memory, at a virtual address of the caller's; reading it may fault
+ * as the caller's own load would.
  */
 #include "sbi/sbi.h"
 #include "core/vconsole.h"
-#include "core/hartmask.h"
 #include "riscv/guard.h"
 
-#define MAX_MASK_WORDS 1 /* VM_MAX_VCPUS bits */
-static_assert(VM_MAX_VCPUS <= 64 * MAX_MASK_WORDS, "one word holds all harts");
+static_assert(VM_MAX_VCPUS <= 64, "one word of a mask holds all harts");
 
 /* A NULL mask means all harts; harts that do not exist are ignored, as the calls have no error for
  * them. */
@@ -38,47 +37,35 @@ static int64_t console_getchar(struct vcpu *v)
 	return vconsole_read(v->vm, &byte, 1) == 1 ? byte : -1;
 }
 
-static int64_t console_putchar(struct vcpu *v, uint8_t byte)
-{
-	return sbi_put_byte(v, byte) ? 0 : sbi_retry(v).error;
-}
-
+/* send_ipi, 4, and the remote fences, 5 to 7. */
 static int64_t masked(struct vcpu *v, uint64_t eid, const uint64_t *a)
 {
-	static const enum fence_kind kinds[] = {
-		[5] = FENCE_I, [6] = FENCE_VVMA, [7] = FENCE_VVMA_ASID};
-	uint64_t set;
+	uint64_t now[] = {0, 0, a[1], a[2], a[3]};
 
-	if (read_mask(v, a[0], &set) != OK)
+	if (read_mask(v, a[0], &now[0]) != OK)
 		return SBI_ERR_INVALID_ADDRESS;
-	if (eid == 4) {
-		sbi_send_ipi(v, set);
-		return 0;
-	}
-	struct fence f = {.kind = kinds[eid], .start = a[1], .size = a[2], .asid = a[3]};
+	return (eid == 4 ? sbi_ipi(v, 0, now) : sbi_rfence(v, eid - 5, now)).error;
+}
 
-	if (f.start == 0 && f.size == 0)
-		f.size = UINT64_MAX;
-	sbi_remote_fence(v, set, &f);
-	return 0;
+static int64_t clear_ipi(void)
+{
+	uint64_t pending = csr_read(CSR_HVIP) & BIT(IRQ_VSSI);
+
+	csr_clear(CSR_HVIP, BIT(IRQ_VSSI));
+	return pending != 0;
 }
 
 static int64_t call(struct vcpu *v, uint64_t eid, const uint64_t *a)
 {
 	switch (eid) {
 	case 0:
-		sbi_set_timer(v, a[0]);
-		return 0;
+		return sbi_time(v, 0, a).error;
 	case 1:
-		return console_putchar(v, (uint8_t)a[0]);
+		return sbi_dbcn(v, 2, a).error;
 	case 2:
 		return console_getchar(v);
-	case 3: {
-		uint64_t pending = csr_read(CSR_HVIP) & BIT(IRQ_VSSI);
-
-		csr_clear(CSR_HVIP, BIT(IRQ_VSSI));
-		return pending != 0;
-	}
+	case 3:
+		return clear_ipi();
 	case 8:
 		return sbi_system_reset(v, false, false).error;
 	default:

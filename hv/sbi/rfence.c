@@ -6,7 +6,7 @@
 #include "riscv/fence.h"
 
 /* Sends to all first and waits then, so that the targets work at the same time. */
-void sbi_remote_fence(struct vcpu *v, uint64_t set, const struct fence *f)
+static void remote_fence(struct vcpu *v, uint64_t set, const struct fence *f)
 {
 	uint64_t tickets[VM_MAX_VCPUS], rest = set;
 
@@ -47,6 +47,6 @@ struct sbi_ret sbi_rfence(struct vcpu *v, uint64_t fid, const uint64_t *a)
 	if (set == BIT(v->id))
 		fence_local(&f);
 	else
-		sbi_remote_fence(v, set, &f);
+		remote_fence(v, set, &f);
 	return sbi_value(0);
 }

@@ -75,11 +75,7 @@ struct sbi_ret sbi_call(struct vcpu *v);
 bool sbi_probe(uint64_t eid);
 
 /* What more than one extension does: */
-void sbi_set_timer(struct vcpu *v, uint64_t when);
-void sbi_send_ipi(struct vcpu *v, uint64_t set);
-void sbi_remote_fence(struct vcpu *v, uint64_t set, const struct fence *f);
 struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure);
-bool sbi_put_byte(struct vcpu *v, uint8_t byte); /* false: no room */
 
 /* A hart may start at `a`: RAM of the guest, which comes with the first fetch if it must. */
 static inline bool sbi_can_start(const struct vm *vm, uint64_t a)
