@@ -188,8 +188,6 @@ static void fetch_fault(struct vcpu *v)
 
 static void handle_exception(struct vcpu *v, uint64_t cause)
 {
-	bool store;
-
 	switch (cause) {
 	case CAUSE_ECALL_VS:
 		break; /* sbi_call left v->action */
@@ -207,12 +205,10 @@ static void handle_exception(struct vcpu *v, uint64_t cause)
 		break;
 	case CAUSE_LOAD_GUEST_PAGE:
 	case CAUSE_STORE_GUEST_PAGE:
-		store = cause == CAUSE_STORE_GUEST_PAGE;
 		if (memory_fault(v, fault_gpa()))
 			break;
 		v->exits[DX_EXIT_DEVICE]++;
-		if (!mmio_fault(v, fault_gpa(), store))
-			reflect(v, store ? CAUSE_STORE_ACCESS : CAUSE_LOAD_ACCESS);
+		mmio_fault(v, fault_gpa(), cause == CAUSE_STORE_GUEST_PAGE);
 		break;
 	default:
 		/* Not delegable on this core, or reserved: the guest gets it as it came. */

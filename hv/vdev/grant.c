@@ -9,11 +9,10 @@
 #include "riscv/irq.h"
 
 #define VIRTIO_STATUS  0x70 /* virtio 1.2, 4.2.2 */
-#define PCI_FUNCTIONS  256  /* of bus 0 */
-#define PCI_VENDOR     0
 #define PCI_COMMAND    4
 #define PCI_BUS_MASTER 4u
 #define ECAM_FUNCTION  4096
+#define PCI_BUS_SIZE   (256 * ECAM_FUNCTION)
 
 static struct {
 	struct vm *vm;
@@ -40,14 +39,13 @@ static unsigned device_at(hpa_t a, uint64_t size)
 
 static void quiet_pci(hpa_t ecam, uint64_t size)
 {
-	for (uint64_t f = 0; f < PCI_FUNCTIONS && (f + 1) * ECAM_FUNCTION <= size; f++) {
-		hpa_t config = hpa_add(ecam, f * ECAM_FUNCTION);
-		uint32_t command;
+	for (uint64_t at = 0; at < PCI_BUS_SIZE && at + ECAM_FUNCTION <= size;
+		at += ECAM_FUNCTION) {
+		hpa_t command = hpa_add(ecam, at + PCI_COMMAND);
 
-		if (mmio_read32(hpa_add(config, PCI_VENDOR)) == UINT32_MAX)
-			continue;
-		command = mmio_read32(hpa_add(config, PCI_COMMAND)) & 0xffff;
-		mmio_write32(hpa_add(config, PCI_COMMAND), command & ~PCI_BUS_MASTER);
+		/* The upper half is the status register, whose bits a 1 clears. */
+		if (mmio_read32(hpa_add(ecam, at)) != UINT32_MAX)
+			mmio_write32(command, mmio_read32(command) & 0xffff & ~PCI_BUS_MASTER);
 	}
 }
 

@@ -42,16 +42,14 @@ static enum err access(struct vm *vm, gpa_t at, const struct mmio_access *a, uin
 {
 	uint64_t plic = at.v - vm->plic_base.v, uart = at.v - vm->uart_base.v;
 
-	if (plic < VPLIC_SIZE && (a->size != 4 || !IS_ALIGNED(plic, 4)))
-		return E_NOENT;
-	if (uart < VUART_SIZE && a->size != 1)
-		return E_NOENT;
-	if (plic < VPLIC_SIZE)
+	if (plic < VPLIC_SIZE && a->size == 4 && IS_ALIGNED(plic, 4))
 		*value = vplic_access(vm->plic, plic, a->write, (uint32_t)*value);
-	else if (uart < VUART_SIZE)
+	else if (uart < VUART_SIZE && a->size == 1)
 		*value = vuart_access(vm->uart, (unsigned)uart, a->write, (uint8_t)*value);
-	else
+	else if (gstage_is_ghost(vm, at))
 		*value = 0;
+	else
+		return E_NOENT;
 	return OK;
 }
 
@@ -73,23 +71,14 @@ static enum err emulate(struct vcpu *v, gpa_t at, uint64_t mtinst, uint64_t *fet
 	return OK;
 }
 
-static bool is_device(const struct vm *vm, gpa_t at)
-{
-	return at.v - vm->plic_base.v < VPLIC_SIZE || at.v - vm->uart_base.v < VUART_SIZE;
-}
-
-bool mmio_fault(struct vcpu *v, gpa_t at, bool store)
+void mmio_fault(struct vcpu *v, gpa_t at, bool store)
 {
 	/* Read before a guarded fetch may change it. */
 	uint64_t gva = csr_read(CSR_MTVAL), fetch_cause = 0;
-
-	if (!is_device(v->vm, at) && !gstage_is_ghost(v->vm, at))
-		return false;
 	enum err err = emulate(v, at, csr_read(CSR_MTINST), &fetch_cause);
 
 	if (err == E_FAULT && fetch_cause < CAUSE_INSN_GUEST_PAGE)
 		vcpu_inject(v, CAUSE_INSN_PAGE, v->pc);
 	else if (err != OK && err != E_FAULT)
 		vcpu_inject(v, store ? CAUSE_STORE_ACCESS : CAUSE_LOAD_ACCESS, gva);
-	return true;
 }

@@ -4,7 +4,7 @@
 
 #include "riscv/vcpu.h"
 
-/* Deals with the load or store guest-page fault at `at` that the CSRs describe, if an emulated
- * device, or the ghost of one, is there: emulates it and steps over the instruction, or raises the
- * access fault that hardware would. False when there is none. Slow path. */
-bool must_check mmio_fault(struct vcpu *v, gpa_t at, bool store);
+/* Deals with the load or store guest-page fault at `at` that the CSRs describe, where there is no
+ * RAM: emulates the access to a device's register, or to the ghost of one, and steps over the
+ * instruction; or raises the access fault that hardware would. Slow path. */
+void mmio_fault(struct vcpu *v, gpa_t at, bool store);

@@ -31,27 +31,16 @@ static_assert(VPLIC_MAX_SOURCES % 32 == 0, "sources come in whole words");
 static_assert(VPLIC_MAX_VCPUS <= 64, "enabled_by is one word");
 static_assert(((VPLIC_MAX_PRIO + 1) & VPLIC_MAX_PRIO) == 0, "priorities are WARL bit fields");
 
-static inline uint32_t word_of(uint32_t irq)
-{
-	return irq / 32;
-}
-
-static inline uint32_t bit_of(uint32_t irq)
-{
-	return UINT32_C(1) << (irq % 32);
-}
-
 static inline bool is_set(const uint32_t *words, uint32_t irq)
 {
-	return words[word_of(irq)] & bit_of(irq);
+	return words[irq / 32] >> irq % 32 & 1;
 }
 
 static inline void set(uint32_t *words, uint32_t irq, bool on)
 {
-	if (on)
-		words[word_of(irq)] |= bit_of(irq);
-	else
-		words[word_of(irq)] &= ~bit_of(irq);
+	uint32_t bit = UINT32_C(1) << irq % 32;
+
+	words[irq / 32] = on ? words[irq / 32] | bit : words[irq / 32] & ~bit;
 }
 
 /* Number of the lowest bit set in `w`, not 0. By de Bruijn sequence: without Zbb the compiler's own
@@ -104,25 +93,20 @@ static void priority_write(struct vplic *p, uint32_t irq, uint32_t value)
 	source_update(p, irq);
 }
 
-/* `vcpu` begins or ceases to enable `irq`. The owner learns what concerns the host's PLIC. */
-static void enable_change(struct vplic *p, unsigned vcpu, uint32_t irq, bool on)
-{
-	p->enabled_by[irq] ^= BIT(vcpu);
-	if (is_set(p->physical, irq) && (on || !p->enabled_by[irq]))
-		vplic_set_enabled(p, irq, vcpu, on);
-}
-
+/* The owner learns what concerns the host's PLIC. */
 static void enable_write(struct vplic *p, unsigned vcpu, uint32_t w, uint32_t value)
 {
 	struct vplic_context *c = &p->context[vcpu];
-	uint32_t now = value & p->exists[w];
-	uint32_t changed = c->enable[w] ^ now;
+	uint32_t changed = (c->enable[w] ^ value) & p->exists[w];
 
-	c->enable[w] = now;
+	c->enable[w] ^= changed;
 	for (; changed; changed &= changed - 1) {
 		uint32_t irq = w * 32 + lowest_bit(changed);
+		bool on = is_set(c->enable, irq);
 
-		enable_change(p, vcpu, irq, now & bit_of(irq));
+		p->enabled_by[irq] ^= BIT(vcpu);
+		if (is_set(p->physical, irq) && (on || !p->enabled_by[irq]))
+			vplic_set_enabled(p, irq, vcpu, on);
 	}
 	context_update(p, vcpu);
 }
