@@ -17,7 +17,7 @@
  *   8. frames.lock     the frame allocator
  *   9. vcpu->fence_lock  one VCPU's queue of remote fences
  *  10. vconsole->lock  one VM's console
- *  11. console.lock    console output and its line buffer
+ *  11. console.lock    the machine's console
  *  12. plic.lock       the host PLIC's enable words (drivers/plic.c)
  *  13. vmids.lock, rng.lock  leaves: nothing is taken with them held
  */

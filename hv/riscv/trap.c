@@ -6,7 +6,6 @@
  */
 #include "boot/boot.h"
 #include "core/bug.h"
-#include "core/log.h"
 #include "core/tree.h"
 #include "drivers/aclint.h"
 #include "drivers/plic.h"
@@ -181,8 +180,7 @@ static void fetch_fault(struct vcpu *v)
 		return;
 	}
 	if (!v->vm->parent)
-		klog("hart %u of the Root VM has its trap vector at 0x%lx, where nothing is", v->id,
-			v->pc);
+		machine_reboot("the Root VM's trap vector is where nothing is; restarting");
 	(void)sbi_system_reset(v, false, true);
 }
 
