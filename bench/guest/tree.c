@@ -30,7 +30,8 @@ enum { RETURNED = 16, CHILD = 32, SETTLED };
 void bench_main(uint64_t hartid, uint64_t entry_time, uint64_t image_end);
 void park(void);
 
-static struct dx_info info __attribute__((aligned(128)));
+static struct dx_info info __attribute__((aligned(512)));
+_Static_assert(sizeof(info) <= 512, "it crosses no page");
 static uint64_t handles[MAX_VMS];
 static uint8_t page[1 + FEW][PAGE] __attribute__((aligned(PAGE)));
 
