@@ -125,9 +125,7 @@ def test_what_grows_with_the_number_of_vms_misses_its_budget():
     rows = {(name, n): of(10_000 + 20 * n) for name in ("fork", "copy", "kill") for n in tree.LIVE}
     t = Table("tree", "", "")
     tree.live_rows(t, rows)
-    assert [r.key for r in t.rows if r.missed()] == [
-        "live_fork_returned_200", "live_copy_returned_50", "live_copy_returned_200", "live_kill_returned_50", "live_kill_returned_200",
-        "live_kill_settled_50", "live_kill_settled_200"]
+    assert [r.missed() for r in t.rows] == [False, False, True, True] * 4
 
 
 def test_linux_of_its_own():

@@ -228,7 +228,7 @@ static void cloning(void)
 	row("filler", 0, KILL, 2);
 }
 
-static const uint64_t LIVE[] = {1, 50, 200};
+static const uint64_t LIVE[] = {1, 2, 50, 200};
 
 void bench_main(uint64_t hartid, uint64_t entry_time, uint64_t image_end)
 {
