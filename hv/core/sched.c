@@ -22,16 +22,16 @@ struct runqueue {
 	struct heap timers;
 	struct sched_entity *running;
 	uint8_t running_prio; /* when it was last accounted */
-	bool lifted;          /* it runs in the Root VM's share */
 	uint64_t slice_end;   /* SCHED_NEVER while nobody waits */
 	uint64_t lift_at;     /* when one of the Root VM's that wait here is lifted */
-	/* of the PCPU alone: when it looks at others again, and after which */
+	/* of the PCPU alone: when it compares with others again, and after which */
 	uint64_t balance_at;
 	uint32_t looked;
 	/* written under lock, read by others without it as hints: */
 	uint64_t since; /* when `running` was picked or last accounted */
 	uint64_t top;   /* rank of the first that waits */
-	uint64_t run;   /* rank of what runs; RANK_NONE when idle */
+	uint64_t run; /* rank of what runs: RANK_NONE when idle, RANK_LIFTED in the Root VM's share
+		       */
 	uint64_t alarm; /* the PCPU wants to be kicked when this rank, or a higher one, waits */
 } aligned(64);
 
@@ -170,7 +170,7 @@ static void account(struct runqueue *rq, uint64_t now)
 
 		for (; n; n = n->parent) {
 			__atomic_fetch_add(&n->run_ticks, ran, __ATOMIC_RELAXED);
-			if (n->parent && !rq->lifted)
+			if (n->parent && rq->run != RANK_LIFTED)
 				charge(n, rq->running_prio, ran);
 		}
 		publish(&rq->since, now);
@@ -235,99 +235,80 @@ static uint64_t waiting(void)
 	return most;
 }
 
-/* A slice runs only while somebody of the same priority waits; one that is higher gets the PCPU by
- * a kick. */
-static void refresh_slice(struct runqueue *rq, uint64_t now)
-{
-	if (!rq->running || (!rq->lifted && waiting() < rq->run))
-		rq->slice_end = SCHED_NEVER;
-	else if (rq->slice_end == SCHED_NEVER)
-		rq->slice_end = now + sched.slice;
-}
-
-static bool is_roots(const struct sched_entity *e)
-{
-	return e && e->node.parent == sched.root;
-}
-
-/* After a change of what waits or runs at PCPU `i`. */
+/* After a change of what waits or runs at PCPU `i`. A slice runs only while somebody of the same
+ * priority waits anywhere; one that is higher gets the PCPU by a kick. */
 static void refresh(uint32_t i, uint64_t now)
 {
 	struct runqueue *rq = &sched.rq[i];
 	struct heap_node *top = heap_min(&rq->ready);
+	bool root_waits = sched.root && heap_min(&sched.root->on[i].ready);
 
 	publish(&rq->top, top ? RANK(key_prio(top->key)) : RANK_NONE);
-	refresh_slice(rq, now);
-	if (is_roots(rq->running) || !sched.root || !heap_min(&sched.root->on[i].ready))
+	if (!rq->running || (rq->run != RANK_LIFTED && waiting() < rq->run))
+		rq->slice_end = SCHED_NEVER;
+	else if (rq->slice_end == SCHED_NEVER)
+		rq->slice_end = now + sched.slice;
+	if (!root_waits || (rq->running && rq->running->node.parent == sched.root))
 		rq->lift_at = SCHED_NEVER;
 	else if (rq->lift_at == SCHED_NEVER && rq->running)
 		rq->lift_at = now + ROOT_PATIENCE * sched.slice;
 }
 
 /* Puts `n`, whose queue at PCPU `i` has changed, and what it is in where they now belong. */
-static void requeue(struct sched_node *n, uint32_t i)
+static void requeue(struct sched_node *n, uint32_t i, uint64_t now)
 {
 	for (; n; n = n->parent) {
 		struct heap *above = n->parent ? &n->parent->on[i].ready : &sched.rq[i].ready;
 		struct heap_node *top = heap_min(&n->on[i].ready), *link = &n->on[i].link;
 
 		if (top && link->queued && key_prio(top->key) == key_prio(link->key))
-			return;
+			break;
 		heap_remove(above, link);
 		if (top)
 			heap_insert(above, link, key_of(n, key_prio(top->key)));
 	}
-}
-
-static void enqueue(uint32_t i, struct sched_entity *e, uint64_t now)
-{
-	struct sched_node *n = e->node.parent;
-
-	heap_insert(&n->on[i].ready, &e->ready, key_of(&e->node, e->priority));
-	requeue(n, i);
-	e->state = SCHED_READY;
-	e->ready_since = now;
 	refresh(i, now);
 }
 
-static void dequeue(uint32_t i, struct sched_entity *e, uint64_t now)
+static void enqueue(struct sched_entity *e, uint64_t now)
 {
 	struct sched_node *n = e->node.parent;
 
-	heap_remove(&n->on[i].ready, &e->ready);
-	requeue(n, i);
-	refresh(i, now);
+	heap_insert(&n->on[e->home].ready, &e->ready, key_of(&e->node, e->priority));
+	requeue(n, e->home, now);
 }
 
-/* The least served queue in `h`. What was served elsewhere since it was put there is moved back
- * first: as many as `budget` says, so the rest of a crowd may have its turn a little early. */
-static struct sched_node *least_served(struct heap *h, unsigned *budget)
+static void dequeue(struct sched_entity *e, uint64_t now)
 {
-	for (;;) {
-		struct heap_node *link = heap_min(h);
+	struct sched_node *n = e->node.parent;
 
-		if (!link)
-			return NULL;
-		struct sched_node *n = container_of(link, struct sched_queue, link)->node;
-		uint64_t key = key_of(n, key_prio(link->key));
-
-		if (key == link->key || !*budget)
-			return n;
-		--*budget;
-		heap_remove(h, link);
-		heap_insert(h, link, key);
-	}
+	heap_remove(&n->on[e->home].ready, &e->ready);
+	requeue(n, e->home, now);
 }
 
-/* Who goes first of all that wait at PCPU `i`. */
+/* Who goes first of all that wait at PCPU `i`: at each level what is in the least served queue.
+ * What was served elsewhere since it was put there is moved back first: as many as REKEY_MAX says,
+ * so the rest of a crowd may have its turn a little early. */
 static struct sched_entity *first(uint32_t i)
 {
-	unsigned budget = REKEY_MAX;
-	struct sched_node *n = least_served(&sched.rq[i].ready, &budget);
+	struct heap *h = &sched.rq[i].ready;
+	struct heap_node *link;
 
-	while (n && !n->own)
-		n = least_served(&n->on[i].ready, &budget);
-	return n ? entity_of(heap_min(&n->on[i].ready)) : NULL;
+	for (unsigned budget = REKEY_MAX; (link = heap_min(h));) {
+		struct sched_queue *q = container_of(link, struct sched_queue, link);
+		uint64_t key = key_of(q->node, key_prio(link->key));
+
+		if (key != link->key && budget) {
+			budget--;
+			heap_remove(h, link);
+			heap_insert(h, link, key);
+		} else if (q->node->own) {
+			return entity_of(heap_min(&q->ready));
+		} else {
+			h = &q->ready;
+		}
+	}
+	return NULL;
 }
 
 /* Of two entities of one priority, that wait or run at PCPUs whose run queues are locked: `a` has
@@ -338,10 +319,10 @@ static bool behind(const struct sched_entity *a, const struct sched_entity *b, u
 	unsigned prio = a->priority;
 
 	while (x->parent != y->parent) {
-		bool up = x->depth >= y->depth, down = y->depth >= x->depth;
-
-		x = up ? x->parent : x;
-		y = down ? y->parent : y;
+		if (x->depth > y->depth)
+			x = x->parent;
+		else
+			y = y->parent;
 	}
 	return peek(&x->vruntime[prio]) + slices * weighted(x, sched.slice) <
 	       peek(&y->vruntime[prio]);
@@ -368,12 +349,11 @@ static uint64_t busy(uint32_t i)
 	return MAX(peek(&sched.rq[i].run), peek(&sched.rq[i].top));
 }
 
-/* Where a waking entity goes: home if idle, else another idle PCPU, else the one that runs the
- * lowest priority below its own, else home. */
-static uint32_t place(const struct sched_entity *e)
+/* The PCPU that runs the lowest rank below `rank`; `home` if that is one, or if there is none. */
+static uint32_t least_busy(uint32_t home, uint64_t rank)
 {
-	uint32_t best = e->home;
-	uint64_t least = MIN(busy(best), RANK(e->priority));
+	uint32_t best = home;
+	uint64_t least = MIN(busy(home), rank);
 
 	for (uint32_t i = 0; i < sched.npcpus; i++) {
 		if (busy(i) < least) {
@@ -392,48 +372,43 @@ static void invite(void)
 {
 	__atomic_thread_fence(__ATOMIC_SEQ_CST);
 	uint64_t rank = waiting();
+	uint32_t idle = least_busy(0, RANK_NONE + 1);
 
 	if (rank == RANK_NONE)
 		return;
-	for (uint32_t i = 0; i < sched.npcpus; i++) {
-		if (busy(i) == RANK_NONE) {
-			sched.kick(i);
-			return;
-		}
+	if (busy(idle) == RANK_NONE) {
+		sched.kick(idle);
+		return;
 	}
 	for (uint32_t i = 0; i < sched.npcpus; i++)
 		if (peek(&sched.rq[i].alarm) <= rank)
 			sched.kick(i);
 }
 
-static void insert_at(uint32_t pcpu, struct sched_entity *e, uint64_t now)
+/* Takes `e` out of OFF or BLOCKED and queues it where it fits best: home if idle, else another idle
+ * PCPU, else the one that runs the lowest priority below its own, else home. `home` is its home's
+ * run queue, locked, and is unlocked. Until it is queued it is READY but in no heap: a wake
+ * meanwhile sees READY and leaves it alone. */
+static void launch(struct runqueue *home, struct sched_entity *e, uint64_t now)
 {
-	struct runqueue *rq = &sched.rq[pcpu];
+	uint32_t target = least_busy(e->home, RANK(e->priority));
+	struct runqueue *rq = &sched.rq[target];
 
+	heap_remove(&home->timers, &e->timer);
+	activate(e);
+	e->state = SCHED_READY;
+	e->ready_since = now;
+	__atomic_store_n(&e->home, target, __ATOMIC_RELAXED);
+	spin_unlock(&home->lock);
 	spin_lock(&rq->lock);
-	enqueue(pcpu, e, now);
+	enqueue(e, now);
 	bool runs_now = rq->run < RANK(e->priority);
 
 	spin_unlock(&rq->lock);
 	if (runs_now)
-		sched.kick(pcpu);
+		sched.kick(target);
 	else
 		invite();
-}
-
-/* Takes `e` out of OFF or BLOCKED and queues it where it fits best; `home` is its home's run queue,
- * locked, and is unlocked. Until insert_at it is READY but in no heap: a wake meanwhile sees READY
- * and leaves it alone. */
-static void launch(struct runqueue *home, struct sched_entity *e, uint64_t now)
-{
-	heap_remove(&home->timers, &e->timer);
-	activate(e);
-	uint32_t target = place(e);
-
-	e->state = SCHED_READY;
-	__atomic_store_n(&e->home, target, __ATOMIC_RELAXED);
-	spin_unlock(&home->lock);
-	insert_at(target, e, now);
 }
 
 void sched_wake(struct sched_entity *e, uint64_t now)
@@ -476,24 +451,23 @@ void sched_set_priority(struct sched_entity *e, uint8_t priority)
 {
 	BUG_ON(priority > SCHED_MAX_PRIORITY);
 	struct runqueue *rq = lock_home(e);
-	uint32_t home = e->home;
 	bool active = e->state == SCHED_READY || e->state == SCHED_RUNNING,
 	     queued = e->ready.queued;
 
 	if (queued)
-		dequeue(home, e, e->ready_since);
+		dequeue(e, e->ready_since);
 	if (active)
 		deactivate(e);
 	e->priority = priority;
 	if (active)
 		activate(e);
 	if (queued)
-		enqueue(home, e, e->ready_since);
-	if (rq->running == e && !rq->lifted)
+		enqueue(e, e->ready_since);
+	if (rq->running == e && rq->run != RANK_LIFTED)
 		publish(&rq->run, RANK(priority));
-	spin_unlock(&rq->lock);
 	if (active)
-		sched.kick(home);
+		sched.kick(e->home);
+	spin_unlock(&rq->lock);
 	invite();
 }
 
@@ -511,47 +485,38 @@ static void fetch(uint32_t from, uint32_t to, uint64_t now)
 		mine = first(to);
 	if (e && (!mine || e->priority > mine->priority ||
 			 (e->priority == mine->priority && behind(e, mine, 1)))) {
-		uint64_t since = e->ready_since;
-
-		dequeue(from, e, now);
+		dequeue(e, now);
 		__atomic_store_n(&e->home, to, __ATOMIC_RELAXED);
-		enqueue(to, e, now);
-		e->ready_since = since;
+		enqueue(e, now);
 	}
 	spin_unlock(&sched.rq[from].lock);
 	spin_unlock(&sched.rq[to].lock);
 }
 
-/* Fetches the most urgent that waits elsewhere, if it is more so than `rank`. */
-static void fetch_urgent(uint32_t self, uint64_t rank, uint64_t now)
-{
-	uint64_t most = waiting();
-
-	for (uint32_t k = 1; most > rank && k < sched.npcpus; k++) {
-		uint32_t i = (self + k) % sched.npcpus;
-
-		if (peek(&sched.rq[i].top) == most) {
-			fetch(i, self, now);
-			return;
-		}
-	}
-}
-
-/* Fetches what equals have waiting elsewhere and is behind. Of many PCPUs only the next few are
- * looked at, and none is waited for. */
-static void balance(uint32_t self, uint64_t now)
+/* Fetches the most urgent that waits elsewhere, if it is more so than what runs or waits here. With
+ * `equals`, also what is as urgent and behind: then of many PCPUs only the next few are asked, and
+ * none is waited for. */
+static void fetch_urgent(uint32_t self, bool equals, uint64_t now)
 {
 	struct runqueue *rq = &sched.rq[self];
+	uint64_t most = waiting();
+	uint32_t start = rq->looked, asked = equals ? 0 : BALANCE_MAX;
 
-	rq->balance_at = now + sched.slice;
-	for (unsigned k = 0; k < MIN(sched.npcpus, BALANCE_MAX); k++) {
-		rq->looked = (rq->looked + 1) % sched.npcpus;
-		struct runqueue *other = &sched.rq[rq->looked];
-		uint64_t top = peek(&other->top);
+	if (equals)
+		rq->balance_at = now + sched.slice;
+	for (uint32_t k = 1; most != RANK_NONE && k <= sched.npcpus; k++) {
+		uint32_t i = (start + k) % sched.npcpus;
+		const struct runqueue *other = &sched.rq[i];
 
-		if (other != rq && top != RANK_NONE && top >= MAX(rq->run, rq->top) &&
-			!spin_is_locked(&other->lock))
-			fetch(rq->looked, self, now);
+		if (other == rq || peek(&other->top) != most || most < busy(self))
+			continue;
+		if (most == busy(self)) {
+			if (asked == BALANCE_MAX || spin_is_locked(&other->lock))
+				continue;
+			asked++;
+			rq->looked = i;
+		}
+		fetch(i, self, now);
 	}
 }
 
@@ -564,26 +529,25 @@ void sched_put(
 	BUG_ON(rq->running != e || e->state != SCHED_RUNNING || to == SCHED_RUNNING);
 	account(rq, now);
 	rq->running = NULL;
-	rq->lifted = false;
 	publish(&rq->run, RANK_NONE);
 	if (to == SCHED_BLOCKED && (e->wake_latched || wake_at <= now))
 		to = SCHED_READY;
 	e->wake_latched = false;
-	if (to == SCHED_READY)
-		enqueue(pcpu, e, now);
-	else
-		deactivate(e);
 	e->state = to;
-	refresh(pcpu, now);
+	if (to == SCHED_READY) {
+		e->ready_since = now;
+		enqueue(e, now);
+	} else {
+		deactivate(e);
+		refresh(pcpu, now);
+	}
 	if (to == SCHED_BLOCKED && wake_at != SCHED_NEVER)
 		heap_insert(&rq->timers, &e->timer, wake_at);
 	spin_unlock(&rq->lock);
 }
 
-static void start_running(uint32_t pcpu, struct sched_entity *e, uint64_t now)
+static void start_running(struct runqueue *rq, struct sched_entity *e, uint64_t rank, uint64_t now)
 {
-	struct runqueue *rq = &sched.rq[pcpu];
-
 	/* Another PCPU may have stamped it with a later reading of the clock than ours. */
 	if (now > e->ready_since)
 		e->wait_ticks += now - e->ready_since;
@@ -591,10 +555,10 @@ static void start_running(uint32_t pcpu, struct sched_entity *e, uint64_t now)
 	rq->running = e;
 	rq->running_prio = e->priority;
 	publish(&rq->since, now);
-	publish(&rq->run, rq->lifted ? RANK_LIFTED : RANK(e->priority));
+	publish(&rq->run, rank);
 	/* Until sched_contended has decided what it wants to know of. */
-	publish(&rq->alarm, rq->run + 1);
-	dequeue(pcpu, e, now);
+	publish(&rq->alarm, rank + 1);
+	dequeue(e, now);
 }
 
 struct sched_entity *sched_pick(uint32_t pcpu, uint64_t now)
@@ -602,20 +566,18 @@ struct sched_entity *sched_pick(uint32_t pcpu, uint64_t now)
 	struct runqueue *rq = &sched.rq[pcpu];
 
 	__atomic_thread_fence(__ATOMIC_SEQ_CST); /* see invite */
-	fetch_urgent(pcpu, peek(&rq->top), now);
-	if (now >= rq->balance_at)
-		balance(pcpu, now);
+	fetch_urgent(pcpu, now >= rq->balance_at, now);
 	spin_lock(&rq->lock);
 	BUG_ON(rq->running);
-	rq->lifted = rq->lift_at <= now;
+	bool lift = rq->lift_at <= now;
 	struct sched_entity *e =
-		rq->lifted ? entity_of(heap_min(&sched.root->on[pcpu].ready)) : first(pcpu);
+		lift ? entity_of(heap_min(&sched.root->on[pcpu].ready)) : first(pcpu);
 
 	if (e)
-		start_running(pcpu, e, now);
+		start_running(rq, e, lift ? RANK_LIFTED : RANK(e->priority), now);
 	spin_unlock(&rq->lock);
-	if (e)
-		invite();
+	/* Also when another PCPU has taken what was fetched for this one. */
+	invite();
 	return e;
 }
 
@@ -630,19 +592,16 @@ bool sched_tick(uint32_t pcpu, uint64_t now)
 	bool over = rq->slice_end <= now;
 
 	if (over) {
-		rq->lifted = false;
 		publish(&rq->run, RANK(rq->running->priority));
 		rq->slice_end = SCHED_NEVER;
 	}
 	spin_unlock(&rq->lock);
-	if (over)
-		balance(pcpu, now);
-	fetch_urgent(pcpu, MAX(peek(&rq->run), peek(&rq->top)), now);
+	fetch_urgent(pcpu, over, now);
 	spin_lock(&rq->lock);
 	bool yield = rq->lift_at <= now || rq->top > rq->run ||
 		     (over && rq->top == rq->run && behind(first(pcpu), rq->running, 0));
 
-	refresh_slice(rq, now);
+	refresh(pcpu, now);
 	spin_unlock(&rq->lock);
 	return yield;
 }
@@ -666,7 +625,7 @@ bool sched_contended(uint32_t pcpu)
 	struct runqueue *rq = &sched.rq[pcpu];
 
 	spin_lock(&rq->lock);
-	refresh_slice(rq, rq->since);
+	refresh(pcpu, rq->since);
 	bool slice = rq->slice_end != SCHED_NEVER, contended = slice || waiting() != RANK_NONE;
 
 	publish(&rq->alarm, slice ? rq->run + 1 : contended ? rq->run : RANK_NONE + 1);

@@ -345,7 +345,8 @@ static void check_priorities(void)
 	unsigned lowest = SCHED_MAX_PRIORITY + 1;
 
 	for (uint32_t i = 0; i < ncpus; i++)
-		if (cpus[i].cur && !sched.rq[i].lifted && cpus[i].cur->e.priority < lowest)
+		if (cpus[i].cur && sched.rq[i].run != RANK_LIFTED &&
+			cpus[i].cur->e.priority < lowest)
 			lowest = cpus[i].cur->e.priority;
 	for (uint32_t k = 0; k < ntasks; k++) {
 		struct task *t = &tasks[k];
@@ -1324,7 +1325,7 @@ static void a_fork_bomb_gets_its_part(void **state)
 			if (tasks[k].e.state == SCHED_READY) {
 				struct sched_entity *e = &tasks[k].e;
 
-				dequeue(e->home, e, present);
+				dequeue(e, present);
 				deactivate(e);
 				e->state = SCHED_OFF;
 			}
