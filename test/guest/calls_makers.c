@@ -77,11 +77,44 @@ static void guarantee_rows(void)
 	REFUSE("CLONE: guarantee above its pages", SBI_INVALID_PARAM, DX_FID_CLONE, paused,
 		(uintptr_t)f);
 	REFUSE("CREATE: guarantee above its pages", SBI_INVALID_PARAM, DX_FID_CREATE, (uintptr_t)c);
-	f->limit[DX_LIMIT_PAGES] = c->limit[DX_LIMIT_PAGES] = 1ul << 40;
-	f->limit[DX_LIMIT_GUARANTEE] = c->limit[DX_LIMIT_GUARANTEE] = 1ul << 39;
-	REFUSE("FORK: more than there is", DX_ERR_ABOVE, DX_FID_FORK, (uintptr_t)f);
-	REFUSE("CLONE: more than there is", DX_ERR_ABOVE, DX_FID_CLONE, paused, (uintptr_t)f);
-	REFUSE("CREATE: more than there is", DX_ERR_ABOVE, DX_FID_CREATE, (uintptr_t)c);
+	/* All that the caller may have, and it uses some of that itself. */
+	value_of("quota", dx(DX_FID_QUOTA_READ, DX_SELF, AT, 0));
+	uint64_t all = ((struct dx_quota *)page)->limit[DX_LIMIT_PAGES];
+
+	f->limit[DX_LIMIT_PAGES] = c->limit[DX_LIMIT_PAGES] = DX_KEEP;
+	f->limit[DX_LIMIT_GUARANTEE] = c->limit[DX_LIMIT_GUARANTEE] = all;
+	REFUSE("FORK: more than there is", DX_ERR_OWN_LIMIT, DX_FID_FORK, (uintptr_t)f);
+	REFUSE("CLONE: more than there is", DX_ERR_OWN_LIMIT, DX_FID_CLONE, paused, (uintptr_t)f);
+	REFUSE("CREATE: more than there is", DX_ERR_OWN_LIMIT, DX_FID_CREATE, (uintptr_t)c);
+	REFUSE("QUOTA_SET: more than there is", DX_ERR_OWN_LIMIT, DX_FID_QUOTA_SET, paused,
+		DX_LIMIT_GUARANTEE, all);
+}
+
+/* No more than the caller's own, nor a reserve above its pages. */
+static void counted_rows(void)
+{
+	value_of("quota", dx(DX_FID_QUOTA_READ, DX_SELF, AT, 0));
+	for (unsigned l = DX_LIMIT_PAGES; l <= DX_LIMIT_VMS; l++)
+		for (unsigned i = 0; i < 2; i++) {
+			struct dx_fork *f = dx_fork_options(0);
+			struct dx_create *c = dx_create_options(1, MIB(1));
+			uint64_t own = ((struct dx_quota *)page)->limit[l];
+
+			f->limit[l] = c->limit[l] = i ? ~1ul : own + 1;
+			REFUSE("FORK: above the caller", SBI_DENIED, DX_FID_FORK, (uintptr_t)f);
+			REFUSE("CLONE: above the caller", SBI_DENIED, DX_FID_CLONE, paused,
+				(uintptr_t)f);
+			REFUSE("CREATE: above the caller", SBI_DENIED, DX_FID_CREATE, (uintptr_t)c);
+		}
+	struct dx_fork *f = dx_fork_options(0);
+	struct dx_create *c = dx_create_options(1, MIB(1));
+
+	f->limit[DX_LIMIT_PAGES] = c->limit[DX_LIMIT_PAGES] = 1000;
+	f->limit[DX_LIMIT_RESERVE] = c->limit[DX_LIMIT_RESERVE] = 1001;
+	REFUSE("FORK: reserve above its pages", SBI_INVALID_PARAM, DX_FID_FORK, (uintptr_t)f);
+	REFUSE("CLONE: reserve above its pages", SBI_INVALID_PARAM, DX_FID_CLONE, paused,
+		(uintptr_t)f);
+	REFUSE("CREATE: reserve above its pages", SBI_INVALID_PARAM, DX_FID_CREATE, (uintptr_t)c);
 }
 
 static void create_is(
@@ -117,6 +150,7 @@ static void test_makers(void)
 	refuse_watch(paused);
 	fork_rows();
 	ceiling_rows();
+	counted_rows();
 	guarantee_rows();
 	create_rows();
 }

@@ -114,8 +114,6 @@ static void test_cycles(void)
 static uint64_t available(void)
 {
 	struct dx_create *c = dx_create_options(1, MIB(1024));
-
-	c->limit[DX_LIMIT_PAGES] = 1ul << 40;
 	uint64_t child = value_of("create", dx(DX_FID_CREATE, (uintptr_t)c, 0, 0));
 	uint64_t got = value_of("window",
 		sbi(EID_DIOSIX, DX_FID_WINDOW_MAP, child, 0x80000000, WINDOW, MIB(1024), DX_READ));

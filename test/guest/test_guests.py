@@ -107,6 +107,7 @@ GUESTS = {
     "calls_trust": ["1", "8on2nosstc"],
     "calls_windows": ["1", "4"],
     "forkcycles": ["1", "2", "4on1"],
+    "priority": ["1", "4", "4on1fair"],
     "reboot": ["1", "4", "8on2nosstc"],
     "trust": ["disk1", "disk2", "disk4", "disk4on1", "disk8on2nosstc"],
     "mmio": ["disk1", "disk4"],

@@ -24,6 +24,7 @@ static void ask(uint64_t handle, struct dx_info *info, struct dx_quota *quota)
 	if (dx(DX_FID_QUOTA_READ, handle, (uintptr_t)&own.quota, 0).error == 0)
 		*quota = own.quota;
 	info->cpu_time = info->faults = 0;
+	memset(info->exits, 0, sizeof(info->exits));
 }
 
 static void look(struct known *k)
