@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The host's PLIC (RISC-V PLIC specification 1.0.0). The hypervisor uses the M-mode contexts alone;
  * every S-mode context stays disabled. Enable words are guarded by an internal lock, the last of
- * the lock order; the rest is per context and needs none. A source out of 1..ndev is ignored. */
+ * the lock order; the rest is per context and needs none. A source out of 1..ndev is ignored, and
+ * so is a context below 0. */
 #pragma once
 
 #include "fdt/machine.h"

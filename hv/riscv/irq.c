@@ -16,7 +16,8 @@
 
 struct source {
 	struct vm *vm;  /* who gets it; constant once routed */
-	int enabled_at; /* PLIC context, -1 for none; under vm->plic->lock */
+	int enabled_at; /* PLIC context; -1 for none, which the driver ignores; under vm->plic->lock
+			 */
 	int claimed_at; /* context that claimed it, -1 when it is not claimed; under vm->plic->lock
 			   or by the claimer */
 };
@@ -60,9 +61,7 @@ enum err irq_unroute(struct vm *vm, uint32_t irq)
 	if (sources[irq].vm == vm) {
 		err = vplic_bind(vm->plic, irq, false);
 		sources[irq].vm = NULL;
-		if (sources[irq].claimed_at >= 0)
-			plic_complete(irq, sources[irq].claimed_at);
-		sources[irq].claimed_at = -1;
+		vplic_complete(vm->plic, irq);
 	}
 	spin_unlock(&route_lock);
 	return err;
@@ -71,8 +70,7 @@ enum err irq_unroute(struct vm *vm, uint32_t irq)
 void irq_unroute_all(struct vm *vm)
 {
 	for (uint32_t irq = 1; irq < VPLIC_MAX_SOURCES; irq++)
-		if (irq_unroute(vm, irq) != OK)
-			continue;
+		(void)!irq_unroute(vm, irq);
 }
 
 /* False: enough for now. The console may have sent a good deal, and would at once have room for
@@ -122,9 +120,7 @@ void vplic_complete(struct vplic *p, uint32_t irq)
 {
 	int at = sources[irq].claimed_at;
 
-	if (at < 0)
-		return;
-	sources[irq].claimed_at = -1;
+	sources[irq].claimed_at = -1; /* before the next claim may be noted */
 	plic_complete(irq, at);
 }
 
@@ -136,9 +132,7 @@ void vplic_set_enabled(struct vplic *p, uint32_t irq, unsigned vcpu, bool enable
 
 	if (s->enabled_at == to)
 		return;
-	if (s->enabled_at >= 0)
-		plic_disable(irq, s->enabled_at);
+	plic_disable(irq, s->enabled_at);
 	s->enabled_at = to;
-	if (to >= 0)
-		plic_enable(irq, to);
+	plic_enable(irq, to);
 }

@@ -15,50 +15,38 @@ struct pcpu_area boot_area;
 
 extern uint32_t secondary_go;
 
-static void pcpu_setup(struct pcpu_area *area, const struct machine_hart *hart)
-{
-	struct pcpu *p = &area->pcpu;
-
-	p->stack_top = (uintptr_t)(area->stack + STACK_SIZE);
-	p->guard_page = (uintptr_t)area->guard;
-	p->hartid = hart->hartid;
-	p->hart = hart;
-	p->id = npcpus;
-	p->sched_deadline = SCHED_NEVER;
-	p->timer_set = SCHED_NEVER;
-	pcpus[npcpus++] = p;
-}
-
-/* The boot hart's area is in .bss, found through tp; others come out of free memory. */
-static enum err area_for(const struct machine_hart *hart, struct pcpu_area **out)
+/* The boot hart's area is in .bss, found through tp; others come out of free memory. NULL: there is
+ * none. */
+static struct pcpu_area *area_for(const struct machine_hart *hart)
 {
 	hpa_t a;
 
-	if (hart->hartid == this_pcpu()->hartid) {
-		*out = &boot_area;
-		return OK;
-	}
-	enum err err = frame_alloc(3, FRAME_HV, 0, &a);
-
-	if (err != OK)
-		return err;
-	*out = hpa_ptr(a);
-	zero_pages(*out, PAGE_SIZE << 3);
-	return OK;
+	if (hart->hartid == this_pcpu()->hartid)
+		return &boot_area;
+	if (frame_alloc(3, FRAME_HV, 0, &a) != OK)
+		return NULL;
+	zero_pages(hpa_ptr(a), PAGE_SIZE << 3);
+	return hpa_ptr(a);
 }
 
 enum err pcpus_init(const struct machine *m)
 {
-	for (unsigned i = 0; i < m->nharts; i++) {
-		struct pcpu_area *area;
-
-		if (!m->harts[i].usable || npcpus == SCHED_MAX_PCPUS)
+	for (const struct machine_hart *hart = m->harts; hart < m->harts + m->nharts; hart++) {
+		if (!hart->usable || npcpus == SCHED_MAX_PCPUS)
 			continue;
-		enum err err = area_for(&m->harts[i], &area);
+		struct pcpu_area *area = area_for(hart);
 
-		if (err != OK)
-			return err;
-		pcpu_setup(area, &m->harts[i]);
+		if (!area)
+			return E_NOMEM;
+		struct pcpu *p = pcpus[npcpus] = &area->pcpu;
+
+		p->stack_top = (uintptr_t)(area->stack + STACK_SIZE);
+		p->guard_page = (uintptr_t)area->guard;
+		p->hartid = hart->hartid;
+		p->hart = hart;
+		p->id = npcpus++;
+		p->sched_deadline = SCHED_NEVER;
+		p->timer_set = SCHED_NEVER;
 	}
 	return OK;
 }
@@ -78,10 +66,15 @@ void pcpu_poke(const struct pcpu *p)
 	aclint_send_msi(p->hart->msip);
 }
 
+static void request(struct pcpu *p, uint32_t what)
+{
+	__atomic_fetch_or(&p->requests, what, __ATOMIC_RELEASE);
+	pcpu_poke(p);
+}
+
 void pcpu_kick(uint32_t id)
 {
-	__atomic_fetch_or(&pcpus[id]->requests, REQ_RESCHED, __ATOMIC_RELEASE);
-	pcpu_poke(pcpus[id]);
+	request(pcpus[id], REQ_RESCHED);
 }
 
 void pcpu_set_timer(struct pcpu *p)
@@ -104,21 +97,17 @@ noreturn void pcpu_stop(void)
 		__asm__ volatile("wfi");
 }
 
-static void request_stop(struct pcpu *p)
+static bool runs_beside_us(const struct pcpu *p)
 {
-	__atomic_fetch_or(&p->requests, REQ_STOP, __ATOMIC_RELEASE);
-	pcpu_poke(p);
+	return p != this_pcpu() && p->online && !__atomic_load_n(&p->stopped, __ATOMIC_ACQUIRE);
 }
 
 void pcpus_stop_others(void)
 {
 	for (uint32_t i = 0; i < npcpus; i++)
-		if (pcpus[i] != this_pcpu() && pcpus[i]->online)
-			request_stop(pcpus[i]);
+		if (runs_beside_us(pcpus[i]))
+			request(pcpus[i], REQ_STOP);
 	for (uint32_t i = 0; i < npcpus; i++)
-		for (unsigned n = 0;
-			n < STOP_TURNS && pcpus[i] != this_pcpu() && pcpus[i]->online &&
-			!__atomic_load_n(&pcpus[i]->stopped, __ATOMIC_ACQUIRE);
-			n++)
+		for (unsigned n = 0; n < STOP_TURNS && runs_beside_us(pcpus[i]); n++)
 			cpu_relax();
 }
