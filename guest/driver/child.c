@@ -98,7 +98,7 @@ struct dx_child *child_get(u32 handle)
 	return c ?: ERR_PTR(-ENOMEM);
 }
 
-/* A name must not look like a handle, nor disturb a listing. */
+/* A name must not look like a handle, an option or a limit, nor disturb a listing. */
 static bool name_is_good(const char *name)
 {
 	const char *p;
@@ -107,7 +107,7 @@ static bool name_is_good(const char *name)
 	    !strcmp(name, "self"))
 		return false;
 	for (p = name; *p; p++)
-		if (!isascii(*p) || !isgraph(*p))
+		if (!isascii(*p) || !isgraph(*p) || *p == '=')
 			return false;
 	return true;
 }
@@ -162,15 +162,40 @@ int child_born(struct dx_child *c, u32 handle)
 	return handle;
 }
 
-void child_forget(u32 handle)
+/* Under the lock: who waits for the end of a child that another program reaps learns it too. */
+long child_reap(u32 handle)
 {
+	struct dx_info info = {};
 	struct dx_child *c;
+	long ret;
 
 	mutex_lock(&dx_lock);
-	c = find(handle);
-	if (c)
+	dx_call_struct(DX_FID_INFO, handle, &info, sizeof(info));
+	ret = dx_call(DX_FID_REAP, handle, 0, 0, 0, 0);
+	c = ret ? NULL : find(handle);
+	if (c) {
+		c->last = info;
+		c->reaped = true;
 		drop(c);
+	}
 	mutex_unlock(&dx_lock);
+	return ret;
+}
+
+/* How the child is, or was when it was reaped. */
+long child_last(struct dx_child *c, struct dx_info *info)
+{
+	long ret = 0;
+
+	mutex_lock(&dx_lock);
+	if (c->reaped)
+		*info = c->last;
+	else if (child_alive(c))
+		ret = dx_call_struct(DX_FID_INFO, c->handle, info, sizeof(*info));
+	else
+		ret = -ENODEV;
+	mutex_unlock(&dx_lock);
+	return ret;
 }
 
 int child_rename(struct dx_child *c, const char *name)

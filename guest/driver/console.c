@@ -157,6 +157,16 @@ static long name_set(struct dx_child *c, void __user *arg)
 	return child_rename(c, n.name);
 }
 
+static long last_get(struct dx_child *c, void __user *arg)
+{
+	struct dx_info info = {};
+	long ret = child_last(c, &info);
+
+	if (!ret && copy_to_user(arg, &info, sizeof(info)))
+		ret = -EFAULT;
+	return ret;
+}
+
 static long console_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct console *f = file->private_data;
@@ -172,6 +182,8 @@ static long console_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		ret = child_events(f->child, &f->seen);
 		mutex_unlock(&dx_lock);
 		return ret;
+	case DXIO_LAST:
+		return last_get(f->child, (void __user *)arg);
 	default:
 		return -ENOTTY;
 	}

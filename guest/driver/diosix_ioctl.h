@@ -26,7 +26,9 @@ struct dxio_event {
 	__u32 event;  /* one of DX_EVENT_... */
 };
 
-/* A name may be empty. It may not be another child's, begin with a digit, or be "self". */
+/* A name may be empty. It may not be another child's, begin with a digit or '-', have a '=' in it,
+ * or be "self".
+ */
 struct dxio_fork {
 	struct dx_fork fork;
 	char name[DX_NAME_MAX];
@@ -119,5 +121,6 @@ struct dxio_name {
 #define DXIO_NAME_GET _IOR(DXIO_MAGIC, 32, struct dxio_name)
 #define DXIO_NAME_SET _IOW(DXIO_MAGIC, 33, struct dxio_name)
 #define DXIO_EVENTS   _IO(DXIO_MAGIC, 34) /* returns DX_EVENT_... bits, and they count as read */
+#define DXIO_LAST     _IOR(DXIO_MAGIC, 35, struct dx_info) /* INFO; of a reaped one, its end's */
 
 #endif

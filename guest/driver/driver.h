@@ -39,13 +39,15 @@ struct dx_child {
 	/* under dx_lock */
 	struct list_head link;
 	u32 handle; /* 0: not born yet, only its name is taken */
-	bool gone;  /* reaped, or the parent's */
-	bool full;  /* its console takes no more input until DX_EVENT_ROOM */
-	bool more;  /* its console may hold more output */
+	bool gone;   /* reaped, or the parent's */
+	bool reaped; /* by this VM: `last` is how it was then */
+	bool full;   /* its console takes no more input until DX_EVENT_ROOM */
+	bool more;   /* its console may hold more output */
 	char name[DX_NAME_MAX];
 	u64 seq[DX_EVENT_KINDS]; /* when each kind of event was last seen; 0: never */
 	u8 *ring;                /* DX_SCROLLBACK bytes; NULL until it first writes */
 	u64 head;                /* bytes written to the ring so far */
+	struct dx_info last;
 	wait_queue_head_t wait;
 };
 
@@ -55,7 +57,8 @@ struct dx_child *child_get(u32 handle);
 void child_put(struct dx_child *c);
 struct dx_child *child_reserve(const char *name);
 int child_born(struct dx_child *c, u32 handle);
-void child_forget(u32 handle);
+long child_reap(u32 handle);
+long child_last(struct dx_child *c, struct dx_info *info);
 void child_changed(u32 handle);
 int child_rename(struct dx_child *c, const char *name);
 void children_purge(bool all);

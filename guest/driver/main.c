@@ -180,17 +180,6 @@ static long do_fdt(void __user *arg)
 	return ret;
 }
 
-/* --- calls that have a handle only --- */
-
-static long do_reap(u32 handle)
-{
-	long ret = dx_call(DX_FID_REAP, handle, 0, 0, 0, 0);
-
-	if (!ret)
-		child_forget(handle);
-	return ret;
-}
-
 static long dx_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	void __user *p = (void __user *)arg;
@@ -229,7 +218,7 @@ static long dx_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 	case DXIO_REBOOT:
 		return change(DX_FID_REBOOT, arg, 0, 0);
 	case DXIO_REAP:
-		return do_reap(arg);
+		return child_reap(arg);
 	case DXIO_OPEN:
 		return child_open(arg);
 	default:

@@ -44,11 +44,11 @@ long dx_do(unsigned long call, unsigned long arg, const char *what)
 	return ret;
 }
 
-struct dx_info child_info(uint32_t handle)
+struct dx_info child_info(uint32_t handle, const char *what)
 {
 	struct dxio_info a = {.handle = handle};
 
-	dx_do(DXIO_INFO, (unsigned long)&a, "info");
+	dx_do(DXIO_INFO, (unsigned long)&a, what);
 	return a.info;
 }
 
@@ -70,10 +70,20 @@ void child_name(uint32_t handle, char name[DX_NAME_MAX])
 	memcpy(name, n.name, DX_NAME_MAX);
 }
 
+/* The driver's rules, which it checks again. */
 void name_copy(char to[DX_NAME_MAX], const char *from)
 {
+	bool good = strcmp(from, "self") != 0 && !isdigit((unsigned char)*from) && *from != '-';
+
 	if (strlen(from) >= DX_NAME_MAX)
 		die(ST_USAGE, "a name has at most %d bytes", DX_NAME_MAX - 1);
+	for (const char *p = from; *p; p++)
+		good = good && *p > ' ' && *p < 0x7f && *p != '=';
+	if (!good)
+		die(ST_USAGE,
+			"%s: no name: printable characters without '=', the first no digit or '-', "
+			"and not \"self\"",
+			escaped(from));
 	strcpy(to, from);
 }
 
@@ -133,4 +143,26 @@ uint32_t child_find(const char *word, bool self_allowed)
 	if (n == DX_SELF && !self_allowed)
 		die(ST_USAGE, "not with this VM itself");
 	return (uint32_t)n;
+}
+
+uint32_t *child_list(char **words)
+{
+	size_t n = 0, count = 0;
+	uint32_t *list;
+
+	while (words[count])
+		count++;
+	list = calloc(count + 1, sizeof(*list));
+	if (!list)
+		die(ST_FAILED, "out of memory");
+	for (; n < count; n++) {
+		uint32_t handle = child_find(words[n], false);
+
+		for (size_t i = 0; i < n; i++)
+			if (list[i] == handle)
+				die(ST_USAGE, "%s: named twice", escaped(words[n]));
+		child_info(handle, words[n]);
+		list[n] = handle;
+	}
+	return list;
 }

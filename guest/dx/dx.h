@@ -49,6 +49,8 @@ __attribute__((noreturn, format(printf, 2, 3))) void die(
 	enum status status, const char *format, ...);
 /* For errno: "dx: WHAT: reason". */
 _Noreturn void die_errno(const char *what);
+/* The same, where it is about a file and not about a VM. */
+_Noreturn void die_file(const char *path);
 
 /* --- device.c: /dev/diosix --- */
 
@@ -56,13 +58,17 @@ int device(void);
 /* ioctl on /dev/diosix. dx_try() returns what it does; dx_do() ends the command on an error. */
 long dx_try(unsigned long call, unsigned long arg);
 long dx_do(unsigned long call, unsigned long arg, const char *what);
-struct dx_info child_info(uint32_t handle);
+struct dx_info child_info(uint32_t handle, const char *what);
 /* A handle, a name, or (if allowed) "self". */
 uint32_t child_find(const char *word, bool self_allowed);
+/* The handles of the words, up to NULL, all of which must be children, each once; then 0. To be freed.
+ * So a mistake in one word is found before anything is done. */
+uint32_t *child_list(char **words);
 /* The handles of all children, 0 after the last; to be freed. */
 uint32_t *children(void);
 int child_open(uint32_t handle);
 void child_name(uint32_t handle, char name[DX_NAME_MAX]);
+/* Checks it, too. */
 void name_copy(char to[DX_NAME_MAX], const char *from);
 
 /* --- json.c --- */
@@ -86,6 +92,8 @@ void info_members(uint32_t handle, const char *name, const struct dx_info *i);
 
 /* Waits for the child's end; its last info. */
 struct dx_info child_wait(uint32_t handle);
+/* Forgets it, unless somebody else has. */
+void child_reap(uint32_t handle);
 enum status end_status(const struct dx_info *i);
 void end_print(uint32_t handle, const char *name, const struct dx_info *i);
 
@@ -99,9 +107,10 @@ bool console_attach(uint32_t handle, int key);
 /* --- quota.c --- */
 
 void limits_keep(uint64_t limit[DX_LIMITS]);
-/* "pages=64M,vcpus=2" into limit[]; may change text. */
+/* "pages=64M,vcpus=2" into limit[], where it keeps the rest as it is; may change text. */
 void limits_parse(char *text, uint64_t limit[DX_LIMITS]);
 uint64_t parse_number(const char *text, const char *what);
+uint32_t parse_u32(const char *text, const char *what);
 /* Bytes: a number with K, M, G or nothing behind. */
 uint64_t parse_size(const char *text, const char *what);
 

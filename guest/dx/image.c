@@ -32,12 +32,12 @@ struct image image_read(const char *path)
 	void *p;
 
 	if (fd < 0 || fstat(fd, &st) < 0)
-		die_errno(path);
+		die_file(path);
 	if (!S_ISREG(st.st_mode) || st.st_size == 0)
 		die(ST_FAILED, "%s: not a file, or empty", escaped(path));
 	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
 	if (p == MAP_FAILED)
-		die_errno(path);
+		die_file(path);
 	close(fd);
 	image = (struct image){p, (size_t)st.st_size};
 	return image;

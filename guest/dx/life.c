@@ -4,13 +4,15 @@
 #include <limits.h>
 #include <poll.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
 #include "dx.h"
 
 static const struct option keep_option[] = {{"keep", no_argument, NULL, 'k'}, {0}};
 
-/* Events are marked as read before the state is looked at: a change after that wakes poll(). */
+/* Events are marked as read before the state is looked at: a change after that wakes poll().
+ * Another program may reap the child meanwhile. */
 struct dx_info child_wait(uint32_t handle)
 {
 	struct pollfd p = {.fd = child_open(handle), .events = POLLPRI};
@@ -19,7 +21,8 @@ struct dx_info child_wait(uint32_t handle)
 	for (;;) {
 		if (ioctl(p.fd, DXIO_EVENTS) < 0)
 			die_errno("events");
-		info = child_info(handle);
+		if (ioctl(p.fd, DXIO_LAST, &info) < 0)
+			die_errno("info");
 		if (info.state == DX_GONE)
 			break;
 		if (poll(&p, 1, -1) < 0 && errno != EINTR)
@@ -27,6 +30,12 @@ struct dx_info child_wait(uint32_t handle)
 	}
 	close(p.fd);
 	return info;
+}
+
+void child_reap(uint32_t handle)
+{
+	if (dx_try(DXIO_REAP, handle) < 0 && errno != ENOENT)
+		die_errno("reap");
 }
 
 enum status end_status(const struct dx_info *i)
@@ -71,7 +80,7 @@ static enum status wait_one(uint32_t handle, bool keep, bool quiet)
 	child_name(handle, name);
 	info = child_wait(handle);
 	if (!keep)
-		dx_do(DXIO_REAP, handle, "reap");
+		child_reap(handle);
 	if (!quiet)
 		end_print(handle, name, &info);
 	return end_status(&info);
@@ -91,26 +100,33 @@ static bool read_keep(int argc, char **argv)
 int cmd_wait(int argc, char **argv)
 {
 	bool keep = read_keep(argc, argv);
+	uint32_t *list = child_list(argv + optind);
 	int status = ST_OK;
 
-	for (; optind < argc; optind++)
-		status = wait_one(child_find(argv[optind], false), keep, false);
+	for (uint32_t *h = list; *h; h++)
+		status = wait_one(*h, keep, false);
+	free(list);
 	return status;
 }
 
-/* One that has ended already is only forgotten. */
+/* One that has ended already, or does so now, is only to be forgotten. */
+static void kill_one(uint32_t handle, const char *word)
+{
+	if (child_info(handle, word).state < DX_DYING && dx_try(DXIO_KILL, handle) < 0 &&
+		child_info(handle, word).state < DX_DYING)
+		die_errno(word);
+}
+
 int cmd_kill(int argc, char **argv)
 {
 	bool keep = read_keep(argc, argv);
+	uint32_t *list = child_list(argv + optind);
 
-	for (; optind < argc; optind++) {
-		uint32_t handle = child_find(argv[optind], false);
-
-		if (child_info(handle).state < DX_DYING && dx_try(DXIO_KILL, handle) < 0 &&
-			child_info(handle).state < DX_DYING)
-			die_errno(argv[optind]);
-		wait_one(handle, keep, !json);
+	for (uint32_t *h = list; *h; h++) {
+		kill_one(*h, argv[optind + (h - list)]);
+		wait_one(*h, keep, !json);
 	}
+	free(list);
 	return ST_OK;
 }
 
@@ -126,14 +142,16 @@ static void done(uint32_t handle)
 
 static int each(int argc, char **argv, unsigned long call)
 {
+	uint32_t *list;
+
 	next_option(argc, argv, NULL);
 	operands(argc, 1, INT_MAX);
-	for (; optind < argc; optind++) {
-		uint32_t handle = child_find(argv[optind], false);
-
-		dx_do(call, handle, argv[optind]);
-		done(handle);
+	list = child_list(argv + optind);
+	for (uint32_t *h = list; *h; h++) {
+		dx_do(call, *h, argv[optind + (h - list)]);
+		done(*h);
 	}
+	free(list);
 	return ST_OK;
 }
 

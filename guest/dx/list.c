@@ -74,6 +74,14 @@ static struct child *read_children(size_t *count)
 	return list;
 }
 
+static const char *const exit_texts[DX_EXITS] = {
+	[DX_EXIT_CALL] = "call",
+	[DX_EXIT_INTERRUPT] = "interrupt",
+	[DX_EXIT_MEMORY] = "memory",
+	[DX_EXIT_DEVICE] = "device",
+	[DX_EXIT_OTHER] = "other",
+};
+
 void info_members(uint32_t handle, const char *name, const struct dx_info *i)
 {
 	json_number("handle", handle);
@@ -97,6 +105,12 @@ void info_members(uint32_t handle, const char *name, const struct dx_info *i)
 	json_number("cpu_ns", i->cpu_time);
 	json_number("faults", i->faults);
 	json_number("copies", i->copies);
+	json_number("pages_shared", i->pages_shared);
+	json_number("pages_reserved", i->pages_reserved);
+	json_open("exits", '{');
+	for (unsigned k = 0; k < DX_EXITS; k++)
+		json_number(exit_texts[k], i->exits[k]);
+	json_close('}');
 }
 
 static void children_json(const char *key, const struct child *list, size_t n)
@@ -160,8 +174,9 @@ static void tree_json(const struct dx_info *self, const struct child *list, size
 
 static void tree_child(const struct child *c, bool last)
 {
-	printf("%s %u %s  %s, %llu pages\n", last ? "`-" : "|-", c->handle, escaped(c->name),
-		state_text(&c->info), (unsigned long long)c->info.pages);
+	printf("%s %u %s  %s, %llu pages\n", last ? "`-" : "|-", c->handle,
+		c->name[0] ? escaped(c->name) : "-", state_text(&c->info),
+		(unsigned long long)c->info.pages);
 	if (c->info.children)
 		printf("%s  `- below it: %u children, %llu pages\n", last ? " " : "|",
 			c->info.children,
@@ -177,7 +192,7 @@ int cmd_tree(int argc, char **argv)
 
 	next_option(argc, argv, NULL);
 	operands(argc, 0, 0);
-	self = child_info(DX_SELF);
+	self = child_info(DX_SELF, "self");
 	list = read_children(&n);
 	if (json) {
 		tree_json(&self, list, n);
@@ -210,9 +225,15 @@ static void info_print(uint32_t handle, const char *name, const struct dx_info *
 	printf("%-14s %llu own (%llu of RAM not shared), %llu with all below\n", "pages",
 		(unsigned long long)i->pages, (unsigned long long)i->pages_private,
 		(unsigned long long)i->pages_subtree);
+	printf("%-14s %llu shared since a fork, %llu kept for it\n", "",
+		(unsigned long long)i->pages_shared, (unsigned long long)i->pages_reserved);
 	printf("%-14s %llu ms\n", "cpu time", (unsigned long long)i->cpu_time / NS_PER_MS);
 	printf("%-14s %llu, %llu pages copied\n", "memory faults", (unsigned long long)i->faults,
 		(unsigned long long)i->copies);
+	printf("%-14s", "exits");
+	for (unsigned k = 0; k < DX_EXITS; k++)
+		printf("%s %llu %s", k ? "," : "", (unsigned long long)i->exits[k], exit_texts[k]);
+	putchar('\n');
 }
 
 int cmd_info(int argc, char **argv)
@@ -224,7 +245,7 @@ int cmd_info(int argc, char **argv)
 	next_option(argc, argv, NULL);
 	if (operands(argc, 0, 1))
 		handle = child_find(argv[optind], true);
-	info = child_info(handle);
+	info = child_info(handle, handle ? argv[optind] : "self");
 	if (handle != DX_SELF)
 		child_name(handle, name);
 	if (!json) {
@@ -260,6 +281,7 @@ int cmd_name(int argc, char **argv)
 	next_option(argc, argv, NULL);
 	n = operands(argc, 1, 2);
 	handle = child_find(argv[optind], false);
+	child_info(handle, argv[optind]);
 	if (n == 2)
 		name_set(handle, argv[optind + 1]);
 	child_name(handle, name);

@@ -94,7 +94,7 @@ static void print_usage(FILE *to)
 		fprintf(to, "  %-11s %s\n", commands[i].name, commands[i].summary);
 	fprintf(to,
 		"\nA CHILD is a handle or a name. --json: output for programs. More: dx COMMAND "
-		"--help, man page /usr/share/man/man1/dx.1\n");
+		"--help, man dx\n");
 }
 
 static _Noreturn void help(void)
@@ -184,6 +184,11 @@ void die_errno(const char *what)
 	die(ST_FAILED, "%s: %s", escaped(what), strerror(error));
 }
 
+void die_file(const char *path)
+{
+	die(ST_FAILED, "%s: %s", escaped(path), strerror(errno));
+}
+
 static const struct command *find_command(const char *name)
 {
 	for (size_t i = 0; i < COUNT(commands); i++)
@@ -192,15 +197,24 @@ static const struct command *find_command(const char *name)
 	return NULL;
 }
 
+static bool is_one_of(const char *word, const char *a, const char *b, const char *c)
+{
+	return strcmp(word, a) == 0 || strcmp(word, b) == 0 || strcmp(word, c) == 0;
+}
+
 int main(int argc, char **argv)
 {
 	int status;
 
 	if (argc < 2)
 		usage("which command?", NULL);
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)
+	if (is_one_of(argv[1], "--help", "-h", "help")) {
+		current = argc > 2 ? find_command(argv[2]) : NULL;
+		if (argc > 2 && !current)
+			usage("no such command", argv[2]);
 		help();
-	current = find_command(argv[1]);
+	}
+	current = find_command(strcmp(argv[1], "--version") == 0 ? "version" : argv[1]);
 	if (!current)
 		usage("no such command", argv[1]);
 	status = current->run(argc - 1, argv + 1);

@@ -46,6 +46,15 @@ uint64_t parse_number(const char *text, const char *what)
 	return n;
 }
 
+uint32_t parse_u32(const char *text, const char *what)
+{
+	uint64_t n = parse_number(text, what);
+
+	if (n > UINT32_MAX)
+		die(ST_USAGE, "%s: too large", what);
+	return (uint32_t)n;
+}
+
 /* The exponent of the suffix K, M or G, which is all of `text`; -1: something else. */
 static int suffix_bits(const char *text)
 {
@@ -135,36 +144,39 @@ static void quota_print(const struct dx_quota *q)
 			(unsigned long long)q->own[i]);
 }
 
+/* Those that were named, up to the first that is refused. */
+static void limits_set(uint32_t handle, const uint64_t limit[DX_LIMITS])
+{
+	for (unsigned i = 0; i < DX_LIMITS; i++) {
+		struct dxio_limit l = {.handle = handle, .limit = i, .amount = limit[i]};
+
+		if (limit[i] == DX_KEEP || dx_try(DXIO_LIMIT, (unsigned long)&l) >= 0)
+			continue;
+		if (errno == EBUSY)
+			die(ST_STATE, "%s: more than that is used", limit_names[i]);
+		die_errno(limit_names[i]);
+	}
+}
+
 int cmd_quota(int argc, char **argv)
 {
 	struct dxio_quota q = {.handle = DX_SELF};
+	uint64_t limit[DX_LIMITS];
 
 	next_option(argc, argv, NULL);
 	operands(argc, 0, INT_MAX);
 	if (optind < argc && !strchr(argv[optind], '='))
 		q.handle = child_find(argv[optind++], true);
-	for (; optind < argc; optind++) {
-		uint64_t amount;
-		unsigned limit = parse_limit(argv[optind], &amount);
-		struct dxio_limit l = {.handle = q.handle, .limit = limit, .amount = amount};
-
-		dx_do(DXIO_LIMIT, (unsigned long)&l, limit_names[l.limit]);
-	}
+	limits_keep(limit);
+	for (; optind < argc; optind++)
+		limits_parse(argv[optind], limit);
+	limits_set(q.handle, limit);
 	dx_do(DXIO_QUOTA, (unsigned long)&q, "quota");
 	if (json)
 		quota_json(q.handle, &q.quota);
 	else
 		quota_print(&q.quota);
 	return ST_OK;
-}
-
-static uint32_t parse_u32(const char *text, const char *what)
-{
-	uint64_t n = parse_number(text, what);
-
-	if (n > UINT32_MAX)
-		die(ST_USAGE, "%s: too large", what);
-	return (uint32_t)n;
 }
 
 int cmd_priority(int argc, char **argv)
@@ -178,7 +190,7 @@ int cmd_priority(int argc, char **argv)
 	operands(argc, 2, 2);
 	p.handle = child_find(argv[optind], true);
 	p.priority = parse_u32(argv[optind + 1], "priority");
-	p.weight = weight ? parse_u32(weight, "weight") : child_info(p.handle).weight;
+	p.weight = weight ? parse_u32(weight, "weight") : child_info(p.handle, argv[optind]).weight;
 	/* One that never was set. */
 	if (!weight && p.weight == 0)
 		p.weight = DX_WEIGHT_DEFAULT;

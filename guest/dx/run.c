@@ -66,7 +66,7 @@ static void read_options(struct run *r, int argc, char **argv)
 			r->append = optarg;
 			break;
 		case OPT_CPUS:
-			c->vcpus = (uint32_t)parse_number(optarg, "--cpus");
+			c->vcpus = parse_u32(optarg, "--cpus");
 			break;
 		case OPT_MEM:
 			c->ram_size = parse_size(optarg, "--mem") & ~(uint64_t)(DX_PAGE - 1);
@@ -153,7 +153,7 @@ static uint64_t place_below(uint64_t end, uint64_t size, uint64_t floor)
 
 static void start(const struct run *r)
 {
-	struct dx_info info = child_info(r->handle);
+	struct dx_info info = child_info(r->handle, "info");
 	uint64_t end = info.ram_base + info.ram_size, fdt_at, initrd_at;
 	struct dxio_start a = {.handle = r->handle};
 	struct layout l;
@@ -245,7 +245,7 @@ static int attend(const struct run *r)
 		return ST_OK;
 	info = child_wait(r->handle);
 	end_print(r->handle, r->create.name, &info);
-	dx_do(DXIO_REAP, r->handle, "reap");
+	child_reap(r->handle);
 	return (int)end_status(&info);
 }
 

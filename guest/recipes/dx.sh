@@ -15,4 +15,7 @@ build() {
     mkdir -p "$out/root/usr/bin" "$out/root/usr/share/man/man1"
     cp dx "$out/root/usr/bin/dx"
     cp "$guest/dx/dx.1" "$out/root/usr/share/man/man1/dx.1"
+    # There is no formatter in the Root VM: its man shows what is formatted already.
+    mkdir "$out/root/usr/share/man/cat1"
+    groff -mandoc -Tascii -P-cbou "$guest/dx/dx.1" >"$out/root/usr/share/man/cat1/dx.1"
 }
