@@ -108,6 +108,8 @@ GUESTS = {
     "calls_windows": ["1", "4"],
     "forkcycles": ["1", "2", "4on1"],
     "priority": ["1", "4", "4on1fair"],
+    "fdtwrite": ["1", "4"],
+    "windowfork": ["1", "4", "4on1fair"],
     "reboot": ["1", "4", "8on2nosstc"],
     "trust": ["disk1", "disk2", "disk4", "disk4on1", "disk8on2nosstc"],
     "mmio": ["disk1", "disk4"],
