@@ -47,12 +47,6 @@ static bool console_lock(void)
 	return true;
 }
 
-static void console_unlock(bool locked)
-{
-	if (locked)
-		spin_unlock(&console.lock);
-}
-
 /* Sends what the UART takes now, up to a bound (and the FIFO that reaches it); returns how much. */
 static unsigned drain(void)
 {
@@ -170,7 +164,8 @@ void console_flush(void)
 	bool locked = console_lock();
 
 	flush();
-	console_unlock(locked);
+	if (locked)
+		spin_unlock(&console.lock);
 }
 
 void console_panic_begin(void)
@@ -215,8 +210,8 @@ void klog(const char *fmt, ...)
 	if (locked) {
 		drain();
 		arm();
+		spin_unlock(&console.lock);
 	} else {
 		flush();
 	}
-	console_unlock(locked);
 }

@@ -13,11 +13,8 @@ struct ring {
 	uint32_t size, head, tail; /* [tail, head) is filled */
 };
 
-#define RING_INIT(array)                                                                           \
-	(struct ring)                                                                              \
-	{                                                                                          \
-		array, sizeof(array), 0, 0                                                         \
-	}
+/* Empty, in the array `storage`. */
+#define RING_INIT(storage) ((struct ring){.bytes = (storage), .size = sizeof(storage)})
 
 static inline uint32_t ring_count(const struct ring *r)
 {

@@ -33,8 +33,14 @@ void sbi_sta_update(struct vcpu *v)
 	__atomic_store_n(&m->sequence, v->sta_sequence, __ATOMIC_RELEASE);
 }
 
-static struct sbi_ret set_shmem(struct vcpu *v, uint64_t lo, uint64_t hi)
+struct sbi_ret sbi_sta(struct vcpu *v, uint64_t fid, const uint64_t *a)
 {
+	uint64_t lo = a[0], hi = a[1], flags = a[2];
+
+	if (fid != 0)
+		return sbi_error(SBI_ERR_NOT_SUPPORTED);
+	if (flags != 0)
+		return sbi_error(SBI_ERR_INVALID_PARAM);
 	if (lo == UINT64_MAX && hi == UINT64_MAX) {
 		v->sta = gpa(STA_OFF);
 		return sbi_value(0);
@@ -53,13 +59,4 @@ static struct sbi_ret set_shmem(struct vcpu *v, uint64_t lo, uint64_t hi)
 	v->sta_since = v->sched.wait_ticks;
 	v->sta_told = 0;
 	return sbi_value(0);
-}
-
-struct sbi_ret sbi_sta(struct vcpu *v, uint64_t fid, const uint64_t *a)
-{
-	if (fid != 0)
-		return sbi_error(SBI_ERR_NOT_SUPPORTED);
-	if (a[2] != 0)
-		return sbi_error(SBI_ERR_INVALID_PARAM);
-	return set_shmem(v, a[0], a[1]);
 }
