@@ -85,8 +85,30 @@ static void test_suspend(void)
 		check_eq_at("others are still stopped", i, sbi_hart_status(i), HSM_STOPPED);
 }
 
+/* Writes for as long as it can: no line of it may come after the hypervisor's last. */
+static volatile uint64_t written;
+
+static void flood(struct hart *h)
+{
+	static const char line[] = "a line of the guest's\n";
+
+	(void)h;
+	for (;;)
+		written += sbi(EID_DBCN, 0, sizeof(line) - 1, (uintptr_t)line, 0, 0, 0).value;
+}
+
+static void end_in_flood(void)
+{
+	hart_start(1, flood);
+	while (written < 1000)
+		relax();
+	sbi(EID_SRST, 0, 0, 0, 0, 0, 0);
+}
+
 static void end_as_told(void)
 {
+	if (bootarg("flood"))
+		end_in_flood();
 	if (bootarg("reboot"))
 		sbi(EID_SRST, 0, 1, 0, 0, 0, 0);
 	if (bootarg("warm"))
