@@ -77,9 +77,12 @@ static void irq_update(struct vuart *u)
 static void rx_refill(struct vuart *u)
 {
 	uint8_t bytes[VUART_FIFO];
+	size_t n;
 
-	if (!ring_count(&u->rx) && !loopback(u))
-		ring_put(&u->rx, bytes, vuart_input(u, bytes, sizeof(bytes)));
+	if (ring_count(&u->rx) || loopback(u))
+		return;
+	n = vuart_input(u, bytes, sizeof(bytes));
+	ring_put(&u->rx, bytes, n);
 }
 
 /* Sends one byte; false when it could not leave now. */
