@@ -11,6 +11,7 @@ LIBFDT  := $(shell scripts/fetch-source libfdt)/libfdt
 # fdt_read_machine() refuses formats before version 17 (ASSUME_LATEST): no checks for them at every step.
 LIBFDT_FLAGS := -DFDT_ASSUME_MASK=4
 MBEDTLS := $(shell scripts/fetch-source mbedtls)
+KLIBC   := $(shell scripts/fetch-source klibc)/usr
 
 HV_ARCH   := -march=rv64imac_zicsr_zifencei -mabi=lp64 -mcmodel=medany
 HV_CFLAGS := -std=gnu11 -O2 -g -ffreestanding -fno-pic -fno-stack-protector -fno-asynchronous-unwind-tables \
@@ -27,7 +28,8 @@ HV_OBJS := $(HV_SRCS:hv/%=$(HV)/%.o)
 
 # Third-party sources come from the distribution's packages and are built as they are.
 HV_LIB_OBJS := $(patsubst %,$(HV)/libfdt/%.o,fdt fdt_ro fdt_sw) \
-	$(HV)/mbedtls/chacha20.o
+	$(HV)/mbedtls/chacha20.o \
+	$(patsubst %,$(HV)/klibc/%.o,memchr memcmp snprintf strchr strcmp strlen strncmp strnlen vsnprintf)
 
 $(HV)/%.o: hv/%
 	@mkdir -p $(@D)
@@ -40,6 +42,14 @@ $(HV)/libfdt/%.o: $(LIBFDT)/%.c
 $(HV)/mbedtls/%.o: $(MBEDTLS)/library/%.c
 	@mkdir -p $(@D)
 	$(call say,CC,$@)$(HV_CC) $(HV_ARCH) $(filter-out -W%,$(HV_CFLAGS)) $(HV_INCLUDE) -w -c -o $@ $<
+
+# The headers that it needs are in hv/lib; of its own it finds those that no other folder has.
+$(HV)/klibc/%.o: $(KLIBC)/klibc/%.c
+	@mkdir -p $(@D)
+	$(call say,CC,$@)$(HV_CC) $(HV_ARCH) $(filter-out -W%,$(HV_CFLAGS)) $(HV_INCLUDE) -idirafter $(KLIBC)/include -w -c -o $@ $<
+
+# Or the compiler would turn the loop of memcpy into a call of memcpy.
+$(HV)/lib/string.c.o $(HV)/klibc/%.o: HV_CFLAGS += -fno-tree-loop-distribute-patterns
 
 HV_LINK = $(HV_LD) $(HV_ARCH) $(HV_LDFLAGS) -o $@ $(HV_OBJS) $(HV_LIB_OBJS)
 

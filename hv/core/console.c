@@ -4,13 +4,13 @@
  * until the UART takes it: as a rule at once.
  */
 #include <stdarg.h>
+#include <stdio.h>
 
 #include "core/console.h"
 #include "core/lock.h"
 #include "core/log.h"
 #include "core/ring.h"
 #include "drivers/uart.h"
-#include "lib/printf.h"
 
 /* CAN ends an escape sequence that the guest has not finished; elsewhere terminals ignore it. */
 #define LINE_BREAK  "\x18\r\n"
@@ -180,7 +180,7 @@ void console_panic_begin(void)
  * device tree, a guest) and would break the promise of one line. */
 static size_t format(char *text, const char *fmt, va_list ap)
 {
-	size_t len = (size_t)fmt_vsnprintf(text, MESSAGE_MAX + 1, fmt, ap);
+	size_t len = (size_t)vsnprintf(text, MESSAGE_MAX + 1, fmt, ap);
 
 	len = MIN(len, MESSAGE_MAX);
 	for (size_t i = 0; i < len; i++)

@@ -6,10 +6,10 @@
  * interrupt-controller/sifive,plic-1.0.0.yaml, rng/microsoft,vmgenid.yaml.
  */
 #include <libfdt.h>
+#include <stdio.h>
 #include <string.h>
 #include "fdt/guest.h"
 #include "fdt/isa_text.h"
-#include "lib/printf.h"
 
 #define IRQ_S_EXT     9
 #define NO_IRQ        UINT32_MAX /* in interrupts-extended: this context is not there */
@@ -84,8 +84,7 @@ static void node_begin(
 {
 	char full[NODE_NAME_MAX];
 
-	if (unit != NO_UNIT &&
-		fmt_snprintf(full, sizeof(full), "%s@%lx", name, unit) >= NODE_NAME_MAX)
+	if (unit != NO_UNIT && snprintf(full, sizeof(full), "%s@%lx", name, unit) >= NODE_NAME_MAX)
 		note(b, -FDT_ERR_BADVALUE);
 	note(b, fdt_begin_node(b->fdt, unit == NO_UNIT ? name : full));
 	put_all(b, p, n);
@@ -189,7 +188,7 @@ static void begin_device(struct build *b, const struct machine_device *d)
 	char name[NODE_NAME_MAX], *unit;
 	fdt64_t reg[DEVICE_MAX_REGIONS][2];
 
-	fmt_snprintf(name, sizeof(name), "%s", fdt_get_name(b->t->host_fdt, d->node, NULL));
+	snprintf(name, sizeof(name), "%s", fdt_get_name(b->t->host_fdt, d->node, NULL));
 	unit = strchr(name, '@');
 	if (unit)
 		*unit = '\0';
@@ -243,7 +242,7 @@ static void put_chosen(struct build *b)
 	const struct guest_tree *t = b->t;
 	char console[NODE_NAME_MAX];
 
-	fmt_snprintf(console, sizeof(console), "/soc/serial@%lx", t->uart_base.v);
+	snprintf(console, sizeof(console), "/soc/serial@%lx", t->uart_base.v);
 	if (t->uart_base.v) {
 		node_begin(b, "aliases", NO_UNIT, PROPS(TEXT("serial0", console)));
 		node_end(b);

@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* The C library's memory and string functions that the compiler and libfdt call, with the
- * standard's contracts. On the build machine the host's own <string.h> is used instead. */
+/* The C library's memory and string functions that we, the compiler and libfdt call, with the
+ * standard's contracts: the first three are string.c's, the others klibc's. On the build machine
+ * the host's own <string.h> is used instead. */
 #pragma once
 
 #include <stddef.h>
 
-void *memcpy(void *restrict dst, const void *restrict src, size_t n);
+void *memcpy(void *dst, const void *src, size_t n);
 void *memmove(void *dst, const void *src, size_t n);
 void *memset(void *dst, int byte, size_t n);
 int memcmp(const void *a, const void *b, size_t n);

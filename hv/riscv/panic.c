@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* See panic.h. One hart reports; the others, if they fail as well, wait for the restart. */
 #include <stdarg.h>
+#include <stdio.h>
 #include "riscv/panic.h"
 #include "boot/boot.h"
 #include "core/console.h"
 #include "core/log.h"
 #include "drivers/finisher.h"
-#include "lib/printf.h"
 #include "riscv/csr.h"
 #include "riscv/pcpu.h"
 #include "riscv/symbols.h"
@@ -112,7 +112,7 @@ noreturn void halt(const char *fmt, ...)
 	va_list ap;
 
 	va_start(ap, fmt);
-	fmt_vsnprintf(text, sizeof(text), fmt, ap);
+	vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	klog("cannot run here: %s", text);
 	console_flush();

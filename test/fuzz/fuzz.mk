@@ -15,7 +15,7 @@ fuzz_payload := hv/payload/payload.c
 fuzz_payload_flags := -max_len=8192
 # Of libfdt what the hypervisor uses is its own copy; what edits the trees may be the machine's.
 fuzz_hostfdt := $(addprefix hv/fdt/,host.c tree.c memory.c cpus.c isa_text.c controllers.c console.c devices.c) $(addprefix $(LIBFDT)/,fdt.c fdt_ro.c fdt_sw.c)
-fuzz_guestfdt := $(fuzz_hostfdt) hv/fdt/guest.c hv/lib/printf.c
+fuzz_guestfdt := $(fuzz_hostfdt) hv/fdt/guest.c
 fuzz_vplic := hv/vdev/vplic.c
 fuzz_vplic_flags := -max_len=2048
 fuzz_vuart := hv/vdev/vuart.c

@@ -22,7 +22,7 @@ def dump(tmp_path_factory):
     """A function: QEMU's options -> (machine as read, path of the guest's tree)."""
     folder = tmp_path_factory.mktemp("fdt")
     program = folder / "fdt_dump"
-    sources = sorted((ROOT / "hv/fdt").glob("*.c")) + [ROOT / "hv/lib/printf.c", Path(__file__).with_name("fdt_dump.c")]
+    sources = sorted((ROOT / "hv/fdt").glob("*.c")) + [Path(__file__).with_name("fdt_dump.c")]
     subprocess.run(["gcc", "-std=gnu11", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
                     "-I", ROOT / "hv", "-I", ROOT, "-o", program, *sources, "-lfdt"], check=True)
 

@@ -10,19 +10,18 @@ UNIT_CFLAGS = -std=gnu11 -g -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes 
 
 unit_decode := hv/riscv/decode.c
 unit_payload := hv/payload/payload.c
-unit_printf := hv/lib/printf.c
 unit_symbols := hv/riscv/symbols.c
 unit_vplic := hv/vdev/vplic.c
 unit_vuart := hv/vdev/vuart.c
 unit_plic := hv/drivers/plic.c
 unit_uart := hv/drivers/uart.c hv/drivers/ns16550.c hv/drivers/sifive_uart.c hv/drivers/finisher.c
-unit_console := hv/core/console.c hv/lib/printf.c
+unit_console := hv/core/console.c
 unit_isatext := hv/fdt/isa_text.c
 # The hypervisor's libfdt, not the machine's.
 libfdt := $(addprefix $(LIBFDT)/,fdt.c fdt_ro.c fdt_rw.c fdt_sw.c fdt_wip.c fdt_empty_tree.c)
 unit_hostfdt := $(addprefix hv/fdt/,host.c tree.c memory.c cpus.c isa_text.c controllers.c console.c devices.c) $(libfdt)
 unit_hostdev := $(unit_hostfdt)
-unit_guestfdt := $(unit_hostfdt) hv/fdt/guest.c hv/lib/printf.c
+unit_guestfdt := $(unit_hostfdt) hv/fdt/guest.c
 unit_sched := hv/core/heap.c
 unit_heap := hv/core/heap.c
 mmu := $(addprefix hv/mmu/,touch.c share.c window.c)
