@@ -22,12 +22,10 @@
 	X(ZICBOM, "zicbom", C)                                                                     \
 	X(ZICBOP, "zicbop", G)                                                                     \
 	X(ZICBOZ, "zicboz", C)                                                                     \
-	X(ZICNTR, "zicntr", H)                                                                     \
 	X(ZICSR, "zicsr", G)                                                                       \
 	X(ZIFENCEI, "zifencei", G)                                                                 \
 	X(ZIHINTNTL, "zihintntl", G)                                                               \
 	X(ZIHINTPAUSE, "zihintpause", G)                                                           \
-	X(ZIHPM, "zihpm", H)                                                                       \
 	X(ZICOND, "zicond", G)                                                                     \
 	X(ZMMUL, "zmmul", G)                                                                       \
 	X(ZAAMO, "zaamo", G)                                                                       \
@@ -50,7 +48,6 @@
 	X(ZVE64X, "zve64x", C)                                                                     \
 	X(ZVE64F, "zve64f", C)                                                                     \
 	X(ZVE64D, "zve64d", C)                                                                     \
-	X(SMAIA, "smaia", H)                                                                       \
 	X(SSAIA, "ssaia", H)                                                                       \
 	X(SMSTATEEN, "smstateen", H)                                                               \
 	X(SSTC, "sstc", C)                                                                         \
@@ -59,9 +56,7 @@
 	X(SVINVAL, "svinval", G)                                                                   \
 	X(SVNAPOT, "svnapot", G)                                                                   \
 	X(SVPBMT, "svpbmt", C)                                                                     \
-	X(SVVPTC, "svvptc", G)                                                                     \
-	X(SMEPMP, "smepmp", H)                                                                     \
-	X(SSCOFPMF, "sscofpmf", H)
+	X(SVVPTC, "svvptc", G)
 
 enum isa_ext {
 #define X(id, name, kind) ISA_##id,
@@ -74,8 +69,7 @@ static_assert(ISA_COUNT <= 64, "the set is one 64-bit word");
 /* What may be said of a guest's hart or found on a host's. */
 struct isa {
 	uint64_t exts;       /* BIT(ISA_…) for each extension present */
-	uint32_t xlen;       /* 32 or 64 */
-	uint32_t mmu_levels; /* 0 no S-mode translation, 2 Sv32, 3 Sv39, 4 Sv48, 5 Sv57 */
+	uint32_t mmu_levels; /* 0 no S-mode translation, 3 Sv39, 4 Sv48, 5 Sv57 */
 	uint32_t cbom_block; /* bytes; 0 where the extension is absent */
 	uint32_t cboz_block;
 	uint32_t cbop_block;

@@ -10,15 +10,11 @@ static void read_isa(const struct node *n, struct isa *isa)
 	const char *string = node_prop(n, "riscv,isa", &len);
 	const char *list = node_prop(n, "riscv,isa-extensions", &list_len);
 
-	if (list && node_has(n, "riscv,isa-base")) {
-		isa->xlen = node_says(n, "riscv,isa-base", "rv64i")   ? 64
-			    : node_says(n, "riscv,isa-base", "rv32i") ? 32
-								      : 0;
+	if (list && node_says(n, "riscv,isa-base", "rv64i"))
 		isa_parse_list(list, (size_t)list_len, isa);
-	} else if (string) {
+	else if (string)
 		isa_parse_string(string, (size_t)len, isa);
-	}
-	for (uint32_t levels = 2; levels < ISA_MMU_TYPES; levels++)
+	for (uint32_t levels = 3; levels < ISA_MMU_TYPES; levels++)
 		if (node_says(n, "mmu-type", isa_mmu_types[levels]))
 			isa->mmu_levels = levels;
 	if (isa_has(isa, ISA_ZICBOM))
@@ -55,7 +51,7 @@ static void read_hart(const struct node *n, struct machine *m)
 	*h = (struct machine_hart){.hartid = id, .plic_m_context = -1, .plic_s_context = -1};
 	h->intc_phandle = intc < 0 ? 0 : fdt_get_phandle(n->fdt, intc);
 	read_isa(n, &h->isa);
-	h->usable = node_enabled(n) && h->isa.mmu_levels && h->isa.xlen && isa_has(&h->isa, ISA_I);
+	h->usable = node_enabled(n) && h->isa.mmu_levels && isa_has(&h->isa, ISA_I);
 }
 
 void cpus_visit(const struct node *n, struct machine *m)

@@ -100,7 +100,7 @@ static void put_isa(struct build *b, struct isa isa)
 	char text[ISA_TEXT_SIZE];
 
 	isa.exts &= isa_guest_exts;
-	put_all(b, PROPS(TEXT("riscv,isa-base", isa.xlen == 32 ? "rv32i" : "rv64i")));
+	put_all(b, PROPS(TEXT("riscv,isa-base", "rv64i")));
 	put(b, "riscv,isa-extensions", text, isa_write(&isa, true, text));
 	put(b, "riscv,isa", text, isa_write(&isa, false, text));
 	if (isa.mmu_levels < ISA_MMU_TYPES && isa_mmu_types[isa.mmu_levels])

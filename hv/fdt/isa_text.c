@@ -7,8 +7,7 @@
 static const char *const names[ISA_COUNT] = {ISA_EXTENSIONS(X)};
 #undef X
 
-const char *const isa_mmu_types[ISA_MMU_TYPES] = {
-	[2] = "riscv,sv32", "riscv,sv39", "riscv,sv48", "riscv,sv57"};
+const char *const isa_mmu_types[ISA_MMU_TYPES] = {[3] = "riscv,sv39", "riscv,sv48", "riscv,sv57"};
 
 static bool text_is(const char *want, const char *text, size_t len)
 {
@@ -35,10 +34,8 @@ void isa_parse_string(const char *text, size_t size, struct isa *isa)
 {
 	size_t len = strnlen(text, size);
 
-	isa->xlen = 0;
-	if (len < 5 || !(text_is("rv64", text, 4) || text_is("rv32", text, 4)))
+	if (len < 5 || !text_is("rv64", text, 4))
 		return;
-	isa->xlen = text[2] == '6' ? 64 : 32;
 	for (size_t n, i = 4; i < len; i += n) {
 		n = 1;
 		while (strchr("sxz", text[i]) && i + n < len && text[i + n] != '_')
@@ -53,7 +50,7 @@ size_t isa_write(const struct isa *isa, bool list, char buf[ISA_TEXT_SIZE])
 {
 	size_t n = list ? 0 : 4;
 
-	memcpy(buf, isa->xlen == 32 ? "rv32" : "rv64", n);
+	memcpy(buf, "rv64", n);
 	for (unsigned i = 0; i < ISA_COUNT; i++)
 		if (isa->exts & BIT(i)) {
 			if (!list && names[i][1])

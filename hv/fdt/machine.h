@@ -25,7 +25,7 @@ struct machine_range {
 
 struct machine_hart {
 	uint64_t hartid;
-	bool usable; /* status okay, has S-mode (mmu-type present) and an RV64 or RV32 base */
+	bool usable;           /* status okay, has S-mode (mmu-type present) and is RV64 */
 	uint32_t intc_phandle; /* of its own interrupt controller; 0 when none */
 	struct isa isa;        /* as the tree claims; riscv/feature.c confirms it by probing */
 	hpa_t msip;     /* ACLINT MSWI register of this hart (32 bit); 0 when there is none */

@@ -21,13 +21,10 @@
 /* funct3 of loads and stores: log2 of the size, and in loads the bit for zero extension. */
 #define FUNCT3_SIZE     3u
 #define FUNCT3_UNSIGNED 4u
-#define SIZE_DOUBLE     3u
 
-/* The values of funct3 that exist, a bit for each. LD, LWU and SD are not in RV32. */
-#define LOADS_RV64  0x7fu
-#define LOADS_RV32  0x37u
-#define STORES_RV64 0x0fu
-#define STORES_RV32 0x07u
+/* The highest values of funct3 that exist. */
+#define LAST_LOAD  6u
+#define LAST_STORE 3u
 
 /* Privileged ISA, "Special pseudoinstruction values": bit 5 is set in writes, bit 12 on RV64. */
 #define PSEUDO_MASK 0xffffffffffffefdfull
@@ -52,67 +49,61 @@ static inline uint8_t compressed_reg(uint32_t insn, unsigned low)
 	return (uint8_t)(8 + field(insn, low, 3));
 }
 
-static inline enum err fill(struct mmio_access *out, bool write, uint32_t funct3, uint32_t reg,
-	uint8_t insn_len, unsigned xlen)
+static inline enum err fill(
+	struct mmio_access *out, bool write, uint32_t funct3, uint32_t reg, uint8_t insn_len)
 {
 	uint8_t size = (uint8_t)(1u << (funct3 & FUNCT3_SIZE));
-	bool sign_extend = !write && !(funct3 & FUNCT3_UNSIGNED) && size * 8u < xlen;
+	bool sign_extend = !write && !(funct3 & FUNCT3_UNSIGNED) && size < 8;
 
 	*out = (struct mmio_access){size, (uint8_t)reg, insn_len, write, sign_extend};
 	return OK;
 }
 
-static inline enum err decode_base(
-	uint32_t insn, unsigned xlen, uint8_t insn_len, struct mmio_access *out)
+static inline enum err decode_base(uint32_t insn, uint8_t insn_len, struct mmio_access *out)
 {
-	uint32_t opcode = insn & OPCODE_MASK, funct3 = field(insn, 12, 3), exist;
+	uint32_t opcode = insn & OPCODE_MASK, funct3 = field(insn, 12, 3);
 	bool write = opcode == OPCODE_STORE;
 
-	if (write)
-		exist = xlen == 32 ? STORES_RV32 : STORES_RV64;
-	else
-		exist = xlen == 32 ? LOADS_RV32 : LOADS_RV64;
-	if ((opcode != OPCODE_LOAD && !write) || !(exist >> funct3 & 1))
+	if ((opcode != OPCODE_LOAD && !write) || funct3 > (write ? LAST_STORE : LAST_LOAD))
 		return E_UNSUPPORTED;
-	return fill(out, write, funct3, field(insn, write ? 20 : 7, 5), insn_len, xlen);
+	return fill(out, write, funct3, field(insn, write ? 20 : 7, 5), insn_len);
 }
 
 /* Zcb, quadrant 0 with funct3 100. Bits 12:10: LBU, LHU or LH, SB, SH; bit 6 is a part of the
  * offset in the byte forms, tells LH from LHU, and must be clear in SH. */
-static enum err decode_zcb(uint32_t insn, unsigned xlen, struct mmio_access *out)
+static enum err decode_zcb(uint32_t insn, struct mmio_access *out)
 {
 	bool half = field(insn, 10, 1), write = field(insn, 11, 1), bit6 = field(insn, 6, 1);
 	bool is_signed = half && bit6;
 
 	if (field(insn, 12, 1) || (write && is_signed))
 		return E_UNSUPPORTED;
-	return fill(out, write, half | (is_signed ? 0 : FUNCT3_UNSIGNED), compressed_reg(insn, 2),
-		2, xlen);
+	return fill(
+		out, write, half | (is_signed ? 0 : FUNCT3_UNSIGNED), compressed_reg(insn, 2), 2);
 }
 
-/* Integer loads and stores of C are funct3 x10 (word) and x11 (doubleword; FP on RV32). */
-static enum err decode_compressed(uint32_t insn, unsigned xlen, struct mmio_access *out)
+/* Integer loads and stores of C are funct3 x10 (word) and x11 (doubleword). */
+static enum err decode_compressed(uint32_t insn, struct mmio_access *out)
 {
 	bool on_stack = field(insn, 1, 1), write = field(insn, 15, 1);
 	uint32_t funct3 = field(insn, 13, 2);
 	uint32_t reg = !on_stack ? compressed_reg(insn, 2) : field(insn, write ? 2 : 7, 5);
 
 	if (!on_stack && write && funct3 == 0)
-		return decode_zcb(insn, xlen, out);
-	if (!(funct3 & 2) || (xlen == 32 && funct3 == SIZE_DOUBLE))
+		return decode_zcb(insn, out);
+	/* With rd = 0 loads are reserved. */
+	if (!(funct3 & 2) || (!write && reg == 0))
 		return E_UNSUPPORTED;
-	if (!write && reg == 0)
-		return E_UNSUPPORTED; /* reserved */
-	return fill(out, write, funct3, reg, 2, xlen);
+	return fill(out, write, funct3, reg, 2);
 }
 
-enum err decode_access(uint32_t insn, unsigned xlen, struct mmio_access *out)
+enum err decode_access(uint32_t insn, struct mmio_access *out)
 {
 	if ((insn & 3) == 3)
-		return decode_base(insn, xlen, 4, out);
+		return decode_base(insn, 4, out);
 	if (insn & 1)
 		return E_UNSUPPORTED; /* quadrant 1 holds no memory access */
-	return decode_compressed(insn, xlen, out);
+	return decode_compressed(insn, out);
 }
 
 /* Why `mtinst` is no access to emulate. "Software may safely treat an unrecognized value in a trap
@@ -128,12 +119,12 @@ static enum err refuse_mtinst(uint64_t mtinst)
 	return E_UNSUPPORTED;
 }
 
-enum err decode_mtinst(uint64_t mtinst, unsigned xlen, struct mmio_access *out)
+enum err decode_mtinst(uint64_t mtinst, struct mmio_access *out)
 {
 	uint32_t insn = (uint32_t)mtinst | MTINST_UNCOMPRESSED;
 	uint8_t insn_len = (uint8_t)(2 + (mtinst & MTINST_UNCOMPRESSED));
 
-	if (likely((mtinst & MTINST_FIXED) == 1) && !decode_base(insn, xlen, insn_len, out))
+	if (likely((mtinst & MTINST_FIXED) == 1) && !decode_base(insn, insn_len, out))
 		return OK;
 	return refuse_mtinst(mtinst);
 }

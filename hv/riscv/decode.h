@@ -10,16 +10,16 @@ struct mmio_access {
 	uint8_t reg;      /* integer register number: destination of a load, source of a store */
 	uint8_t insn_len; /* bytes to step over: 2 or 4 */
 	bool write;
-	bool sign_extend; /* loads narrower than XLEN */
+	bool sign_extend; /* loads narrower than a register */
 };
 
 /*
  * `insn` is the instruction as fetched (16-bit ones in the low half). Integer loads and stores of
- * the base ISA and of C, Zcb (c.lbu, c.lhu, c.lh, c.sb, c.sh), for xlen 32 or 64. Everything else
+ * the base ISA and of C, Zcb (c.lbu, c.lhu, c.lh, c.sb, c.sh), of RV64. Everything else
  * (AMO, LR/SC, FP, vector, CBO) is E_UNSUPPORTED: hardware answers those on device memory with an
  * access fault. Source: Unprivileged ISA, chapters RV32I 2.6, RV64I 4.3, C 26.3.
  */
-enum err must_check decode_access(uint32_t insn, unsigned xlen, struct mmio_access *out);
+enum err must_check decode_access(uint32_t insn, struct mmio_access *out);
 
 /*
  * `mtinst` as the trap wrote it (Privileged ISA, "Transformed Instruction or Pseudoinstruction"): a
@@ -28,4 +28,4 @@ enum err must_check decode_access(uint32_t insn, unsigned xlen, struct mmio_acce
  * E_UNSUPPORTED when it is a pseudo-instruction (an implicit page-table access), not a plain load
  * or store, or a misaligned one of which a later part faulted.
  */
-enum err must_check decode_mtinst(uint64_t mtinst, unsigned xlen, struct mmio_access *out);
+enum err must_check decode_mtinst(uint64_t mtinst, struct mmio_access *out);

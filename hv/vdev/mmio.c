@@ -19,12 +19,12 @@
 static enum err decode(struct vcpu *v, uint64_t mtinst, struct mmio_access *a, uint64_t *cause)
 {
 	uint32_t insn;
-	enum err err = decode_mtinst(mtinst, 64, a);
+	enum err err = decode_mtinst(mtinst, a);
 
 	if (err != E_NOENT)
 		return err;
 	err = guest_fetch(v, &insn, cause);
-	return err == OK ? decode_access(insn, 64, a) : err;
+	return err == OK ? decode_access(insn, a) : err;
 }
 
 static uint64_t extend(uint64_t value, const struct mmio_access *a)

@@ -16,7 +16,6 @@ static void fill_request(struct guest_tree *t, struct input *in, uint8_t *device
 		.ram_size = (uint64_t)next_u32(in) << 12,
 		.nvcpus = next_byte(in) % 66,
 		.isa = {.exts = (uint64_t)next_u32(in) << 32 | next_u32(in),
-			.xlen = flags & 1 ? 64 : 32,
 			.mmu_levels = next_byte(in),
 			.cbom_block = next_byte(in),
 			.cboz_block = 64},

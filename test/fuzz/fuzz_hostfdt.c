@@ -60,7 +60,7 @@ static void check_harts(void)
 	for (unsigned i = 0; i < m.nharts; i++) {
 		const struct machine_hart *h = &m.harts[i];
 
-		check(!h->usable || (h->isa.mmu_levels && h->isa.xlen), "usable");
+		check(!h->usable || (h->isa.mmu_levels && isa_has(&h->isa, ISA_I)), "usable");
 		check(IS_ALIGNED(h->msip.v, 4) && IS_ALIGNED(h->mtimecmp.v, 8), "ACLINT");
 		for (unsigned k = 0; k < i; k++)
 			check(m.harts[k].hartid != h->hartid, "two harts of one ID");

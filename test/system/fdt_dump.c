@@ -22,9 +22,8 @@ static void print_ranges(const char *name, const struct machine_range *r, unsign
 
 static void print_hart(const struct machine_hart *h)
 {
-	printf("{\"id\": %llu, \"usable\": %s, \"xlen\": %u, \"mmu\": %u, \"exts\": [",
-		(unsigned long long)h->hartid, h->usable ? "true" : "false", h->isa.xlen,
-		h->isa.mmu_levels);
+	printf("{\"id\": %llu, \"usable\": %s, \"mmu\": %u, \"exts\": [",
+		(unsigned long long)h->hartid, h->usable ? "true" : "false", h->isa.mmu_levels);
 #define X(id, name, kind)                                                                          \
 	if (isa_has(&h->isa, ISA_##id))                                                            \
 		printf("\"" name "\", ");

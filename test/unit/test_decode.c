@@ -10,7 +10,7 @@
 struct sample {
 	uint32_t insn;
 	const char *text;
-	struct mmio_access rv64; /* size, reg, insn_len, write, sign_extend */
+	struct mmio_access access; /* size, reg, insn_len, write, sign_extend */
 };
 
 static const struct sample samples[] = {
@@ -121,31 +121,14 @@ static void check(const char *text, const struct mmio_access *got, const struct 
 			got->insn_len, got->write, got->sign_extend);
 }
 
-/* RV32 has no doublewords and no LWU, and nothing is left to extend in LW. */
-static bool on_rv32(const struct mmio_access *a, struct mmio_access *out)
-{
-	bool lwu = a->size == 4 && !a->write && !a->sign_extend;
-
-	*out = *a;
-	if (a->size == 4)
-		out->sign_extend = false;
-	return a->size < 8 && !lwu;
-}
-
 static void loads_and_stores(void **state)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
 		const struct sample *s = &samples[i];
-		struct mmio_access got, want;
+		struct mmio_access got;
 
-		assert_int_equal(decode_access(s->insn, 64, &got), OK);
-		check(s->text, &got, &s->rv64);
-		if (on_rv32(&s->rv64, &want)) {
-			assert_int_equal(decode_access(s->insn, 32, &got), OK);
-			check(s->text, &got, &want);
-		} else {
-			assert_int_equal(decode_access(s->insn, 32, &got), E_UNSUPPORTED);
-		}
+		assert_int_equal(decode_access(s->insn, &got), OK);
+		check(s->text, &got, &s->access);
 	}
 }
 
@@ -155,10 +138,10 @@ static void upper_half_of_compressed_is_ignored(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(samples); i++) {
 		struct mmio_access got;
 
-		if (samples[i].rv64.insn_len == 4)
+		if (samples[i].access.insn_len == 4)
 			continue;
-		assert_int_equal(decode_access(samples[i].insn | 0xffff0000, 64, &got), OK);
-		check(samples[i].text, &got, &samples[i].rv64);
+		assert_int_equal(decode_access(samples[i].insn | 0xffff0000, &got), OK);
+		check(samples[i].text, &got, &samples[i].access);
 	}
 }
 
@@ -167,21 +150,9 @@ static void everything_else_is_refused(void **state)
 	for (size_t i = 0; i < ARRAY_SIZE(refused); i++) {
 		struct mmio_access got;
 
-		if (decode_access(refused[i].insn, 64, &got) != E_UNSUPPORTED ||
-			decode_access(refused[i].insn, 32, &got) != E_UNSUPPORTED)
+		if (decode_access(refused[i].insn, &got) != E_UNSUPPORTED)
 			fail_msg("accepted: %s", refused[i].text);
 	}
-}
-
-/* What RV64 takes as C.LD and its kin are FP instructions on RV32. */
-static void doubleword_encodings_on_rv32(void **state)
-{
-	static const uint32_t insns[] = {
-		0x6188, 0xe1c8, 0x6502, 0xe02a, 0x0005b503, 0x00a5b023, 0x0005e503};
-	struct mmio_access got;
-
-	for (size_t i = 0; i < ARRAY_SIZE(insns); i++)
-		assert_int_equal(decode_access(insns[i], 32, &got), E_UNSUPPORTED);
 }
 
 /* Each register in each field, for the instruction formats that have one. */
@@ -190,17 +161,17 @@ static void each_register(void **state)
 	struct mmio_access got;
 
 	for (uint32_t r = 0; r < 32; r++) {
-		assert_int_equal(decode_access(0x0005a003 | r << 7, 64, &got), OK); /* lw */
+		assert_int_equal(decode_access(0x0005a003 | r << 7, &got), OK); /* lw */
 		assert_int_equal(got.reg, r);
-		assert_int_equal(decode_access(0x0005a023 | r << 20, 64, &got), OK); /* sw */
+		assert_int_equal(decode_access(0x0005a023 | r << 20, &got), OK); /* sw */
 		assert_int_equal(got.reg, r);
-		assert_int_equal(decode_access(0x4002 | r << 7, 64, &got),
-			r ? OK : E_UNSUPPORTED); /* c.lwsp */
+		assert_int_equal(
+			decode_access(0x4002 | r << 7, &got), r ? OK : E_UNSUPPORTED); /* c.lwsp */
 		if (r)
 			assert_int_equal(got.reg, r);
-		assert_int_equal(decode_access(0xc002 | r << 2, 64, &got), OK); /* c.swsp */
+		assert_int_equal(decode_access(0xc002 | r << 2, &got), OK); /* c.swsp */
 		assert_int_equal(got.reg, r);
-		assert_int_equal(decode_access(0x4000 | (r & 7) << 2, 64, &got), OK); /* c.lw */
+		assert_int_equal(decode_access(0x4000 | (r & 7) << 2, &got), OK); /* c.lw */
 		assert_int_equal(got.reg, 8 + (r & 7));
 	}
 }
@@ -212,17 +183,15 @@ static void whole_compressed_space(void **state)
 	const unsigned per_form = 1 << 11, reserved_rd = 1 << 6;
 	const unsigned words = 4 * per_form - reserved_rd;
 	const unsigned zcb = 4 * (1 << 8) - (1 << 7);
-	unsigned n64 = 0, n32 = 0;
+	unsigned n = 0;
 	struct mmio_access got;
 
 	for (uint32_t insn = 0; insn < 0x10000; insn++) {
 		if ((insn & 3) == 3)
 			continue;
-		n64 += decode_access(insn, 64, &got) == OK;
-		n32 += decode_access(insn, 32, &got) == OK;
+		n += decode_access(insn, &got) == OK;
 	}
-	assert_int_equal(n32, words + zcb);
-	assert_int_equal(n64, 2 * words + zcb);
+	assert_int_equal(n, 2 * words + zcb);
 }
 
 /* The transformation of Privileged ISA, "Transformed Instruction or Pseudoinstruction": no offset,
@@ -244,22 +213,12 @@ static void mtinst_of_each_access(void **state)
 		const struct sample *s = &samples[i];
 		struct mmio_access got;
 
-		assert_int_equal(decode_mtinst(transformed(&s->rv64), 64, &got), OK);
-		check(s->text, &got, &s->rv64);
+		assert_int_equal(decode_mtinst(transformed(&s->access), &got), OK);
+		check(s->text, &got, &s->access);
 		/* "It is not necessary to confirm" that the immediate offset fields are zero. */
-		assert_int_equal(decode_mtinst(transformed(&s->rv64) | 0xfe000000, 64, &got), OK);
-		check(s->text, &got, &s->rv64);
+		assert_int_equal(decode_mtinst(transformed(&s->access) | 0xfe000000, &got), OK);
+		check(s->text, &got, &s->access);
 	}
-}
-
-static void mtinst_on_rv32(void **state)
-{
-	struct mmio_access got;
-
-	assert_int_equal(decode_mtinst(0x2503, 32, &got), OK); /* lw a0 */
-	check("lw", &got, &(struct mmio_access){4, 10, 4, false, false});
-	assert_int_equal(decode_mtinst(0x3503, 32, &got), E_UNSUPPORTED); /* ld a0 */
-	assert_int_equal(decode_mtinst(0x6503, 32, &got), E_UNSUPPORTED); /* lwu a0 */
 }
 
 static void mtinst_without_information(void **state)
@@ -271,7 +230,7 @@ static void mtinst_without_information(void **state)
 	struct mmio_access got;
 
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
-		if (decode_mtinst(values[i], 64, &got) != E_NOENT)
+		if (decode_mtinst(values[i], &got) != E_NOENT)
 			fail_msg("0x%llx", (unsigned long long)values[i]);
 	}
 }
@@ -286,7 +245,7 @@ static void mtinst_not_an_access_we_emulate(void **state)
 	struct mmio_access got;
 
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
-		if (decode_mtinst(values[i], 64, &got) != E_UNSUPPORTED)
+		if (decode_mtinst(values[i], &got) != E_UNSUPPORTED)
 			fail_msg("0x%llx", (unsigned long long)values[i]);
 	}
 }
@@ -297,7 +256,7 @@ static void mtinst_of_a_torn_access(void **state)
 	struct mmio_access got;
 
 	for (uint64_t offset = 1; offset < 8; offset++)
-		assert_int_equal(decode_mtinst(0x3503 | offset << 15, 64, &got), E_UNSUPPORTED);
+		assert_int_equal(decode_mtinst(0x3503 | offset << 15, &got), E_UNSUPPORTED);
 }
 
 int main(void)
@@ -306,11 +265,9 @@ int main(void)
 		cmocka_unit_test(loads_and_stores),
 		cmocka_unit_test(upper_half_of_compressed_is_ignored),
 		cmocka_unit_test(everything_else_is_refused),
-		cmocka_unit_test(doubleword_encodings_on_rv32),
 		cmocka_unit_test(each_register),
 		cmocka_unit_test(whole_compressed_space),
 		cmocka_unit_test(mtinst_of_each_access),
-		cmocka_unit_test(mtinst_on_rv32),
 		cmocka_unit_test(mtinst_without_information),
 		cmocka_unit_test(mtinst_not_an_access_we_emulate),
 		cmocka_unit_test(mtinst_of_a_torn_access),
