@@ -13,6 +13,7 @@
 #include "drivers/aclint.h"
 #include "drivers/plic.h"
 #include "drivers/uart.h"
+#include "fdt/isa_text.h"
 #include "fdt/machine.h"
 #include "riscv/csr.h"
 #include "riscv/feature.h"
@@ -95,16 +96,13 @@ static void init_rng(void)
 
 static void protect(const struct pcpu *p)
 {
-	switch (pmp_protect(p)) {
-	case OK:
-		return;
-	case E_UNSUPPORTED:
+	enum err err = pmp_protect(p);
+
+	if (err == E_UNSUPPORTED)
 		klog("hart %lu has no PMP: the hypervisor is not protected from its own mistakes",
 			p->hartid);
-		return;
-	default:
+	else if (err != OK)
 		halt("the PMP of hart %lu does not take our entries", p->hartid);
-	}
 }
 
 /* What every hart does for itself, the boot hart included. */
@@ -131,29 +129,21 @@ static void check_requirements(void)
 		halt("no PLIC (machines with AIA alone are not supported yet)");
 }
 
-/* "rv64" and the single-letter extensions. */
-static const char *isa_letters(const struct isa *isa)
-{
-	static const uint8_t letters[] = {ISA_I, ISA_M, ISA_A, ISA_F, ISA_D, ISA_C, ISA_V, ISA_H};
-	static char text[5 + sizeof(letters)] = "rv64";
-	unsigned n = 4;
-
-	for (unsigned i = 0; i < sizeof(letters); i++)
-		if (isa_has(isa, letters[i]))
-			text[n++] = "imafdcvh"[i];
-	return text;
-}
-
 static void banner(void)
 {
 	const struct isa *isa = &this_pcpu()->isa;
+	char letters[ISA_TEXT_SIZE], *longer;
 	uint64_t ram = 0;
 
+	isa_write(isa, false, letters);
+	longer = strchr(letters, '_'); /* the names of more than one letter */
+	if (longer)
+		*longer = '\0';
 	for (unsigned i = 0; i < machine.nram; i++)
 		ram += machine.ram[i].size;
 	klog("Diosix %s on %s", DIOSIX_VERSION, machine.model);
 	klog("%u PCPU%s %s%s%s%s, %lu MiB RAM, backend gstage (Sv39x4, %u VMID bits)", npcpus,
-		npcpus == 1 ? "" : "s", isa_letters(isa), isa_has(isa, ISA_SSTC) ? " sstc" : "",
+		npcpus == 1 ? "" : "s", letters, isa_has(isa, ISA_SSTC) ? " sstc" : "",
 		isa_has(isa, ISA_SVADU) ? " svadu" : "", isa_has(isa, ISA_SVPBMT) ? " svpbmt" : "",
 		ram >> 20, this_pcpu()->vmid_bits);
 }

@@ -34,19 +34,6 @@ static void use(uint64_t base, uint64_t size, enum frame_kind kind)
 	used[i] = (struct used){base, end, kind};
 }
 
-static bool is_used(uint64_t base, uint64_t size)
-{
-	for (unsigned i = 0; i < nused; i++)
-		if (range_overlaps(base, size, used[i].base, used[i].end - used[i].base))
-			return true;
-	return false;
-}
-
-static uint64_t ram_end(const struct machine_range *r)
-{
-	return r->base.v + r->size;
-}
-
 /* Bytes from the payload's start to the end of the RAM it lies in. */
 static uint64_t payload_room(void)
 {
@@ -54,7 +41,7 @@ static uint64_t payload_room(void)
 
 	for (unsigned i = 0; i < machine.nram; i++)
 		if (range_within(start, 1, machine.ram[i].base.v, machine.ram[i].size))
-			return ram_end(&machine.ram[i]) - start;
+			return range_end(&machine.ram[i]) - start;
 	return 0;
 }
 
@@ -74,17 +61,18 @@ static void check_payload(void)
 	}
 }
 
-/* The highest free place: low addresses stay free for kernels that must run there. */
+/* The highest free place: low addresses stay free for kernels that must run there. What is used is
+ * looked at from the top, so that nothing above `end` can be in the way again. */
 static uint64_t find_place(uint64_t size)
 {
 	for (unsigned i = machine.nram; i-- > 0;) {
 		const struct machine_range *r = &machine.ram[i];
-		uint64_t end = ram_end(r);
+		uint64_t end = range_end(r);
 
 		for (unsigned u = nused; u-- > 0;)
 			if (used[u].base < end && used[u].end + size > end)
 				end = MIN(end, used[u].base);
-		if (end >= r->base.v + size && !is_used(end - size, size))
+		if (end >= r->base.v + size)
 			return end - size;
 	}
 	halt("not enough RAM");
@@ -113,7 +101,7 @@ static void declare_ram(const struct machine_range *r)
 	uint64_t at = r->base.v;
 
 	for (unsigned u = 0; u < nused; u++) {
-		uint64_t base = MAX(used[u].base, at), end = MIN(used[u].end, ram_end(r));
+		uint64_t base = MAX(used[u].base, at), end = MIN(used[u].end, range_end(r));
 
 		if (base >= end)
 			continue;
@@ -121,14 +109,14 @@ static void declare_ram(const struct machine_range *r)
 		frames_declare(hpa(base), end - base, used[u].kind);
 		at = end;
 	}
-	frames_declare(hpa(at), ram_end(r) - at, FRAME_FREE);
+	frames_declare(hpa(at), range_end(r) - at, FRAME_FREE);
 }
 
 void memory_init(uint64_t fdt)
 {
 	const void *tree = (const void *)(uintptr_t)fdt;
 	uint64_t base = machine.ram[0].base.v,
-		 size = ram_end(&machine.ram[machine.nram - 1]) - base;
+		 size = range_end(&machine.ram[machine.nram - 1]) - base;
 	uint64_t table_size = frames_table_size(size);
 
 	use((uintptr_t)image_start, (uintptr_t)image_end - (uintptr_t)image_start, FRAME_HV);
@@ -146,8 +134,8 @@ void memory_init(uint64_t fdt)
 	for (unsigned i = 0; i < machine.nram; i++) {
 		declare_ram(&machine.ram[i]);
 		if (i + 1 < machine.nram)
-			frames_declare(hpa(ram_end(&machine.ram[i])),
-				machine.ram[i + 1].base.v - ram_end(&machine.ram[i]), FRAME_HOLE);
+			frames_declare(hpa(range_end(&machine.ram[i])),
+				machine.ram[i + 1].base.v - range_end(&machine.ram[i]), FRAME_HOLE);
 	}
 }
 

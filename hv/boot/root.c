@@ -23,10 +23,7 @@
 #define ROOT_RAM_MIN      MIB(16)
 #define ROOM_BELOW_KERNEL MIB(1)
 
-/* Virtual sources follow the host's. */
-#define VIRTUAL_SOURCES 2
-#define SOURCE_VMGENID  0
-#define SOURCE_EVENTS   1
+#define VIRTUAL_SOURCES 2 /* after the host's: generation ID, events */
 
 struct vm *root_vm;
 
@@ -46,19 +43,14 @@ static uint64_t ram_size_for(const struct dx_payload *p)
 	return size;
 }
 
-/* A kernel that is linked to an address may also have its first stack below it (U-Boot has). 0:
- * anywhere. */
-static gpa_t ram_start_for(const struct dx_payload *p)
+/* A kernel that is linked to an address may also have its first stack below it (U-Boot has). */
+static void map_ram(struct vm *vm, const struct dx_payload *p)
 {
-	return gpa(p->kernel_base ? p->kernel_base - ROOM_BELOW_KERNEL : 0);
-}
-
-static void map_ram(struct vm *vm, gpa_t at, uint64_t size)
-{
-	hpa_t base;
+	hpa_t at = hpa(p->kernel_base ? p->kernel_base - ROOM_BELOW_KERNEL : 0), base;
+	uint64_t size = ram_size_for(p);
 
 	if (quota_charge(&vm->quota, RES_PAGES, size >> PAGE_SHIFT) != OK ||
-		frame_alloc_run(hpa(at.v), size, vm->id, &base) != OK)
+		frame_alloc_run(at, size, vm->id, &base) != OK)
 		halt("no %lu MiB of contiguous RAM for the Root VM%s", size >> 20,
 			at.v ? " where its kernel wants it" : "");
 	vm->ram_base = gpa(base.v);
@@ -74,14 +66,14 @@ static void map_ram(struct vm *vm, gpa_t at, uint64_t size)
 static enum err map_regions(struct vm *vm, const struct machine_device *d)
 {
 	enum err err = OK;
-	unsigned i;
+	unsigned n = 0;
 
-	for (i = 0; i < d->nregions && err == OK; i++)
+	for (; err == OK && n < d->nregions; n++)
 		err = grant_map(
-			vm, d->regions[i].base, d->regions[i].size, gpa(d->regions[i].base.v));
+			vm, d->regions[n].base, d->regions[n].size, gpa(d->regions[n].base.v));
 	/* The regions before the one that failed. */
-	for (i = err == OK ? 0 : i - 1; i > 0; i--)
-		BUG_ON(grant_unmap(vm, gpa(d->regions[i - 1].base.v), d->regions[i - 1].size) !=
+	while (err != OK && --n > 0)
+		BUG_ON(grant_unmap(vm, gpa(d->regions[n - 1].base.v), d->regions[n - 1].size) !=
 			OK);
 	return err;
 }
@@ -200,14 +192,6 @@ static void build_tree(struct vm *vm, const struct dx_payload *p, const struct l
 		halt("the Root VM's device tree cannot be made (error %d)", err);
 }
 
-static enum err load(struct vm *vm, const struct dx_payload *p, struct loaded *at)
-{
-	gpa_t start = p->kernel_base ? gpa(p->kernel_base) : vm->ram_base;
-
-	return payload_load(
-		p, start, vm->ram_base.v + vm->ram_size - start.v, hpa_ptr(hpa(start.v)), at);
-}
-
 /* The Root VM and its tree can have all there is. */
 static void limit_to_machine(struct quota *q)
 {
@@ -224,14 +208,18 @@ void root_create(void)
 	const uint64_t limit[RES_COUNT] = {
 		[RES_PAGES] = UINT64_MAX >> 1, [RES_VCPUS] = UINT32_MAX, [RES_VMS] = UINT32_MAX};
 	struct loaded at;
+	uint64_t room;
+	gpa_t start;
 
 	if (vm_create(NULL, limit, SCHED_MAX_PRIORITY, TREE_DEPTH_MAX, &root_vm) != OK)
 		halt("not enough memory for the Root VM");
 	root_vm->trusted = root_vm->holds_devices = true;
-	root_vm->vmgenid_irq = host_sources() + 1 + SOURCE_VMGENID;
-	root_vm->event_irq = host_sources() + 1 + SOURCE_EVENTS;
-	map_ram(root_vm, ram_start_for(p), ram_size_for(p));
-	if (load(root_vm, p, &at) != OK)
+	root_vm->vmgenid_irq = host_sources() + 1;
+	root_vm->event_irq = host_sources() + 2;
+	map_ram(root_vm, p);
+	start = p->kernel_base ? gpa(p->kernel_base) : root_vm->ram_base;
+	room = root_vm->ram_base.v + root_vm->ram_size - start.v;
+	if (payload_load(p, start, room, hpa_ptr(hpa(start.v)), &at) != OK)
 		halt("the Root VM's kernel cannot be loaded: it and the initrd do not fit into "
 		     "RAM");
 	create_vcpus(root_vm, p->vcpus ? p->vcpus : npcpus);

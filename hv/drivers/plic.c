@@ -58,7 +58,7 @@ void plic_init(const struct machine_plic *plic, const struct machine *m)
 	}
 }
 
-static void set_enabled(uint32_t irq, int context, bool on)
+void plic_set_enabled(uint32_t irq, int context, bool on)
 {
 	hpa_t enable = enable_reg(irq, context);
 
@@ -67,16 +67,6 @@ static void set_enabled(uint32_t irq, int context, bool on)
 	spin_lock(&lock);
 	mmio_write32(enable, (mmio_read32(enable) & ~irq_bit(irq)) | (on ? irq_bit(irq) : 0));
 	spin_unlock(&lock);
-}
-
-void plic_enable(uint32_t irq, int context)
-{
-	set_enabled(irq, context, true);
-}
-
-void plic_disable(uint32_t irq, int context)
-{
-	set_enabled(irq, context, false);
 }
 
 uint32_t plic_claim(int context)

@@ -10,9 +10,9 @@
 /* All sources: priority 1, disabled everywhere, thresholds 0. */
 void plic_init(const struct machine_plic *plic, const struct machine *m);
 
-/* Source `irq` (1..ndev) is enabled for M-mode context `context`, or disabled there. */
-void plic_enable(uint32_t irq, int context);
-void plic_disable(uint32_t irq, int context);
+/* Source `irq` (1..ndev) is enabled for M-mode context `context`, or disabled there. Nothing
+ * happens for context -1. */
+void plic_set_enabled(uint32_t irq, int context, bool on);
 
 /* The highest pending source for `context`, 0 when none. It stays closed until plic_complete. */
 uint32_t plic_claim(int context);

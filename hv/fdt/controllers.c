@@ -58,23 +58,19 @@ static void read_plic(const struct node *n, struct machine *m)
 	}
 }
 
-/* In `r` lie registers of `width` bytes, one for each `step` entries: that of the hart's entry for
- * `cause`. Unchanged when there is none. */
-static void find_register(const struct node *n, const struct machine_hart *h, uint32_t cause,
-	unsigned step, struct machine_range r, unsigned width, hpa_t *out)
+/* In `r` lie registers for the interrupt `cause`, one for each `step` entries: MSIP of 32 bits, or
+ * MTIMECMP of 64. A hart without such an entry keeps what it has. */
+static void find_registers(const struct node *n, struct machine *m, uint32_t cause, unsigned step,
+	struct machine_range r)
 {
-	int32_t i = entry_of(n, h, cause, r.size / width * step);
+	unsigned width = cause == IRQ_M_TIMER ? 8 : 4;
 
-	if (i >= 0 && IS_ALIGNED(r.base.v, width))
-		*out = hpa_add(r.base, (uint32_t)i / step * width);
-}
-
-static void find_registers(const struct node *n, struct machine *m, unsigned step,
-	struct machine_range msip, struct machine_range mtimecmp)
-{
 	for (struct machine_hart *h = m->harts; h < m->harts + m->nharts; h++) {
-		find_register(n, h, IRQ_M_SOFT, step, msip, 4, &h->msip);
-		find_register(n, h, IRQ_M_TIMER, step, mtimecmp, 8, &h->mtimecmp);
+		int32_t i = entry_of(n, h, cause, r.size / width * step);
+
+		if (i >= 0 && IS_ALIGNED(r.base.v, width))
+			*(cause == IRQ_M_TIMER ? &h->mtimecmp : &h->msip) =
+				hpa_add(r.base, (uint32_t)i / step * width);
 	}
 }
 
@@ -91,30 +87,32 @@ static void read_clint(const struct node *n, struct machine *m)
 
 	if (node_region(n, 0, &r) != OK || r.size < CLINT_MTIME + 8)
 		return;
-	find_registers(n, m, 2, (struct machine_range){r.base, CLINT_MTIMECMP},
-		(struct machine_range){
-			hpa_add(r.base, CLINT_MTIMECMP), CLINT_MTIME - CLINT_MTIMECMP});
 	set_mtime(m, hpa_add(r.base, CLINT_MTIME));
+	r.size = CLINT_MTIMECMP;
+	find_registers(n, m, IRQ_M_SOFT, 2, r);
+	r.base.v += CLINT_MTIMECMP;
+	r.size = CLINT_MTIME - CLINT_MTIMECMP;
+	find_registers(n, m, IRQ_M_TIMER, 2, r);
 }
 
 static void read_mswi(const struct node *n, struct machine *m)
 {
-	struct machine_range msip, none = {0};
+	struct machine_range msip;
 
 	if (node_region(n, 0, &msip) == OK)
-		find_registers(n, m, 1, msip, none);
+		find_registers(n, m, IRQ_M_SOFT, 1, msip);
 }
 
 /* Two regions: MTIME and the MTIMECMPs. */
 static void read_mtimer(const struct node *n, struct machine *m)
 {
-	struct machine_range time, mtimecmp, none = {0};
+	struct machine_range time, mtimecmp;
 
 	if (node_region(n, 0, &time) != OK || node_region(n, 1, &mtimecmp) != OK)
 		return;
 	if (time.size >= 8)
 		set_mtime(m, time.base);
-	find_registers(n, m, 1, none, mtimecmp);
+	find_registers(n, m, IRQ_M_TIMER, 1, mtimecmp);
 }
 
 static void read_finisher(const struct node *n, struct machine *m)

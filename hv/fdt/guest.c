@@ -29,26 +29,11 @@ struct prop {
 	unsigned ncells;
 	uint64_t value, size;
 };
-#define TEXT(name, text)                                                                           \
-	{                                                                                          \
-		name, text, 0, 0, 0                                                                \
-	}
-#define FLAG(name)                                                                                 \
-	{                                                                                          \
-		name, NULL, 0, 0, 0                                                                \
-	}
-#define CELL(name, value)                                                                          \
-	{                                                                                          \
-		name, NULL, 1, value, 0                                                            \
-	}
-#define PAIR(name, value)                                                                          \
-	{                                                                                          \
-		name, NULL, 2, value, 0                                                            \
-	}
-#define REG(base, size)                                                                            \
-	{                                                                                          \
-		"reg", NULL, 4, base, size                                                         \
-	}
+#define TEXT(name, text)  ((struct prop){name, text, 0, 0, 0})
+#define FLAG(name)        ((struct prop){name, NULL, 0, 0, 0})
+#define CELL(name, value) ((struct prop){name, NULL, 1, value, 0})
+#define PAIR(name, value) ((struct prop){name, NULL, 2, value, 0})
+#define REG(base, size)   ((struct prop){"reg", NULL, 4, base, size})
 
 /* As the last arguments of put_all() and node_begin(). */
 #define PROPS(...)                                                                                 \

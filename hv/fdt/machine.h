@@ -23,6 +23,11 @@ struct machine_range {
 	uint64_t size; /* bytes */
 };
 
+static inline uint64_t range_end(const struct machine_range *r)
+{
+	return r->base.v + r->size;
+}
+
 struct machine_hart {
 	uint64_t hartid;
 	bool usable;           /* status okay, has S-mode (mmu-type present) and is RV64 */

@@ -7,11 +7,6 @@
 #include <string.h>
 #include "fdt/tree.h"
 
-static uint64_t range_end(const struct machine_range *r)
-{
-	return r->base.v + r->size;
-}
-
 static void ranges_add(struct machine_range *list, unsigned *n, struct machine_range r)
 {
 	unsigned i = (*n)++, last = 0;

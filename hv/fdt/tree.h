@@ -21,7 +21,8 @@ struct node {
 	const char *name;
 	const struct node *parent; /* NULL: this is the root */
 	uint32_t addr_cells, size_cells;
-	bool bus; /* an enabled one, whose children's addresses can be translated */
+	bool cells_ok; /* both 1 or 2: addresses and sizes of its children can be read */
+	bool bus;      /* an enabled one, whose children's addresses can be translated */
 	struct node_prop {
 		const char *name;
 		const void *data;

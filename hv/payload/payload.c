@@ -8,30 +8,17 @@
 #define CHECKSUM_INIT   UINT64_C(0xcbf29ce484222325)
 #define CHECKSUM_FACTOR UINT64_C(0x9e3779b97f4a7c15)
 
-static inline uint64_t checksum_word(uint64_t h, uint64_t word)
-{
-	h = (h ^ word) * CHECKSUM_FACTOR;
-	return h ^ h >> 32;
-}
-
 /* Unrolled: five instructions a word, and the whole payload goes through this at boot. */
 uint64_t payload_checksum(const void *data, size_t n)
 {
 	const uint64_t *w = data, *end = w + n / sizeof(*w);
 	uint64_t h = CHECKSUM_INIT;
 
-	for (; end - w >= 8; w += 8) {
-		h = checksum_word(h, w[0]);
-		h = checksum_word(h, w[1]);
-		h = checksum_word(h, w[2]);
-		h = checksum_word(h, w[3]);
-		h = checksum_word(h, w[4]);
-		h = checksum_word(h, w[5]);
-		h = checksum_word(h, w[6]);
-		h = checksum_word(h, w[7]);
+#pragma GCC unroll 8
+	for (; w < end; w++) {
+		h = (h ^ *w) * CHECKSUM_FACTOR;
+		h ^= h >> 32;
 	}
-	for (; w < end; w++)
-		h = checksum_word(h, *w);
 	return h;
 }
 

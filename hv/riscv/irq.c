@@ -31,7 +31,7 @@ void irq_init(void)
 	for (unsigned i = 0; i < VPLIC_MAX_SOURCES; i++)
 		sources[i] = (struct source){.enabled_at = -1, .claimed_at = -1};
 	if (machine.uart.irq && machine.plic.base.v)
-		plic_enable(machine.uart.irq, this_pcpu()->hart->plic_m_context);
+		plic_set_enabled(machine.uart.irq, this_pcpu()->hart->plic_m_context, true);
 }
 
 enum err irq_route(struct vm *vm, uint32_t irq)
@@ -132,7 +132,7 @@ void vplic_set_enabled(struct vplic *p, uint32_t irq, unsigned vcpu, bool enable
 
 	if (s->enabled_at == to)
 		return;
-	plic_disable(irq, s->enabled_at);
+	plic_set_enabled(irq, s->enabled_at, false);
 	s->enabled_at = to;
-	plic_enable(irq, to);
+	plic_set_enabled(irq, to, true);
 }

@@ -6,7 +6,6 @@
 #include "boot/boot.h"
 #include "core/console.h"
 #include "core/log.h"
-#include "drivers/finisher.h"
 #include "riscv/csr.h"
 #include "riscv/pcpu.h"
 #include "riscv/symbols.h"
@@ -27,8 +26,7 @@ static void become_reporter(void)
 	console_panic_begin();
 }
 
-/* The first PCPU that wants the machine to end sees to it. */
-static noreturn void end_machine(uint32_t end, const char *why)
+noreturn void machine_end(uint32_t how, const char *why)
 {
 	const struct pcpu *nobody = NULL;
 
@@ -39,7 +37,7 @@ static noreturn void end_machine(uint32_t end, const char *why)
 	pcpus_stop_others();
 	klog("%s", why);
 	console_flush();
-	finisher_write(machine.finisher, end);
+	finisher_write(machine.finisher, how);
 	pcpu_stop();
 }
 
@@ -56,7 +54,7 @@ static void report_address(const char *what, uint64_t pc)
 
 /* A frame record lies right below where its frame pointer points: caller's pc at -8, caller's frame
  * pointer at -16. The chain is only followed upwards and within this hart's stack. */
-static void backtrace(uint64_t fp)
+static noreturn void backtrace_and_restart(uint64_t fp)
 {
 	const struct pcpu *p = this_pcpu();
 	uint64_t low = p->guard_page + PAGE_SIZE, high = p->stack_top;
@@ -69,16 +67,7 @@ static void backtrace(uint64_t fp)
 		low = fp;
 		fp = frame[-2];
 	}
-}
-
-noreturn void machine_poweroff(const char *why)
-{
-	end_machine(FINISHER_POWEROFF, why);
-}
-
-noreturn void machine_reboot(const char *why)
-{
-	end_machine(FINISHER_REBOOT, why);
+	machine_end(FINISHER_REBOOT, "restarting");
 }
 
 noreturn void bug(const char *file, int line, const char *what)
@@ -86,8 +75,7 @@ noreturn void bug(const char *file, int line, const char *what)
 	become_reporter();
 	klog("BUG on PCPU %u: %s:%d: %s", this_pcpu()->id, file, line, what);
 	report_address("  at", (uint64_t)(uintptr_t)__builtin_return_address(0));
-	backtrace((uint64_t)(uintptr_t)__builtin_frame_address(0));
-	machine_reboot("restarting");
+	backtrace_and_restart((uint64_t)(uintptr_t)__builtin_frame_address(0));
 }
 
 noreturn void panic_trap(const uint64_t regs[32])
@@ -102,8 +90,7 @@ noreturn void panic_trap(const uint64_t regs[32])
 			i + 1, regs[i + 1], i + 2, regs[i + 2], i + 3, regs[i + 3]);
 	report_address("  at", csr_read(CSR_MEPC));
 	report_address("  ra", regs[1]);
-	backtrace(regs[8]);
-	machine_reboot("restarting");
+	backtrace_and_restart(regs[8]);
 }
 
 noreturn void halt(const char *fmt, ...)

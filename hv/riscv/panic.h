@@ -3,15 +3,15 @@
 #pragma once
 
 #include "core/bug.h"
+#include "drivers/finisher.h"
 
 /* The machine cannot host a VM: one clear message, then this hart and with it the machine stops for
  * good. */
 noreturn void halt(const char *fmt, ...) printf_like;
 
-/* Ends the machine: the other PCPUs leave their guests, what is buffered and `why` are written out.
- */
-noreturn void machine_poweroff(const char *why);
-noreturn void machine_reboot(const char *why);
+/* Ends the machine, `how` of drivers/finisher.h: the other PCPUs leave their guests, what is buffered
+ * and `why` are written out. The first PCPU that wants it sees to it. */
+noreturn void machine_end(uint32_t how, const char *why);
 
 /* Called by trap.S on the panic stack: `regs` are x0..x31 of an exception that nobody expected. */
 noreturn void panic_trap(const uint64_t regs[32]);

@@ -34,12 +34,12 @@ struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure)
 		return sbi_value(0);
 	}
 	if (failure)
-		machine_reboot("the Root VM reports a system failure; restarting");
+		machine_end(FINISHER_REBOOT, "the Root VM reports a system failure; restarting");
 	if (reboot)
-		machine_reboot("the Root VM reboots; restarting");
+		machine_end(FINISHER_REBOOT, "the Root VM reboots; restarting");
 	if (options.shutdown_restarts)
-		machine_reboot("the Root VM has shut down; restarting");
-	machine_poweroff("the Root VM has shut down; powering off");
+		machine_end(FINISHER_REBOOT, "the Root VM has shut down; restarting");
+	machine_end(FINISHER_POWEROFF, "the Root VM has shut down; powering off");
 }
 
 struct sbi_ret sbi_srst(struct vcpu *v, uint64_t fid, const uint64_t *a)

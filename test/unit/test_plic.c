@@ -105,17 +105,17 @@ static void init_silences_everything(void **state)
 
 static void enable_and_disable_touch_one_bit(void **state)
 {
-	plic_enable(33, 3);
-	plic_enable(40, 3);
+	plic_set_enabled(33, 3, true);
+	plic_set_enabled(40, 3, true);
 	assert_int_equal(enable[3][1], 1u << 1 | 1u << 8);
-	plic_disable(33, 3);
+	plic_set_enabled(33, 3, false);
 	assert_int_equal(enable[3][1], 1u << 8);
 	assert_int_equal(enable[1][1], 0);
 }
 
 static void claim_and_complete(void **state)
 {
-	plic_enable(10, 1);
+	plic_set_enabled(10, 1, true);
 	assert_int_equal(plic_claim(1), 0);
 	raised[10] = true;
 	assert_int_equal(plic_claim(3), 0);
@@ -128,12 +128,12 @@ static void claim_and_complete(void **state)
 
 static void completion_counts_after_a_disable(void **state)
 {
-	plic_enable(10, 1);
-	plic_enable(11, 1);
+	plic_set_enabled(10, 1, true);
+	plic_set_enabled(11, 1, true);
 	raised[10] = true;
 	assert_int_equal(plic_claim(1), 10);
-	plic_disable(10, 1);
-	plic_enable(10, 3); /* moved to another PCPU meanwhile */
+	plic_set_enabled(10, 1, false);
+	plic_set_enabled(10, 3, true); /* moved to another PCPU meanwhile */
 	plic_complete(10, 1);
 	assert_false(in_service[10]);
 	assert_int_equal(ignored, 0);
@@ -145,11 +145,11 @@ static void completion_counts_after_a_disable(void **state)
 
 static void nonsense_touches_nothing(void **state)
 {
-	plic_enable(0, 1);
-	plic_enable(NDEV + 1, 1);
-	plic_enable(5, -1);
-	plic_disable(0, 1);
-	plic_disable(1000, 1);
+	plic_set_enabled(0, 1, true);
+	plic_set_enabled(NDEV + 1, 1, true);
+	plic_set_enabled(5, -1, true);
+	plic_set_enabled(0, 1, false);
+	plic_set_enabled(1000, 1, false);
 	plic_complete(0, 1);
 	plic_complete(NDEV + 1, 1);
 	plic_complete(5, -1);
@@ -163,8 +163,8 @@ static void no_plic_no_access(void **state)
 	static const struct machine m = {.nharts = 1};
 
 	plic_init(&m.plic, &m);
-	plic_enable(1, 0);
-	plic_disable(1, 0);
+	plic_set_enabled(1, 0, true);
+	plic_set_enabled(1, 0, false);
 	plic_complete(1, 0);
 	assert_int_equal(plic_claim(0), 0);
 }
