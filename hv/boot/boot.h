@@ -2,12 +2,32 @@
 /* What the boot hart finds out and the rest of the hypervisor reads. */
 #pragma once
 
+#include "abi/payload.h"
 #include "core/vm.h"
 #include "fdt/machine.h"
 
 extern struct machine machine;
 extern void *host_fdt; /* a copy of its own: the original lies in RAM that becomes free */
 extern struct vm *root_vm;
+
+/* The hypervisor's own command line: /chosen bootargs of the host tree (QEMU's -append). Words
+ * NAME=VALUE; the Root VM's command line is another one, in the payload. */
+extern struct options {
+	bool shutdown_restarts; /* root-exit=restart: a Root VM that shuts down restarts the machine
+				   instead of powering it off */
+} options;
+
+/* The payload behind the image, or where it was moved to. */
+extern const struct dx_payload *payload;
+
+/* Takes stock of RAM: fills the frame table from the machine's RAM, what is reserved in it, the
+ * image, the payload and the host tree at `fdt`, of which it makes a copy. Checks the payload; one
+ * that asks for RAM at a certain address is moved out of the way first. Halts with a message when
+ * RAM does not hold that, or the payload cannot be used. Boot only. */
+void memory_init(uint64_t fdt);
+
+/* The payload has been loaded: its frames become free. Boot only. */
+void memory_reclaim_payload(void);
 
 /* Writes the device tree of `vm`, as one that holds no device, into `buf` (8-byte aligned). Errors
  * as fdt_build_guest. */

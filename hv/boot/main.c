@@ -3,8 +3,6 @@
  */
 #include <string.h>
 #include "boot/boot.h"
-#include "boot/cmdline.h"
-#include "boot/memory.h"
 #include "core/bug.h"
 #include "core/console.h"
 #include "core/log.h"
@@ -29,12 +27,35 @@
 #define HART_TIMEOUT_S    10
 
 struct machine machine;
+struct options options;
 void *host_fdt;
 hpa_t time_mmio;
 uint64_t time_hz;
 
-static uint32_t harts_ready;
 static uint32_t vms_ready; /* the other harts may begin to run VCPUs */
+
+/* A word that is not known, or has a value that is not, is reported and ignored. */
+static void apply_option(const char *word)
+{
+	bool restart = strcmp(word, "root-exit=restart") == 0;
+
+	if (restart || strcmp(word, "root-exit=poweroff") == 0)
+		options.shutdown_restarts = restart;
+	else if (*word)
+		klog("option not known, ignored: %s", word);
+}
+
+static void read_options(char *line)
+{
+	while (line) {
+		char *word = line;
+
+		line = strchr(word, ' ');
+		if (line)
+			*line++ = '\0';
+		apply_option(word);
+	}
+}
 
 static void read_machine(uint64_t fdt)
 {
@@ -44,7 +65,9 @@ static void read_machine(uint64_t fdt)
 	console_flush();
 	if (err != OK)
 		halt("the device tree at 0x%lx cannot be used (error %d)", fdt, err);
-	cmdline_parse(machine.bootargs);
+	/* Who reads the seed later could tell what was made of it: ours is the last. */
+	fdt_wipe_seed((void *)(uintptr_t)fdt);
+	read_options(machine.bootargs);
 	if (machine.truncated)
 		klog("the device tree lists more than this build keeps; the rest is ignored");
 }
@@ -73,20 +96,12 @@ static void seed_from_zkr(void)
 	}
 }
 
-/* Who reads the seed later could tell what was made of it: it goes from all three places it is in.
- */
-static void wipe_seed(uint64_t fdt)
-{
-	fdt_wipe_seed((void *)(uintptr_t)fdt);
-	fdt_wipe_seed(host_fdt);
-	memset(machine.rng_seed, 0, sizeof(machine.rng_seed));
-}
-
 static void init_rng(void)
 {
 	uint64_t now = time_now();
 
 	rng_seed(machine.rng_seed, machine.rng_seed_len);
+	memset(machine.rng_seed, 0, sizeof(machine.rng_seed));
 	rng_seed(&now, sizeof(now));
 	if (isa_has(&this_pcpu()->hart->isa, ISA_ZKR))
 		seed_from_zkr();
@@ -113,8 +128,7 @@ static void init_hart(struct pcpu *p)
 	protect(p);
 	/* What the compare register holds after reset is not defined. */
 	aclint_set_timer(p->hart->mtimecmp, p->timer_set);
-	p->online = true;
-	__atomic_fetch_add(&harts_ready, 1, __ATOMIC_RELEASE);
+	__atomic_store_n(&p->online, true, __ATOMIC_RELEASE);
 }
 
 static void check_requirements(void)
@@ -160,25 +174,16 @@ static void audit(void)
 		charged >> 8, s.frames[FRAME_HV] << 2);
 }
 
-/* The first hart that has not told yet. */
-static const struct pcpu *missing(void)
-{
-	uint32_t i = 0;
-
-	while (i < npcpus - 1 && pcpus[i]->online)
-		i++;
-	return pcpus[i];
-}
-
 /* All PCPUs must have told what they can do before a guest is told. */
 static void start_other_harts(void)
 {
 	uint64_t deadline = time_now() + HART_TIMEOUT_S * time_hz;
 
 	pcpus_release();
-	while (__atomic_load_n(&harts_ready, __ATOMIC_ACQUIRE) < npcpus)
-		if (time_now() > deadline)
-			halt("hart %lu does not answer", missing()->hartid);
+	for (uint32_t i = 0; i < npcpus; i++)
+		while (!__atomic_load_n(&pcpus[i]->online, __ATOMIC_ACQUIRE))
+			if (time_now() > deadline)
+				halt("hart %lu does not answer", pcpus[i]->hartid);
 }
 
 noreturn void boot_main(uint64_t hartid, uint64_t fdt)
@@ -195,7 +200,6 @@ noreturn void boot_main(uint64_t hartid, uint64_t fdt)
 	irq_init();
 	init_hart(this_pcpu());
 	init_rng();
-	wipe_seed(fdt);
 	start_other_harts();
 	features_unify();
 	features_apply(this_pcpu());

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* See memory.h. */
+/* Takes stock of RAM at boot: who owns which frame before the first VM exists. See boot.h. */
 #include <libfdt.h>
 #include <string.h>
 #include "boot/boot.h"
-#include "boot/memory.h"
 #include "core/frame.h"
 #include "core/log.h"
 #include "payload/payload.h"

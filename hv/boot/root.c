@@ -3,8 +3,8 @@
 #include <string.h>
 #include "abi/diosix.h"
 #include "boot/boot.h"
-#include "boot/memory.h"
 #include "core/bug.h"
+#include "core/fork.h"
 #include "core/log.h"
 #include "core/rng.h"
 #include "core/tree.h"
@@ -104,22 +104,6 @@ static unsigned grant_all(struct vm *vm, uint8_t granted[MACHINE_MAX_DEVICES])
 	return n;
 }
 
-/* A page outside RAM, whose contents Linux watches for a change of identity. Sits right below the
- * PLIC. */
-static void map_vmgenid(struct vm *vm)
-{
-	vm->vmgenid = gpa(machine.plic.base.v - PAGE_SIZE);
-	if (vm_page_alloc(vm, 0, FRAME_META, &vm->vmgenid_page) != OK)
-		halt("not enough memory for the Root VM");
-	rng_bytes(hpa_ptr(vm->vmgenid_page), 16);
-	struct vm_locked l = vm_lock(vm);
-
-	if (gstage_map(l, vm->vmgenid, vm->vmgenid_page, PAGE_SIZE, GSTAGE_R | GSTAGE_FOREIGN) !=
-		OK)
-		halt("no room for the generation ID at 0x%lx", vm->vmgenid.v);
-	vm_unlock(l);
-}
-
 static void create_vcpus(struct vm *vm, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
@@ -146,14 +130,12 @@ static struct guest_tree tree_of(const struct vm *vm)
 		.ram_size = vm->ram_size,
 		.nvcpus = vm->nvcpus,
 		.isa = features_for_guests(),
-		.timebase_hz = machine.timebase_hz,
+		.machine = &machine,
 		.plic_base = vm->plic_base,
 		.plic_size = VPLIC_SIZE,
 		.plic_ndev = host_sources() + VIRTUAL_SOURCES,
-		.plic_phandle = machine.plic.phandle,
 		.uart_base = vm->uart_base,
 		.uart_irq = uart_source(),
-		.uart_clock_hz = machine.uart.clock_hz,
 		.vmgenid_page = vm->vmgenid,
 		.vmgenid_irq = vm->vmgenid_irq,
 		.event_irq = vm->event_irq,
@@ -181,7 +163,6 @@ static void build_tree(struct vm *vm, const struct dx_payload *p, const struct l
 	t.ndevices = grant_all(vm, granted);
 	t.devices = granted;
 	t.host_fdt = host_fdt;
-	t.machine = &machine;
 	t.bootargs = p->bootargs;
 	t.initrd = at->initrd;
 	t.initrd_size = p->initrd.size;
@@ -190,6 +171,16 @@ static void build_tree(struct vm *vm, const struct dx_payload *p, const struct l
 
 	if (err != OK)
 		halt("the Root VM's device tree cannot be made (error %d)", err);
+}
+
+static void load(const struct vm *vm, const struct dx_payload *p, struct loaded *at)
+{
+	gpa_t start = p->kernel_base ? gpa(p->kernel_base) : vm->ram_base;
+	uint64_t room = vm->ram_base.v + vm->ram_size - start.v;
+
+	if (payload_load(p, start, room, hpa_ptr(hpa(start.v)), at) != OK)
+		halt("the Root VM's kernel cannot be loaded: it and the initrd do not fit into "
+		     "RAM");
 }
 
 /* The Root VM and its tree can have all there is. */
@@ -208,8 +199,6 @@ void root_create(void)
 	const uint64_t limit[RES_COUNT] = {
 		[RES_PAGES] = UINT64_MAX >> 1, [RES_VCPUS] = UINT32_MAX, [RES_VMS] = UINT32_MAX};
 	struct loaded at;
-	uint64_t room;
-	gpa_t start;
 
 	if (vm_create(NULL, limit, SCHED_MAX_PRIORITY, TREE_DEPTH_MAX, &root_vm) != OK)
 		halt("not enough memory for the Root VM");
@@ -217,16 +206,14 @@ void root_create(void)
 	root_vm->vmgenid_irq = host_sources() + 1;
 	root_vm->event_irq = host_sources() + 2;
 	map_ram(root_vm, p);
-	start = p->kernel_base ? gpa(p->kernel_base) : root_vm->ram_base;
-	room = root_vm->ram_base.v + root_vm->ram_size - start.v;
-	if (payload_load(p, start, room, hpa_ptr(hpa(start.v)), &at) != OK)
-		halt("the Root VM's kernel cannot be loaded: it and the initrd do not fit into "
-		     "RAM");
+	load(root_vm, p, &at);
 	create_vcpus(root_vm, p->vcpus ? p->vcpus : npcpus);
 	if (devices_create(root_vm, gpa(machine.plic.base.v), host_sources() + VIRTUAL_SOURCES,
 		    gpa(machine.uart.base.v), uart_source()) != OK)
 		halt("not enough memory for the Root VM's devices");
-	map_vmgenid(root_vm);
+	root_vm->vmgenid = gpa(machine.plic.base.v - PAGE_SIZE); /* right below it */
+	if (vm_make_vmgenid(root_vm) != OK)
+		halt("no room for the generation ID at 0x%lx", root_vm->vmgenid.v);
 	build_tree(root_vm, p, &at);
 	memory_reclaim_payload();
 	limit_to_machine(&root_vm->quota);

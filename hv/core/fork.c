@@ -67,8 +67,7 @@ static enum err make(struct vm *parent, const uint64_t *asked, uint8_t priority,
 		       : quota_set_guarantee(&(*out)->quota, asked[DX_LIMIT_GUARANTEE]);
 }
 
-/* A page outside RAM with a number that no other VM has, nor had. */
-static enum err make_vmgenid(struct vm *vm)
+enum err vm_make_vmgenid(struct vm *vm)
 {
 	enum err err = vm_page_alloc(vm, 0, FRAME_META, &vm->vmgenid_page);
 
@@ -129,7 +128,7 @@ static enum err fit_out(struct vm *vm, const struct vm *like, uint32_t nvcpus, u
 	if (err == OK)
 		err = vconsole_create(vm);
 	if (err == OK)
-		err = make_vmgenid(vm);
+		err = vm_make_vmgenid(vm);
 	return err;
 }
 

@@ -18,6 +18,10 @@
  * parent has not; E_QUOTA_… as the parent sees it; E_NOMEM. Takes tree_lock. */
 enum err must_check vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *handle);
 
+/* A page at vm->vmgenid, outside RAM, with a number that no other VM has, nor had: Linux watches it
+ * for a change of identity. Errors as vm_page_alloc and gstage_map. */
+enum err must_check vm_make_vmgenid(struct vm *vm);
+
 /* Begins a child of `parent` that will be as `from` is: `parent` itself, or a quiet child of it,
  * then pinned. `priority` is the ceiling of the child's. Errors as above. Takes tree_lock. */
 enum err must_check fork_begin(struct vm *parent, struct vm *from, const struct dx_fork *f,

@@ -7,59 +7,58 @@
 
 #include "core/compiler.h"
 
-/* X(enumerator suffix, device-tree name, kind): G = a guest may be told of it and use it without
- * the hypervisor's help; C = passed on when the hypervisor has set it up (see riscv/feature.c); H =
- * the hypervisor's own, never listed in a guest's tree. */
+/* X(enumerator suffix, device-tree name, whether a guest may be told of it). What it may be told of
+ * it uses without the hypervisor's help, or the hypervisor has set it up (riscv/feature.c). */
 #define ISA_EXTENSIONS(X)                                                                          \
-	X(I, "i", G)                                                                               \
-	X(M, "m", G)                                                                               \
-	X(A, "a", G)                                                                               \
-	X(F, "f", G)                                                                               \
-	X(D, "d", G)                                                                               \
-	X(C, "c", G)                                                                               \
-	X(V, "v", C)                                                                               \
-	X(H, "h", H)                                                                               \
-	X(ZICBOM, "zicbom", C)                                                                     \
-	X(ZICBOP, "zicbop", G)                                                                     \
-	X(ZICBOZ, "zicboz", C)                                                                     \
-	X(ZICSR, "zicsr", G)                                                                       \
-	X(ZIFENCEI, "zifencei", G)                                                                 \
-	X(ZIHINTNTL, "zihintntl", G)                                                               \
-	X(ZIHINTPAUSE, "zihintpause", G)                                                           \
-	X(ZICOND, "zicond", G)                                                                     \
-	X(ZMMUL, "zmmul", G)                                                                       \
-	X(ZAAMO, "zaamo", G)                                                                       \
-	X(ZALRSC, "zalrsc", G)                                                                     \
-	X(ZACAS, "zacas", G)                                                                       \
-	X(ZAWRS, "zawrs", G)                                                                       \
-	X(ZFA, "zfa", G)                                                                           \
-	X(ZFH, "zfh", G)                                                                           \
-	X(ZFHMIN, "zfhmin", G)                                                                     \
-	X(ZCA, "zca", G)                                                                           \
-	X(ZCB, "zcb", G)                                                                           \
-	X(ZCD, "zcd", G)                                                                           \
-	X(ZBA, "zba", G)                                                                           \
-	X(ZBB, "zbb", G)                                                                           \
-	X(ZBC, "zbc", G)                                                                           \
-	X(ZBS, "zbs", G)                                                                           \
-	X(ZKR, "zkr", H)                                                                           \
-	X(ZVE32X, "zve32x", C)                                                                     \
-	X(ZVE32F, "zve32f", C)                                                                     \
-	X(ZVE64X, "zve64x", C)                                                                     \
-	X(ZVE64F, "zve64f", C)                                                                     \
-	X(ZVE64D, "zve64d", C)                                                                     \
-	X(SSAIA, "ssaia", H)                                                                       \
-	X(SMSTATEEN, "smstateen", H)                                                               \
-	X(SSTC, "sstc", C)                                                                         \
-	X(SVADE, "svade", C)                                                                       \
-	X(SVADU, "svadu", C)                                                                       \
-	X(SVINVAL, "svinval", G)                                                                   \
-	X(SVNAPOT, "svnapot", G)                                                                   \
-	X(SVPBMT, "svpbmt", C)                                                                     \
-	X(SVVPTC, "svvptc", G)
+	X(I, "i", true)                                                                            \
+	X(M, "m", true)                                                                            \
+	X(A, "a", true)                                                                            \
+	X(F, "f", true)                                                                            \
+	X(D, "d", true)                                                                            \
+	X(C, "c", true)                                                                            \
+	X(V, "v", true)                                                                            \
+	X(H, "h", false)                                                                           \
+	X(ZICBOM, "zicbom", true)                                                                  \
+	X(ZICBOP, "zicbop", true)                                                                  \
+	X(ZICBOZ, "zicboz", true)                                                                  \
+	X(ZICSR, "zicsr", true)                                                                    \
+	X(ZIFENCEI, "zifencei", true)                                                              \
+	X(ZIHINTNTL, "zihintntl", true)                                                            \
+	X(ZIHINTPAUSE, "zihintpause", true)                                                        \
+	X(ZICOND, "zicond", true)                                                                  \
+	X(ZMMUL, "zmmul", true)                                                                    \
+	X(ZAAMO, "zaamo", true)                                                                    \
+	X(ZALRSC, "zalrsc", true)                                                                  \
+	X(ZACAS, "zacas", true)                                                                    \
+	X(ZAWRS, "zawrs", true)                                                                    \
+	X(ZFA, "zfa", true)                                                                        \
+	X(ZFH, "zfh", true)                                                                        \
+	X(ZFHMIN, "zfhmin", true)                                                                  \
+	X(ZCA, "zca", true)                                                                        \
+	X(ZCB, "zcb", true)                                                                        \
+	X(ZCD, "zcd", true)                                                                        \
+	X(ZBA, "zba", true)                                                                        \
+	X(ZBB, "zbb", true)                                                                        \
+	X(ZBC, "zbc", true)                                                                        \
+	X(ZBS, "zbs", true)                                                                        \
+	X(ZKR, "zkr", false)                                                                       \
+	X(ZVE32X, "zve32x", true)                                                                  \
+	X(ZVE32F, "zve32f", true)                                                                  \
+	X(ZVE64X, "zve64x", true)                                                                  \
+	X(ZVE64F, "zve64f", true)                                                                  \
+	X(ZVE64D, "zve64d", true)                                                                  \
+	X(SSAIA, "ssaia", false)                                                                   \
+	X(SMSTATEEN, "smstateen", false)                                                           \
+	X(SSTC, "sstc", true)                                                                      \
+	X(SVADE, "svade", true)                                                                    \
+	X(SVADU, "svadu", true)                                                                    \
+	X(SVINVAL, "svinval", true)                                                                \
+	X(SVNAPOT, "svnapot", true)                                                                \
+	X(SVPBMT, "svpbmt", true)                                                                  \
+	X(SVVPTC, "svvptc", true)
 
 enum isa_ext {
-#define X(id, name, kind) ISA_##id,
+#define X(id, name, guest) ISA_##id,
 	ISA_EXTENSIONS(X)
 #undef X
 		ISA_COUNT

@@ -5,7 +5,7 @@
  * instead of asking before each byte: half the device accesses.
  */
 #include "drivers/mmio.h"
-#include "drivers/uart_ops.h"
+#include "drivers/uart.h"
 
 enum { RBR_THR, IER, IIR_FCR, LCR, MCR, LSR };
 

@@ -2,7 +2,7 @@
 /* SiFive's UART as the machine's console (SiFive FU540-C000 manual, chapter 13). Its divisor stays
  * what the ROM set. */
 #include "drivers/mmio.h"
-#include "drivers/uart_ops.h"
+#include "drivers/uart.h"
 
 #define TXDATA 0x00
 #define RXDATA 0x04

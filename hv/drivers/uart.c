@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Passes the calls of uart.h to the driver that uart_init chose; stands in where there is none. */
 #include "drivers/uart.h"
-#include "drivers/uart_ops.h"
 
 static const struct uart_ops *uart; /* NULL before uart_init, and without a UART */
 static unsigned room_without;       /* then: nothing is taken yet; everything, so nobody waits */

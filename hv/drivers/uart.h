@@ -20,3 +20,15 @@ int uart_get(void);
 /* Asks for an interrupt when something is received, and when the transmitter has room, or no more.
  */
 void uart_interrupts(bool rx, bool tx);
+
+/* What a driver offers to uart.c: the functions above, for a UART that is there. */
+struct uart_ops {
+	void (*init)(const struct machine_uart *u);
+	unsigned (*tx_room)(void);
+	void (*write)(const uint8_t *bytes, unsigned n);
+	int (*get)(void);
+	void (*interrupts)(bool rx, bool tx);
+};
+
+extern const struct uart_ops ns16550_ops;
+extern const struct uart_ops sifive_uart_ops;

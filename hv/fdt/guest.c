@@ -116,7 +116,7 @@ static void put_cpus(struct build *b)
 {
 	node_begin(b, "cpus", NO_UNIT,
 		PROPS(CELL("#address-cells", 1), CELL("#size-cells", 0),
-			CELL("timebase-frequency", b->t->timebase_hz)));
+			CELL("timebase-frequency", b->t->machine->timebase_hz)));
 	for (unsigned i = 0; i < b->t->nvcpus; i++)
 		put_cpu(b, i);
 	node_end(b);
@@ -152,7 +152,7 @@ static void put_own_devices(struct build *b)
 	if (t->uart_base.v) {
 		node_begin(b, "serial", t->uart_base.v,
 			PROPS(TEXT("compatible", "ns16550a"), REG(t->uart_base.v, UART_SIZE),
-				CELL("clock-frequency", t->uart_clock_hz)));
+				CELL("clock-frequency", t->machine->uart.clock_hz)));
 		if (t->uart_irq)
 			put_all(b, PROPS(CELL("interrupts", t->uart_irq)));
 		node_end(b);
@@ -265,12 +265,13 @@ static void put_root(struct build *b)
 
 enum err fdt_build_guest(const struct guest_tree *t, void *buf, size_t size, size_t *used)
 {
-	struct build b = {.t = t, .fdt = buf, .plic = t->plic_phandle ? t->plic_phandle : 1};
+	const struct machine *m = t->machine;
+	struct build b = {.t = t, .fdt = buf, .plic = m->plic.phandle ? m->plic.phandle : 1};
 	int room = (int)MIN(size, (size_t)INT32_MAX);
 
 	*used = 0;
-	if (t->nvcpus < 1 || t->nvcpus > MACHINE_MAX_HARTS || !t->timebase_hz ||
-		t->timebase_hz > UINT32_MAX || t->plic_phandle >= UINT32_MAX - t->nvcpus)
+	if (t->nvcpus < 1 || t->nvcpus > MACHINE_MAX_HARTS || !m->timebase_hz ||
+		m->timebase_hz > UINT32_MAX || m->plic.phandle >= UINT32_MAX - t->nvcpus)
 		return E_INVAL;
 	/* Otherwise each name is searched for among all the earlier ones. */
 	if (fdt_create_with_flags(buf, room, FDT_CREATE_FLAG_NO_NAME_DEDUP) != 0)

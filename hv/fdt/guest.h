@@ -9,27 +9,25 @@ struct guest_tree {
 	uint64_t ram_size; /* bytes */
 	unsigned nvcpus;   /* hart ids 0 .. nvcpus-1 */
 	struct isa isa;    /* of each VCPU; only extensions of kind G or C may be set */
-	uint64_t timebase_hz;
 
 	/* Virtual PLIC (sifive,plic-1.0.0): VCPU n has context 2n for M-mode, listed as -1 (not
 	 * there), and 2n+1 for S-mode, as on QEMU's virt. */
 	gpa_t plic_base;
 	uint64_t plic_size;
 	uint32_t plic_ndev;
-	uint32_t plic_phandle; /* equals the host PLIC's, so that devices keep their references; 0:
-				  any, when there are none */
 
 	gpa_t uart_base;   /* emulated ns16550a, byte registers without shift; 0 for none */
 	uint32_t uart_irq; /* 0 for none: the guest polls */
-	uint32_t uart_clock_hz;
 
 	gpa_t vmgenid_page; /* page that holds the 16-byte generation ID at its start; 0 for none */
 	uint32_t vmgenid_irq;
 	uint32_t event_irq; /* of /hypervisor: EVENT_NEXT has something */
 
-	const void *host_fdt;          /* where the devices' nodes are copied from; NULL for none */
-	const struct machine *machine; /* may be NULL when ndevices is 0 */
-	const uint8_t *devices;        /* indices into machine->devices granted to this VM */
+	const struct machine
+		*machine;       /* its timebase, the clock of its UART, its PLIC's phandle, so
+				   that devices keep their references (without one: any) */
+	const void *host_fdt;   /* where the devices' nodes are copied from; NULL for none */
+	const uint8_t *devices; /* indices into machine->devices granted to this VM */
 	unsigned ndevices;
 
 	const char *bootargs; /* never NULL */

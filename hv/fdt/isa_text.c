@@ -3,7 +3,7 @@
 #include <string.h>
 #include "fdt/isa_text.h"
 
-#define X(id, name, kind) name,
+#define X(id, name, guest) name,
 static const char *const names[ISA_COUNT] = {ISA_EXTENSIONS(X)};
 #undef X
 

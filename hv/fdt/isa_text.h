@@ -11,15 +11,12 @@
 #include "core/isa.h"
 
 /* Room for every name with its separator or terminator, and for "rv64". */
-#define X(id, name, kind) +sizeof(name)
+#define X(id, name, guest) +sizeof(name)
 enum { ISA_TEXT_SIZE = 8 ISA_EXTENSIONS(X) };
 #undef X
 
-/* The extensions a guest may be told of: kinds G and C of core/isa.h. */
-#define ISA_GUEST_G(id) | BIT(ISA_##id)
-#define ISA_GUEST_C(id) | BIT(ISA_##id)
-#define ISA_GUEST_H(id)
-#define X(id, name, kind) ISA_GUEST_##kind(id)
+/* The extensions a guest may be told of. */
+#define X(id, name, guest) | (uint64_t)(guest) << ISA_##id
 static const uint64_t isa_guest_exts = 0 ISA_EXTENSIONS(X);
 #undef X
 

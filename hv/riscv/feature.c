@@ -99,33 +99,23 @@ enum err features_probe(struct pcpu *p)
 		BIT(CAUSE_INSN_PAGE) | BIT(CAUSE_LOAD_PAGE) | BIT(CAUSE_STORE_PAGE) |              \
 		BIT(CAUSE_SOFTWARE_CHECK))
 
-/* Where a hart has no time CSR, a guest's reading of it is an illegal instruction that is ours to
- * carry out. */
-static uint64_t delegated(void)
-{
-	return time_mmio.v ? DELEGATED & ~BIT(CAUSE_ILLEGAL_INSN) : DELEGATED;
-}
-
-static uint64_t menvcfg_for(const struct isa *isa)
-{
-	uint64_t v = 0;
-
-	for (unsigned i = 0; i < ARRAY_SIZE(envcfg); i++)
-		v |= isa_has(isa, envcfg[i].ext) ? envcfg[i].set : 0;
-	return v;
-}
-
 void features_apply(const struct pcpu *p)
 {
-	uint64_t v;
+	uint64_t menvcfg = 0, delegated = DELEGATED, v;
 
-	(void)csr_probe_write(CSR_MENVCFG, menvcfg_for(&p->isa), &v);
+	for (unsigned i = 0; i < ARRAY_SIZE(envcfg); i++)
+		menvcfg |= isa_has(&p->isa, envcfg[i].ext) ? envcfg[i].set : 0;
+	(void)csr_probe_write(CSR_MENVCFG, menvcfg, &v);
 	if (isa_has(&p->isa, ISA_SMSTATEEN)) {
 		csr_write(CSR_MSTATEEN0, MSTATEEN0_ENVCFG | MSTATEEN0_SE0);
 		csr_write(CSR_HSTATEEN0, MSTATEEN0_ENVCFG | MSTATEEN0_SE0);
 	}
-	csr_write(CSR_MEDELEG, delegated());
-	csr_write(CSR_HEDELEG, delegated());
+	/* Where a hart has no time CSR, a guest's reading of it is an illegal instruction that is
+	 * ours to carry out. */
+	if (time_mmio.v)
+		delegated &= ~BIT(CAUSE_ILLEGAL_INSN);
+	csr_write(CSR_MEDELEG, delegated);
+	csr_write(CSR_HEDELEG, delegated);
 	/* SGEIP goes to HS-mode, where nobody lives: hie stays 0. The S-mode bits are never pending
 	 * and enabled here; QEMU (10.0) shows a guest only those bits of its sie and sip that are
 	 * set in mideleg, at their S-mode places. */
@@ -143,16 +133,11 @@ static void intersect(struct isa *all, const struct isa *one)
 {
 	all->exts &= one->exts;
 	all->mmu_levels = MIN(all->mmu_levels, one->mmu_levels);
-	if (all->vlenb != one->vlenb)
-		all->exts &= ~VECTOR_EXTS;
-	if (all->cbom_block != one->cbom_block)
-		all->exts &= ~BIT(ISA_ZICBOM);
-	if (all->cboz_block != one->cboz_block)
-		all->exts &= ~BIT(ISA_ZICBOZ);
-	if (!(all->exts & VECTOR_EXTS))
-		all->vlenb = 0;
-	if (!isa_has(all, ISA_ZICBOZ))
-		all->cboz_block = 0;
+	drop_unless(all, all->vlenb == one->vlenb, VECTOR_EXTS);
+	drop_unless(all, all->cbom_block == one->cbom_block, BIT(ISA_ZICBOM));
+	drop_unless(all, all->cboz_block == one->cboz_block, BIT(ISA_ZICBOZ));
+	all->vlenb = all->exts & VECTOR_EXTS ? all->vlenb : 0;
+	all->cboz_block = isa_has(all, ISA_ZICBOZ) ? all->cboz_block : 0;
 }
 
 void features_unify(void)

@@ -24,22 +24,21 @@ static uint64_t tor(const char *p)
 
 enum err pmp_protect(const struct pcpu *p)
 {
-	uint64_t cfg;
+	const uint64_t cfg = (uint64_t)(PMP_L | PMP_NAPOT) << 0 |
+			     (uint64_t)(PMP_L | PMP_TOR | PMP_R | PMP_X) << 16 |
+			     (uint64_t)(PMP_L | PMP_TOR | PMP_R) << 24 |
+			     (uint64_t)(PMP_L | PMP_TOR | PMP_R | PMP_W) << 32 |
+			     (uint64_t)(PMP_NAPOT | PMP_R | PMP_W | PMP_X) << 40;
+	uint64_t v;
 
-	if (!csr_probe_read(CSR_PMPCFG0, &cfg))
+	if (!csr_probe_read(CSR_PMPCFG0, &v))
 		return E_UNSUPPORTED;
-	cfg = 0;
 	csr_write(CSR_PMPADDR0 + 0, napot(p->guard_page, PAGE_SIZE));
 	csr_write(CSR_PMPADDR0 + 1, tor(text_start));
 	csr_write(CSR_PMPADDR0 + 2, tor(text_end));
 	csr_write(CSR_PMPADDR0 + 3, tor(rodata_end));
 	csr_write(CSR_PMPADDR0 + 4, tor(image_end));
 	csr_write(CSR_PMPADDR0 + 5, ~UINT64_C(0) >> 10);
-	cfg |= (uint64_t)(PMP_L | PMP_NAPOT) << 0;
-	cfg |= (uint64_t)(PMP_L | PMP_TOR | PMP_R | PMP_X) << 16;
-	cfg |= (uint64_t)(PMP_L | PMP_TOR | PMP_R) << 24;
-	cfg |= (uint64_t)(PMP_L | PMP_TOR | PMP_R | PMP_W) << 32;
-	cfg |= (uint64_t)(PMP_NAPOT | PMP_R | PMP_W | PMP_X) << 40;
 	csr_write(CSR_PMPCFG0, cfg);
 	if (csr_read(CSR_PMPCFG0) != cfg)
 		return E_STATE;

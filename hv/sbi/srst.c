@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* SRST (SBI 3.0, chapter 10). The Root VM's end is the machine's. */
 #include "sbi/sbi.h"
-#include "boot/cmdline.h"
+#include "boot/boot.h"
 #include "core/tree.h"
 #include "riscv/panic.h"
 

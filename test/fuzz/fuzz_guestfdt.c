@@ -11,6 +11,7 @@ static void fill_request(struct guest_tree *t, struct input *in, uint8_t *device
 {
 	uint8_t flags = next_byte(in);
 
+	m.plic.phandle = flags & 2 ? next_u32(in) : m.plic.phandle;
 	*t = (struct guest_tree){
 		.ram_base = gpa((uint64_t)next_u32(in) << 12),
 		.ram_size = (uint64_t)next_u32(in) << 12,
@@ -19,11 +20,9 @@ static void fill_request(struct guest_tree *t, struct input *in, uint8_t *device
 			.mmu_levels = next_byte(in),
 			.cbom_block = next_byte(in),
 			.cboz_block = 64},
-		.timebase_hz = m.timebase_hz,
 		.plic_base = gpa(0xc000000),
 		.plic_size = 0x600000,
 		.plic_ndev = 1023,
-		.plic_phandle = flags & 2 ? next_u32(in) : m.plic.phandle,
 		.uart_base = gpa(flags & 4 ? next_u32(in) : 0),
 		.vmgenid_page = gpa(flags & 8 ? next_u32(in) : 0),
 		.host_fdt = packed,

@@ -24,7 +24,7 @@ static void print_hart(const struct machine_hart *h)
 {
 	printf("{\"id\": %llu, \"usable\": %s, \"mmu\": %u, \"exts\": [",
 		(unsigned long long)h->hartid, h->usable ? "true" : "false", h->isa.mmu_levels);
-#define X(id, name, kind)                                                                          \
+#define X(id, name, guest)                                                                         \
 	if (isa_has(&h->isa, ISA_##id))                                                            \
 		printf("\"" name "\", ");
 	ISA_EXTENSIONS(X)
@@ -77,14 +77,11 @@ static enum err make_guest(size_t *used)
 		.ram_size = m.ram[0].size,
 		.nvcpus = m.nharts,
 		.isa = m.harts[m.nharts - 1].isa,
-		.timebase_hz = m.timebase_hz,
 		.plic_base = gpa(0xc000000),
 		.plic_size = 0x600000,
 		.plic_ndev = 127,
-		.plic_phandle = m.plic.phandle,
 		.uart_base = gpa(0x10000000),
 		.uart_irq = 10,
-		.uart_clock_hz = 3686400,
 		.vmgenid_page = gpa(0x10100000),
 		.vmgenid_irq = 100,
 		.host_fdt = host,

@@ -33,14 +33,11 @@ static void request(void)
 		.ram_size = 0x10000000,
 		.nvcpus = 2,
 		.isa = m.harts[0].isa,
-		.timebase_hz = m.timebase_hz,
 		.plic_base = gpa(0xc000000),
 		.plic_size = 0x600000,
 		.plic_ndev = 97,
-		.plic_phandle = m.plic.phandle,
 		.uart_base = gpa(0x10000000),
 		.uart_irq = 10,
-		.uart_clock_hz = 3686400,
 		.vmgenid_page = gpa(0x10200000),
 		.vmgenid_irq = 96,
 		.host_fdt = packed,
@@ -252,12 +249,14 @@ static void test_uart_without_interrupt(void **state)
 
 static void test_smallest(void **state)
 {
+	static const struct machine smallest = {.timebase_hz = 1};
+
 	t = (struct guest_tree){
 		.ram_base = gpa(0x1080000000),
 		.ram_size = 0x200000,
 		.nvcpus = 1,
 		.isa = {.exts = BIT(ISA_I), .mmu_levels = 3},
-		.timebase_hz = 1,
+		.machine = &smallest,
 		.bootargs = "",
 	};
 	assert_int_equal(build(), OK);
@@ -471,11 +470,11 @@ static void test_invalid_requests(void **state)
 	request();
 	t.nvcpus = 0;
 	expect_invalid();
-	t.timebase_hz = 0;
+	m.timebase_hz = 0;
 	expect_invalid();
-	t.timebase_hz = UINT64_C(1) << 32;
+	m.timebase_hz = UINT64_C(1) << 32;
 	expect_invalid();
-	t.plic_phandle = UINT32_MAX;
+	m.plic.phandle = UINT32_MAX;
 	expect_invalid();
 }
 
@@ -483,7 +482,7 @@ static void test_phandles_run_out(void **state)
 {
 	request();
 	t.ndevices = 0;
-	t.plic_phandle = 0xfffffffc;
+	m.plic.phandle = 0xfffffffc;
 	assert_int_equal(build(), OK);
 	WANT_CELLS("/cpus/cpu@1/interrupt-controller", "phandle", 0xfffffffe);
 	t.nvcpus = 3;
