@@ -9,8 +9,8 @@
  * good. */
 noreturn void halt(const char *fmt, ...) printf_like;
 
-/* Ends the machine, `how` of drivers/finisher.h: the other PCPUs leave their guests, what is buffered
- * and `why` are written out. The first PCPU that wants it sees to it. */
+/* Ends the machine, `how` of drivers/finisher.h: the other PCPUs leave their guests, what is
+ * buffered and `why` are written out. The first PCPU that wants it sees to it. */
 noreturn void machine_end(uint32_t how, const char *why);
 
 /* Called by trap.S on the panic stack: `regs` are x0..x31 of an exception that nobody expected. */

@@ -115,7 +115,8 @@ void sbi_hart_stopped(struct vcpu *v)
 		vm_start_burial(v->vm);
 	} else if (sbi_all_stopped(v->vm, NULL) && v->vm->state == DX_RUNNING) {
 		if (!v->vm->parent)
-			machine_end(FINISHER_REBOOT, "all harts of the Root VM have stopped; restarting");
+			machine_end(FINISHER_REBOOT,
+				"all harts of the Root VM have stopped; restarting");
 		vm_end(v->vm, DX_REASON_STOPPED, 0);
 	}
 }

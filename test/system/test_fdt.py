@@ -79,7 +79,7 @@ def test_virt(dump, harts, mem):
     ("rv64,sstc=false", {"h"}, {"sstc"}),
     ("rv64,v=true", {"h", "v"}, set()),
     ("rv64,svadu=false,svade=true", {"svade"}, {"svadu"}),
-    ("max", {"v", "zkr", "smepmp", "smstateen", "svinval", "svpbmt", "svnapot"}, set()),
+    ("max", {"v", "zkr", "smstateen", "svinval", "svpbmt", "svnapot"}, set()),
 ])
 def test_cpu(dump, cpu, present, absent):
     m, guest = dump("virt", "-cpu", cpu)
