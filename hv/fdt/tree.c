@@ -19,57 +19,62 @@ static bool is_bus(const struct node *n)
 	       node_prop(n, "ranges", &len) && len % ((entry + n->parent->addr_cells) * 4) == 0;
 }
 
-static enum err read_props(struct node *n)
-{
-	struct node_prop p;
-	int offset;
-
-	n->nprops = 0;
-	fdt_for_each_property_offset(offset, n->fdt, n->offset)
-	{
-		p.data = fdt_getprop_by_offset(n->fdt, offset, &p.name, &p.len);
-		if (!p.data)
-			return E_FORMAT;
-		if (n->nprops < NODE_MAX_PROPS)
-			n->props[n->nprops++] = p;
-	}
-	return OK;
-}
-
-static enum err read_node(const void *fdt, int offset, int depth, struct node *n)
+static enum err begin_node(const void *fdt, int offset, int depth, struct node *n)
 {
 	n->fdt = fdt;
 	n->offset = offset;
 	n->depth = depth;
-	n->name = fdt_get_name(fdt, offset, NULL);
+	n->name = fdt_offset_ptr(fdt, offset + FDT_TAGSIZE, 1);
 	n->parent = depth ? n - 1 : NULL;
-	if (!n->name || read_props(n) != OK)
-		return E_FORMAT;
+	n->nprops = 0;
+	return depth == 0 && offset != 0 ? E_FORMAT : OK; /* a second root */
+}
+
+/* `n` is NULL for a property that comes after its node's children. */
+static enum err add_property(struct node *n, const void *fdt, int offset)
+{
+	struct node_prop p;
+
+	p.data = fdt_getprop_by_offset(fdt, offset, &p.name, &p.len);
+	if (n && p.data && n->nprops < NODE_MAX_PROPS)
+		n->props[n->nprops++] = p;
+	return n && p.data ? OK : E_FORMAT;
+}
+
+/* All properties of `n` are known; NULL when that was so already. */
+static enum err visit_node(struct node *n, tree_visit visit, struct machine *m)
+{
+	if (!n || n->depth >= TREE_MAX_DEPTH)
+		return OK;
 	n->addr_cells = node_u32(n, "#address-cells", 2);
 	n->size_cells = node_u32(n, "#size-cells", 1);
 	n->cells_ok = n->addr_cells >= 1 && n->addr_cells <= 2 && n->size_cells >= 1 &&
 		      n->size_cells <= 2;
 	n->bus = is_bus(n);
-	return OK;
+	return visit(n, m);
 }
 
 enum err tree_walk(const void *fdt, tree_visit visit, struct machine *m)
 {
-	static struct node path[TREE_MAX_DEPTH];
-	int offset = 0, depth = 0, next;
+	static struct node path[TREE_MAX_DEPTH + 1]; /* the last is for all that are too deep */
+	struct node *open = NULL;                    /* its properties are being read */
+	int offset = 0, next, depth = 0;
 	enum err rc = OK;
+	uint32_t tag;
 
-	for (; rc == OK && offset >= 0 && depth >= 0; offset = fdt_next_node(fdt, offset, &depth)) {
-		if (depth >= TREE_MAX_DEPTH)
+	for (; rc == OK && (tag = fdt_next_tag(fdt, offset, &next)) != FDT_END; offset = next) {
+		if (tag == FDT_PROP)
+			rc = add_property(open, fdt, offset);
+		if (tag != FDT_BEGIN_NODE && tag != FDT_END_NODE)
 			continue;
-		rc = read_node(fdt, offset, depth, &path[depth]);
-		if (rc == OK)
-			rc = visit(&path[depth], m);
+		rc = visit_node(open, visit, m);
+		open = tag == FDT_BEGIN_NODE ? &path[MIN(depth, TREE_MAX_DEPTH)] : NULL;
+		if (rc == OK && open)
+			rc = begin_node(fdt, offset, depth++, open);
+		else if (rc == OK && depth-- == 0)
+			rc = E_FORMAT;
 	}
-	/* The last node was the root's, and nothing follows it. */
-	if (rc == OK && (depth >= 0 || fdt_next_tag(fdt, offset, &next) != FDT_END || next < 0))
-		rc = E_FORMAT;
-	return rc;
+	return rc == OK && (next < 0 || depth != 0) ? E_FORMAT : rc;
 }
 
 const void *node_prop(const struct node *n, const char *name, int *len)
