@@ -180,7 +180,8 @@ static void fetch_fault(struct vcpu *v)
 		return;
 	}
 	if (!v->vm->parent)
-		machine_reboot("the Root VM's trap vector is where nothing is; restarting");
+		machine_end(FINISHER_REBOOT,
+			"the Root VM's trap vector is where nothing is; restarting");
 	(void)sbi_system_reset(v, false, true);
 }
 
