@@ -137,8 +137,12 @@ static void test_mapper_forks(void)
 	kill_child(child);
 }
 
+#define INSN_RET 0x8082
+
 static void test_rights(void)
 {
+	box.command = INSN_RET;
+	fence_i();
 	uint64_t child = paused_child();
 
 	open_window(child, DX_READ);
@@ -149,7 +153,7 @@ static void test_rights(void)
 	close_window();
 	check_eq("closed", outcome(try_load(WINDOW, 8)), TRAP(LOAD_ACCESS));
 	open_window(child, DX_READ | DX_WRITE);
-	check_eq("written", outcome(try_store(WINDOW, 8, 1)), NO_TRAP);
+	check_eq("written", outcome(try_store(WINDOW, 8, INSN_RET)), NO_TRAP);
 	check_eq("not executed", outcome(try_exec(WINDOW)), TRAP(INSN_ACCESS));
 	close_window();
 	kill_child(child);
