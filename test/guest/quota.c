@@ -179,6 +179,13 @@ static void test_edges(void)
 	for (uint64_t n = 0; n < 4; n++) {
 		child = spawn_with(DX_LIMIT_VMS, n, fork_until_refused, 0);
 		dx_end_is("VMs: its own limit", child, refusal(n, DX_ERR_OWN_LIMIT));
+		child = spawn_with(DX_LIMIT_VCPUS, (n + 1) * m.nharts, fork_until_refused, 0);
+		dx_end_is("VCPUs: its own limit", child, refusal(n, DX_ERR_OWN_LIMIT));
+	}
+	/* A limit that nobody reaches by less than a VM. */
+	if (m.nharts > 1) {
+		child = spawn_with(DX_LIMIT_VCPUS, 3 * m.nharts - 1, fork_until_refused, 0);
+		dx_end_is("VCPUs: no part of a VM", child, refusal(1, DX_ERR_OWN_LIMIT));
 	}
 	before = dx_pages();
 	child = spawn_with(DX_LIMIT_VMS, 0, fork_until_refused, 0);
