@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: MIT
+"""The machine's devices and the tree: they go on for the Root VM while children come and go, and are gone for good after
+drop-trust. If these failed, DMA would reach a child's memory, or a fork would lose or corrupt what the parent reads and writes."""
+
+import hashlib
+import os
+
+import pytest
+from conftest import device_args
+from dx import ask, attached, pages_used
+from machine import Machine
+
+UNIT = 64 << 10
+COUNT = 16
+BIG = COUNT * UNIT  # of the disk: read again and again, and in memory as /tmp/big and in a process
+
+# Each loop ends when it finds something wrong, and says so in a file; so it does in a child, where the devices are gone.
+LOOPS = {
+    # What is written, and read again, is the file from another place on in each round.
+    "disk": """
+n=0
+while [ ! -e /tmp/stop ]; do
+    n=$((n + 1)) k=$((n % {count}))
+    {{ dd if=/tmp/big bs={unit} skip=$k; dd if=/tmp/big bs={unit} count=$k; }} >/tmp/round 2>/dev/null
+    dd if=/tmp/round of=/dev/vda bs={unit} seek={count} conv=notrunc,fsync 2>/dev/null || break
+    echo 3 >/proc/sys/vm/drop_caches
+    [ "$(dd if=/dev/vda bs={unit} count={count} 2>/dev/null | sha256sum)" = "{sum}  -" ] || break
+    [ "$(dd if=/dev/vda bs={unit} skip={count} count={count} 2>/dev/null | sha256sum)" = "$(sha256sum </tmp/round)" ] || break
+    echo $n >/tmp/rounds.disk
+done
+[ -e /tmp/stop ] || echo $n >/tmp/bad.disk
+""",
+    "net": """
+n=0
+while [ ! -e /tmp/stop ]; do
+    [ "$(wget -q -O - {url} | sha256sum)" = "{page}  -" ] || break
+    n=$((n + 1))
+    echo $n >/tmp/rounds.net
+done
+[ -e /tmp/stop ] || echo $n >/tmp/bad.net
+""",
+    # A process's memory, and a file's in memory.
+    "memory": """
+micropython -X heapsize=4M -c '
+import hashlib, os
+def there(name):
+    try:
+        return os.stat("/tmp/" + name)
+    except OSError:
+        return None
+def digest(data):
+    return hashlib.sha256(data).digest().hex()
+held = open("/tmp/big", "rb").read()
+n = 0
+while digest(held) == "{sum}" and not there("stop"):
+    with open("/tmp/big", "rb") as f:
+        if digest(f.read()) != "{sum}":
+            break
+    n += 1
+    with open("/tmp/rounds.memory", "w") as f:
+        f.write(str(n))
+if not there("stop"):
+    open("/tmp/bad.memory", "w").write(str(n))
+'
+""",
+}
+
+
+def rounds(machine, loop):
+    """Waits until a loop has been around once more, from its start."""
+    machine.check(f"n=$(cat /tmp/rounds.{loop}); until [ $(cat /tmp/rounds.{loop})0 -ge $((n + 2))0 ] || [ -e /tmp/bad.{loop} ]; "
+                  "do sleep 0.1; done")
+    assert machine.run(f"cat /tmp/bad.{loop}").status != 0, f"{loop}: something was not as it should be"
+
+
+def start_loops(machine, **words):
+    machine.check(f"dd if=/dev/vda of=/tmp/big bs={UNIT} count={COUNT}; echo 0 | tee /tmp/rounds.disk /tmp/rounds.net /tmp/rounds.memory")
+    for loop, text in LOOPS.items():
+        text = text.format(unit=UNIT, count=COUNT, **words)
+        machine.check(f"cat >/tmp/{loop}.sh <<'END'\n{text}\nEND")
+        machine.check(f"sh /tmp/{loop}.sh >/dev/null 2>&1 &")
+
+
+@pytest.mark.parametrize("harts,bus", [(2, "mmio"), (4, "pci")])
+def test_traffic(image, name, tmp_path, web, harts, bus):
+    """Disk and network are busy in the Root VM, it forks, and all that lives checks its memory all the time."""
+    disk = tmp_path / "disk.img"
+    big = os.urandom(BIG)
+    disk.write_bytes(big + bytes(BIG))
+    with Machine(name, image(), harts=harts, args=device_args(bus, disk)) as m:
+        m.login()
+        m.check("until ip route | grep -q default; do sleep 0.1; done; dx kill $(dx fork)")
+        before = pages_used(m)
+        start_loops(m, sum=hashlib.sha256(big).hexdigest(), url=web.url, page=web.sha256)
+        for i in range(3):
+            ask(m, f"fork --name kid{i}")
+            with attached(m, f"kid{i}"):
+                # Into pages that the parent's DMA may use: the parent has others there.
+                m.check("cp /tmp/big /tmp/own")
+            for loop in LOOPS:
+                rounds(m, loop)
+            with attached(m, f"kid{i}"):
+                m.check("cmp /tmp/big /tmp/own")
+                rounds(m, "memory")
+                m.check("until [ -e /tmp/bad.disk ]; do sleep 0.1; done")
+            if i:
+                m.check(f"dx kill kid{i - 1}")
+        m.check("touch /tmp/stop; wait; ls /tmp/bad.* >/tmp/which; [ ! -s /tmp/which ]")
+        last = int(m.check("cat /tmp/rounds.disk")) % COUNT
+        m.check("dx kill kid2")
+        assert pages_used(m) == before
+        m.send("poweroff -f\n")
+        assert m.wait_exit() == 0
+    assert disk.read_bytes() == big + big[last * UNIT:] + big[:last * UNIT]
+
+
+def test_drop_trust(image, name, tmp_path, web):
+    """With the devices busy. What used them ends, nothing hangs, and from then on a fork shares memory."""
+    disk = tmp_path / "disk.img"
+    disk.write_bytes(bytes(64 << 20))
+    with Machine(name, image(), args=device_args("mmio", disk)) as m:
+        m.login()
+        m.check("until ip route | grep -q default; do sleep 0.1; done")
+        ask(m, "fork --name mistrusted --no-trust")
+        copied = ask(m, "fork --name trusted")["handle"]
+        assert [c["trusted"] for c in sorted(ask(m, "ps"), key=lambda c: c["name"])] == [False, True]
+        full = ask(m, f"info {copied}")["pages"]
+        # A child gives up what it has, and its parent keeps it.
+        with attached(m, "trusted"):
+            assert ask(m, "drop-trust") == {"trusted": False}
+            assert ask(m, "drop-trust") == {"trusted": False}, "a second time is no mistake"
+            ask(m, "fork --name grandson")
+            assert not ask(m, "info grandson")["trusted"]
+        assert not ask(m, "info trusted")["trusted"] and ask(m, "info")["trusted"]
+        m.check("{ while [ -b /dev/vda ] && dd if=/dev/zero of=/dev/vda bs=1M count=32 conv=notrunc,fsync 2>/dev/null; do echo >>/tmp/disk; done; } & "
+                f"{{ while wget -q -O /dev/null {web.url}; do echo >>/tmp/net; done; }} & "
+                "until [ -s /tmp/disk ] && [ -s /tmp/net ]; do sleep 0.1; done")
+        m.check("dx drop-trust")
+        # A connection without an interface waits for better times: that is TCP.
+        m.check("killall wget; wait")
+        assert not ask(m, "info")["trusted"]
+        assert m.check("echo /sys/class/net/*") == "/sys/class/net/lo"
+        assert m.check("echo /sys/block/*(N)") == ""
+        assert m.run(f"wget -q -O - {web.url}").status != 0
+        m.check("echo parent >/tmp/file")
+        after = ask(m, "fork --name after")["handle"]
+        shared = ask(m, f"info {after}")
+        assert not shared["trusted"]
+        assert shared["pages"] < full / 4, "a fork that still copies"
+        with attached(m, "after"):
+            m.check("echo child >/tmp/file")
+        assert m.check("cat /tmp/file") == "parent"
+        assert "cpustress: ok" in m.check("cpustress 1")
+        m.check("dx kill after trusted mistrusted")
+        assert ask(m, "ps") == []
