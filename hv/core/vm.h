@@ -54,7 +54,8 @@ struct vm {
 	bool dbcn_reads;    /* the guest reads its console by SBI: the emulated UART gets no input
 			       unless its driver asks */
 	bool trusted;       /* atomic: changes once, to false */
-	bool holds_devices; /* maps MMIO or has pinned memory: its frames are never shared */
+	bool holds_devices; /* maps MMIO: its frames are never shared */
+	bool routes;        /* has had an interrupt routed to it */
 	uint32_t halt;      /* atomic: HALT_… */
 	uint32_t pins;      /* atomic: VCPUs on their way out of a PCPU, who still look at the VM */
 	uint64_t shared, copies; /* atomic: pages that a fork made shared, and how many of them are

@@ -8,6 +8,7 @@
 #define ENABLE_STRIDE  0x80
 #define CONTEXT_BASE   0x200000
 #define CONTEXT_STRIDE 0x1000
+#define PRIORITY       1 /* of all sources */
 #define REG_THRESHOLD  0
 #define REG_CLAIM      4
 #define MAX_SOURCE     1023
@@ -51,7 +52,7 @@ void plic_init(const struct machine_plic *plic, const struct machine *m)
 	base = plic->base;
 	ndev = base.v ? MIN(plic->ndev, MAX_SOURCE) : 0;
 	for (uint32_t irq = 1; irq <= ndev; irq++)
-		mmio_write32(hpa_add(base, UINT64_C(4) * irq), 1);
+		mmio_write32(hpa_add(base, UINT64_C(4) * irq), PRIORITY);
 	for (unsigned i = 0; ndev && i < m->nharts; i++) {
 		context_init(m->harts[i].plic_m_context);
 		context_init(m->harts[i].plic_s_context);
@@ -66,6 +67,9 @@ void plic_set_enabled(uint32_t irq, int context, bool on)
 		return;
 	spin_lock(&lock);
 	mmio_write32(enable, (mmio_read32(enable) & ~irq_bit(irq)) | (on ? irq_bit(irq) : 0));
+	/* QEMU 10 looks at what is pending already only at the write of a priority. */
+	if (on)
+		mmio_write32(hpa_add(base, UINT64_C(4) * irq), PRIORITY);
 	spin_unlock(&lock);
 }
 

@@ -21,11 +21,10 @@ enum err gstage_split(struct vm *vm, uint64_t *pte, unsigned level, struct refus
 
 	if (err != OK)
 		return err;
-	uint64_t *entries = hpa_ptr(table);
+	uint64_t *entries = hpa_ptr(table), step = level_size(level - 1) >> PAGE_SHIFT << 10;
 
 	for (unsigned i = 0; i < 512; i++)
-		entries[i] = PTE_PPN(hpa_add(pte_hpa(old), i * level_size(level - 1))) |
-			     (old & PTE_FLAGS);
+		entries[i] = old + i * step;
 	pte_set(pte, PTE_PPN(table) | PTE_V);
 	return OK;
 }

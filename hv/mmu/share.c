@@ -79,8 +79,12 @@ static void share_run(struct part *p, uint64_t *src, uint64_t *dst, unsigned n)
 			src[i] = pte;
 			dst[i] = pte;
 			cost += blocks - 1;
-		} else if (pte == PTE_GHOST || (pte & GSTAGE_RWX && pte & GSTAGE_DEVICE)) {
+		} else if (is_leaf(pte) && pte & GSTAGE_DEVICE) {
 			dst[i] = PTE_GHOST;
+			p->to->ghosts = true;
+		} else if (pte == PTE_GHOST) {
+			dst[i] = p->from->ghosts ? PTE_GHOST : 0;
+			p->to->ghosts |= p->from->ghosts;
 		} else if (!(is_leaf(pte) && pte & GSTAGE_FOREIGN)) {
 			break; /* a table, or busy */
 		}
@@ -121,7 +125,6 @@ static enum err share_at(struct part *p)
 
 	if (err != OK)
 		return err;
-	p->to->ghosts = true;
 	/* Of a VM that holds devices RAM is copied, page by page. */
 	share_run(p, src, dst, own || !copies ? rest : 1);
 	return p->done ? OK : copy_page(p, value);
@@ -132,15 +135,20 @@ enum err gstage_share(
 {
 	struct part p = {from, to, *cursor, budget, refused, 0, 0, 0};
 	struct vm_locked l = vm_lock(from);
+	uint64_t end = from->gpa_end;
 	enum err err = OK;
 
-	to->gpa_end = from->gpa_end;
-	while (p.budget && p.at.v < from->gpa_end && (err = share_at(&p)) == OK) {
+	/* Beside RAM only devices leave something, ghosts. */
+	if (!from->holds_devices && !from->ghosts) {
+		p.at = gpa(MAX(p.at.v, from->ram_base.v));
+		end = MIN(end, from->ram_base.v + from->ram_size);
+	}
+	while (p.budget && p.at.v < end && (err = share_at(&p)) == OK) {
 		p.at = gpa(ALIGN_DOWN(p.at.v, level_size(p.level)) + p.done * level_size(p.level));
 		p.budget -= MIN(p.budget, p.cost);
 	}
 	vm_unlock(l);
-	*cursor = err == OK && p.at.v >= from->gpa_end ? gpa(GSTAGE_END) : p.at;
+	*cursor = err == OK && p.at.v >= end ? gpa(GSTAGE_END) : p.at;
 	return err;
 }
 

@@ -46,6 +46,7 @@ enum err irq_route(struct vm *vm, uint32_t irq)
 	if (err == OK && !sources[irq].vm) {
 		err = vplic_bind(vm->plic, irq, true);
 		sources[irq].vm = err == OK ? vm : NULL;
+		vm->routes = true;
 	}
 	spin_unlock(&route_lock);
 	return err;

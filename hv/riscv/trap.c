@@ -303,22 +303,26 @@ static void leave(struct pcpu *p, struct vcpu *v, enum sched_state to, uint64_t 
 	__atomic_fetch_sub(&vm->pins, 1, __ATOMIC_RELEASE);
 }
 
-/* Deals with everything that wakes an idle PCPU from wfi. */
-static void idle_once(struct pcpu *p)
+/* Deals with what would interrupt a guest: in M-mode nothing does. */
+static void serve_interrupts(struct pcpu *p)
 {
-	uint64_t mip;
+	uint64_t mip = csr_read(CSR_MIP);
 
-	p->sched_deadline = sched_deadline(p->id);
-	pcpu_set_timer(p);
-	if (!__atomic_load_n(&p->requests, __ATOMIC_ACQUIRE))
-		__asm__ volatile("wfi" ::: "memory");
-	mip = csr_read(CSR_MIP);
 	if (mip & BIT(IRQ_MSI))
 		aclint_clear_msi(p->hart->msip);
 	__asm__ volatile("fence ow, rw" ::: "memory");
 	pcpu_obey(__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL));
 	if (mip & BIT(IRQ_MEI))
 		irq_external();
+}
+
+static void idle_once(struct pcpu *p)
+{
+	p->sched_deadline = sched_deadline(p->id);
+	pcpu_set_timer(p);
+	if (!__atomic_load_n(&p->requests, __ATOMIC_ACQUIRE))
+		__asm__ volatile("wfi" ::: "memory");
+	serve_interrupts(p);
 	sched_expire(p->id, time_now());
 }
 
@@ -361,8 +365,10 @@ static struct vcpu *take_next(struct pcpu *p)
 			vcpu_load(v);
 			return v;
 		}
-		pcpu_obey(__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL));
 		vcpu_bury(p, v);
+		/* Nobody else may be ready here for many steps: who waits is woken meanwhile. */
+		serve_interrupts(p);
+		sched_expire(p->id, time_now());
 	}
 }
 
@@ -379,19 +385,6 @@ static struct vcpu *go_on(struct pcpu *p, struct vcpu *v)
 	pcpu_set_timer(p);
 	vcpu_sync(v);
 	return v;
-}
-
-/* What would have interrupted the guest, while a long call keeps it out. */
-static void serve_interrupts(struct pcpu *p, struct vcpu *v)
-{
-	uint64_t mip = csr_read(CSR_MIP);
-
-	if (mip & BIT(IRQ_MSI))
-		aclint_clear_msi(p->hart->msip);
-	__asm__ volatile("fence ow, rw" ::: "memory");
-	if (mip & BIT(IRQ_MEI))
-		irq_external();
-	vcpu_sync(v);
 }
 
 /* One step of the call that the VCPU is in. */
@@ -425,7 +418,8 @@ static struct vcpu *reschedule(struct pcpu *p, struct vcpu *v)
 			v = take_next(p);
 		} else if (v->action == ACTION_CALL) {
 			call_step(v);
-			serve_interrupts(p, v);
+			serve_interrupts(p);
+			vcpu_sync(v);
 		} else {
 			break;
 		}

@@ -58,6 +58,8 @@ struct sbi_ret dx_dma_pin(struct vcpu *v, const uint64_t *a)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
 	if (!v->vm->trusted)
 		return sbi_error(SBI_ERR_DENIED);
+	if (!range_within(a[0], PAGE_SIZE, v->vm->ram_base.v, v->vm->ram_size))
+		return sbi_error(SBI_ERR_INVALID_ADDRESS);
 	enum err err = gstage_pin(v->vm, gpa(a[0]), &page);
 
 	if (err == E_FAULT)

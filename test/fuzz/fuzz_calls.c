@@ -49,10 +49,10 @@ struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure)
 	return sbi_error(SBI_ERR_FAILED);
 }
 
-bool sbi_all_stopped(const struct vm *vm)
+bool sbi_all_stopped(const struct vm *vm, const struct vcpu *but)
 {
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
-		if (vm->vcpus[i]->hsm != HSM_STOPPED)
+		if (vm->vcpus[i] != but && vm->vcpus[i]->hsm != HSM_STOPPED)
 			return false;
 	return true;
 }
