@@ -58,23 +58,47 @@ static void map_ram(struct vm *vm, const struct dx_payload *p)
 	vm->ram_pages = size >> PAGE_SHIFT;
 	struct vm_locked l = vm_lock(vm);
 
-	if (gstage_map(l, vm->ram_base, base, size, GSTAGE_RWX) != OK)
-		halt("not enough memory for the Root VM's tables");
+	for (uint64_t done = 0, part; done < size; done += part)
+		if (gstage_map(l, gpa_add(vm->ram_base, done), hpa_add(base, done), size - done,
+			    GSTAGE_RWX, &part) != OK)
+			halt("not enough memory for the Root VM's tables");
 	vm_unlock(l);
 }
 
+static enum err map_region(struct vm *vm, hpa_t base, uint64_t size, uint64_t *done)
+{
+	enum err err = OK;
+	uint64_t part;
+
+	for (*done = 0; err == OK && *done < size; *done += part)
+		err = grant_map(vm, hpa_add(base, *done), size - *done, gpa(base.v + *done), &part);
+	return err;
+}
+
+static void unmap_region(struct vm *vm, hpa_t base, uint64_t size)
+{
+	gpa_t at = gpa(base.v);
+
+	while (at.v < base.v + size)
+		grant_unmap(vm, &at, base.v + size);
+}
+
+/* All regions or none: what another device has in one of them stays. */
 static enum err map_regions(struct vm *vm, const struct machine_device *d)
 {
 	enum err err = OK;
 	unsigned n = 0;
+	uint64_t done;
 
-	for (; err == OK && n < d->nregions; n++)
-		err = grant_map(
-			vm, d->regions[n].base, d->regions[n].size, gpa(d->regions[n].base.v));
-	/* The regions before the one that failed. */
-	while (err != OK && --n > 0)
-		BUG_ON(grant_unmap(vm, gpa(d->regions[n - 1].base.v), d->regions[n - 1].size) !=
-			OK);
+	while (n < d->nregions && err == OK) {
+		err = map_region(vm, d->regions[n].base, d->regions[n].size, &done);
+		n++;
+	}
+	if (err == OK)
+		return OK;
+	unmap_region(vm, d->regions[--n].base, done);
+	while (n-- > 0)
+		unmap_region(vm, d->regions[n].base, d->regions[n].size);
 	return err;
 }
 

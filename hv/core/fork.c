@@ -69,6 +69,7 @@ static enum err make(struct vm *parent, const uint64_t *asked, uint8_t priority,
 
 enum err vm_make_vmgenid(struct vm *vm)
 {
+	uint64_t done;
 	enum err err = vm_page_alloc(vm, 0, FRAME_META, &vm->vmgenid_page);
 
 	if (err != OK)
@@ -76,7 +77,8 @@ enum err vm_make_vmgenid(struct vm *vm)
 	rng_bytes(hpa_ptr(vm->vmgenid_page), 16);
 	struct vm_locked l = vm_lock(vm);
 
-	err = gstage_map(l, vm->vmgenid, vm->vmgenid_page, PAGE_SIZE, GSTAGE_R | GSTAGE_FOREIGN);
+	err = gstage_map(
+		l, vm->vmgenid, vm->vmgenid_page, PAGE_SIZE, GSTAGE_R | GSTAGE_FOREIGN, &done);
 	vm_unlock(l);
 	return err;
 }

@@ -199,8 +199,8 @@ static bool bury_children(struct vm *vm, bool *idle)
 bool tree_bury(struct vm *vm, bool *idle)
 {
 	*idle = false;
-	if (vm->holds_devices || vm->routes)
-		grant_end(vm);
+	if ((vm->holds_devices || vm->routes) && !grant_end(vm, &vm->cursor))
+		return false;
 	if (vm->nchildren || vm->nslots) {
 		if (!bury_children(vm, idle))
 			return false;

@@ -89,11 +89,13 @@ uint64_t *gstage_walk(const struct vm *vm, gpa_t at, unsigned *level, uint64_t *
 	}
 }
 
-static enum err check_range(gpa_t at, uint64_t size)
+static enum err check_range(gpa_t at, hpa_t to, uint64_t size)
 {
-	if (!IS_ALIGNED(at.v | size, PAGE_SIZE))
+	if (!IS_ALIGNED(at.v | to.v | size, PAGE_SIZE))
 		return E_ALIGN;
-	return range_within(at.v, size, 0, BIT(GSTAGE_GPA_BITS)) ? OK : E_RANGE;
+	return range_within(at.v, size, 0, GSTAGE_END) && range_within(to.v, size, 0, BIT(HPA_BITS))
+		       ? OK
+		       : E_RANGE;
 }
 
 unsigned gstage_fitting_level(gpa_t at, hpa_t to, uint64_t size)
@@ -123,65 +125,27 @@ enum err gstage_map_leaf(struct vm *vm, gpa_t at, hpa_t to, unsigned level, uint
 	return OK;
 }
 
-static enum err map_range(struct vm *vm, gpa_t *at, hpa_t to, uint64_t size, uint64_t flags)
+enum err gstage_map(
+	struct vm_locked l, gpa_t at, hpa_t to, uint64_t size, uint64_t flags, uint64_t *done)
 {
-	enum err err = OK;
+	uint64_t small = MIN(size, MIB(2) - (at.v & (MIB(2) - 1)));
+	enum err err = check_range(at, to, size);
 
-	while (err == OK && size) {
-		unsigned level = gstage_fitting_level(*at, to, size);
-
-		do
-			err = gstage_map_leaf(vm, *at, to, level, flags);
-		while (err == E_EXISTS && level-- > 0);
-		if (err != OK)
-			break;
-		*at = gpa_add(*at, level_size(level));
-		to = hpa_add(to, level_size(level));
-		size -= level_size(level);
-	}
-	return err;
-}
-
-enum err gstage_map(struct vm_locked l, gpa_t at, hpa_t to, uint64_t size, uint64_t flags)
-{
-	gpa_t done = at;
-	enum err err = check_range(at, size);
-
-	if (err == OK && !IS_ALIGNED(to.v, PAGE_SIZE))
-		err = E_ALIGN;
-	if (err == OK && !range_within(to.v, size, 0, BIT(HPA_BITS)))
-		err = E_RANGE;
+	*done = 0;
 	if (err != OK)
 		return err;
 	BUG_ON(!(flags & GSTAGE_R) || (flags & ~(GSTAGE_RWX | GSTAGE_DEVICE | GSTAGE_FOREIGN)));
-	err = map_range(l.vm, &done, to, size, flags);
-	/* What was mapped just now consists of whole leaves: taking it back splits nothing and
-	 * cannot fail. */
-	if (err != OK)
-		BUG_ON(gstage_unmap(l, at, done.v - at.v) != OK);
-	return err;
-}
-
-enum err gstage_unmap(struct vm_locked l, gpa_t at, uint64_t size)
-{
-	enum err err = check_range(at, size);
-
-	while (err == OK && size) {
-		unsigned level;
-		uint64_t present;
-		uint64_t *pte = gstage_walk(l.vm, at, &level, &present);
-		uint64_t skip = level_size(level) - (at.v & (level_size(level) - 1));
-
-		if (is_leaf(present)) {
-			if (skip != level_size(level) || size < level_size(level)) {
-				err = gstage_split(l.vm, pte, level, NULL);
-				continue;
-			}
-			pte_set(pte, 0);
-		}
-		skip = MIN(skip, size);
-		at = gpa_add(at, skip);
-		size -= skip;
+	for (unsigned level = gstage_fitting_level(at, to, size); level; level--) {
+		err = gstage_map_leaf(l.vm, at, to, level, flags);
+		if (err == OK)
+			*done = level_size(level);
+		if (err != E_EXISTS)
+			return err;
+	}
+	for (err = OK; *done < small; *done += PAGE_SIZE) {
+		err = gstage_map_leaf(l.vm, gpa_add(at, *done), hpa_add(to, *done), 0, flags);
+		if (err != OK)
+			break;
 	}
 	return err;
 }

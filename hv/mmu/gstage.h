@@ -38,18 +38,13 @@ struct gstage_leaf {
 enum err must_check gstage_init(struct vm *vm);
 
 /*
- * Maps page-aligned [at, at + size) to HPAs from `to` on, with the largest leaves that alignment
- * allows. Nothing may be mapped there yet. Errors: E_ALIGN; E_RANGE beyond 2^41, or HPAs beyond
- * 2^56; E_EXISTS; E_QUOTA_…, E_NOMEM for a table. On an error nothing has been mapped; tables made
- * on the way stay.
+ * Maps a part of page-aligned [at, at + size) to HPAs from `to` on: one leaf of 1 GiB or 2 MiB
+ * where alignment allows, else 4 KiB leaves to the next multiple of 2 MiB. *done bytes are mapped
+ * then, on an error too. Nothing may be mapped there yet. Errors: E_ALIGN; E_RANGE beyond 2^41, or
+ * HPAs beyond 2^56; E_EXISTS; E_QUOTA_…, E_NOMEM for a table: those made on the way stay.
  */
 enum err must_check gstage_map(
-	struct vm_locked vm, gpa_t at, hpa_t to, uint64_t size, uint64_t flags);
-
-/* Unmaps page-aligned [at, at + size), splitting leaves at its edges; what is not mapped is passed
- * over. Tables stay. Errors: E_ALIGN, E_RANGE; E_QUOTA_…, E_NOMEM for a table to split into: what
- * lies below the leaf that could not be split is unmapped then. */
-enum err must_check gstage_unmap(struct vm_locked vm, gpa_t at, uint64_t size);
+	struct vm_locked vm, gpa_t at, hpa_t to, uint64_t size, uint64_t flags, uint64_t *done);
 
 /* Makes RAM at `at` present, and with `write` the VM's own. OK: what wanted to access it tries
  * again, which may take it here again (long work is done in parts). E_EXISTS: it is so already; a
@@ -76,8 +71,10 @@ enum err must_check gstage_close_windows(struct vm *vm, gpa_t at, uint64_t size,
 enum err must_check gstage_pin(struct vm *vm, gpa_t at, hpa_t *out);
 
 /* Takes the first device leaf at or after `*at` away: `*hpa` and `*size` tell what it was, and
- * `*at` is behind it. False when there is none before `end`. The caller fences. */
-bool gstage_take_device(struct vm *vm, gpa_t *at, uint64_t end, hpa_t *hpa, uint64_t *size);
+ * `*at` is behind it. False when there is none before `end`, or `*budget` entries have been looked
+ * at: `*at` tells how far it came. The caller fences. */
+bool gstage_take_device(
+	struct vm *vm, gpa_t *at, uint64_t end, unsigned *budget, hpa_t *hpa, uint64_t *size);
 
 /* One step of a fork: from `*cursor` on gives `to`, which has nothing there, what `from` has: RAM
  * shared, or copied if others write it or `from` holds devices; where devices are, ghosts. Does

@@ -113,13 +113,15 @@ enum err gstage_close_windows(struct vm *vm, gpa_t at, uint64_t size, uint64_t *
 	return err;
 }
 
-bool gstage_take_device(struct vm *vm, gpa_t *at, uint64_t end, hpa_t *out, uint64_t *size)
+bool gstage_take_device(
+	struct vm *vm, gpa_t *at, uint64_t end, unsigned *budget, hpa_t *out, uint64_t *size)
 {
 	struct vm_locked l = vm_lock(vm);
 	bool found = false;
 
-	end = MIN(end, vm->gpa_end);
-	while (at->v < end && !found) {
+	if (at->v >= vm->gpa_end)
+		*at = gpa(end);
+	for (; at->v < end && *budget && !found; --*budget) {
 		unsigned level;
 
 		/* What it has many leaves of is RAM. */

@@ -430,11 +430,18 @@ static enum err reboot(struct vcpu *v, struct vm *child, const uint64_t *a)
 	vm_unhalt(child, HALT_FORK);
 	__atomic_fetch_add(&child->pins, 1, __ATOMIC_RELAXED);
 	spin_unlock(&tree_lock);
-	grant_end(child);
+	gpa_t at = gpa(dx_done(v));
+	bool done = grant_end(child, &at);
+
+	v->stage = (uint32_t)(at.v >> PAGE_SHIFT);
 	spin_lock(&tree_lock);
 	dx_unpin(child);
 	if (child->state != DX_PAUSED_STATE)
 		return E_STATE;
+	if (!done) {
+		v->action = ACTION_CALL;
+		return OK;
+	}
 	devices_reset(child);
 	event_to_self(child, 0);
 	child->reset_asked = false;

@@ -22,6 +22,22 @@ struct vm *dx_live_child(const struct vcpu *v, uint64_t handle);
 enum err must_check dx_pin(struct vcpu *v, uint64_t handle, struct vm **out);
 void dx_unpin(struct vm *vm);
 
+/* Of a call that maps a range in parts, v->stage counts the pages that are done. */
+static inline uint64_t dx_done(const struct vcpu *v)
+{
+	return (uint64_t)v->stage << PAGE_SHIFT;
+}
+
+/* The end of a step, which did `part` bytes more. An error after some are done is the end of the
+ * call, not a failure: the value tells how far it came. */
+static inline struct sbi_ret dx_part(struct vcpu *v, uint64_t part, uint64_t all, enum err err)
+{
+	v->stage += (uint32_t)(part >> PAGE_SHIFT);
+	if (err == OK && dx_done(v) < all)
+		return sbi_again(v);
+	return err == OK || v->stage ? sbi_value(dx_done(v)) : sbi_failed(err);
+}
+
 static inline struct sbi_ret dx_result(enum err err)
 {
 	return err == OK ? sbi_value(0) : sbi_failed(err);

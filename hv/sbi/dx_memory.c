@@ -14,11 +14,9 @@ static bool pages(uint64_t a, uint64_t b, uint64_t c)
 	return IS_ALIGNED(a | b | c, PAGE_SIZE);
 }
 
-/* v->stage counts the pages that are mapped. An error after some are is the end of it, not a
- * failure: the value tells how far it came. */
 struct sbi_ret dx_window_map(struct vcpu *v, const uint64_t *a)
 {
-	uint64_t done = (uint64_t)v->stage << PAGE_SHIFT, mapped;
+	uint64_t done = dx_done(v), mapped = 0;
 	struct vm *child;
 
 	if (!pages(a[1], a[2], a[3]) || a[3] == 0 || (a[4] & ~(uint64_t)(DX_READ | DX_WRITE)) ||
@@ -32,17 +30,13 @@ struct sbi_ret dx_window_map(struct vcpu *v, const uint64_t *a)
 		err = gstage_open_window(v->vm, gpa(a[2] + done), child, gpa(a[1] + done),
 			a[3] - done, rights, &mapped);
 		dx_unpin(child);
-		done += err == OK ? mapped : 0;
 	}
-	if (err != OK)
-		return done ? sbi_value(done) : sbi_failed(err);
-	v->stage = (uint32_t)(done >> PAGE_SHIFT);
-	return done < a[3] ? sbi_again(v) : sbi_value(done);
+	return dx_part(v, mapped, a[3], err);
 }
 
 struct sbi_ret dx_window_unmap(struct vcpu *v, const uint64_t *a)
 {
-	uint64_t from = (uint64_t)v->stage << PAGE_SHIFT, done;
+	uint64_t from = dx_done(v), done;
 
 	if (!pages(a[0], a[1], 0) || !range_within(a[0], a[1], 0, GSTAGE_END))
 		return sbi_error(SBI_ERR_INVALID_PARAM);

@@ -12,8 +12,11 @@ struct sbi_ret dx_drop_trust(struct vcpu *v, const uint64_t *a)
 	spin_lock(&tree_lock);
 	__atomic_store_n(&v->vm->trusted, false, __ATOMIC_RELEASE);
 	spin_unlock(&tree_lock);
-	grant_end(v->vm);
-	return sbi_value(0);
+	gpa_t at = gpa((uint64_t)v->stage << PAGE_SHIFT);
+	bool done = grant_end(v->vm, &at);
+
+	v->stage = (uint32_t)(at.v >> PAGE_SHIFT);
+	return done ? sbi_value(0) : sbi_again(v);
 }
 
 static bool good_range(uint64_t a, uint64_t b, uint64_t size)
@@ -23,16 +26,27 @@ static bool good_range(uint64_t a, uint64_t b, uint64_t size)
 
 struct sbi_ret dx_mmio_map(struct vcpu *v, const uint64_t *a)
 {
+	uint64_t done = dx_done(v), part;
+
 	if (!good_range(a[2], a[0], a[1]))
 		return sbi_error(SBI_ERR_INVALID_PARAM);
-	return dx_result(grant_map(v->vm, hpa(a[0]), a[1], gpa(a[2])));
+	enum err err = grant_map(v->vm, hpa(a[0] + done), a[1] - done, gpa(a[2] + done), &part);
+
+	return dx_part(v, part, a[1], err);
 }
 
 struct sbi_ret dx_mmio_unmap(struct vcpu *v, const uint64_t *a)
 {
+	gpa_t at = gpa(a[0] + dx_done(v));
+
 	if (!good_range(a[0], 0, a[1]))
 		return sbi_error(SBI_ERR_INVALID_PARAM);
-	return dx_result(grant_unmap(v->vm, gpa(a[0]), a[1]));
+	if (v->stage == 0)
+		v->error = E_NOENT;
+	if (grant_unmap(v->vm, &at, a[0] + a[1]))
+		v->error = OK;
+	v->stage = (uint32_t)((at.v - a[0]) >> PAGE_SHIFT);
+	return at.v < a[0] + a[1] ? sbi_again(v) : dx_result(v->error);
 }
 
 struct sbi_ret dx_irq_route(struct vcpu *v, const uint64_t *a)

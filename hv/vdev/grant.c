@@ -13,6 +13,7 @@
 #define PCI_BUS_MASTER 4u
 #define ECAM_FUNCTION  4096
 #define PCI_BUS_SIZE   (256 * ECAM_FUNCTION)
+#define UNMAP_STEP     512 /* entries looked at in one go */
 
 static struct {
 	struct vm *vm;
@@ -57,11 +58,12 @@ static void quiet(const struct machine_device *d)
 		quiet_pci(d->reg[0].base, d->reg[0].size);
 }
 
-enum err grant_map(struct vm *vm, hpa_t from, uint64_t size, gpa_t at)
+enum err grant_map(struct vm *vm, hpa_t from, uint64_t size, gpa_t at, uint64_t *done)
 {
 	unsigned i = device_at(from, size);
 	enum err err = OK;
 
+	*done = 0;
 	spin_lock(&tree_lock);
 	if (!vm->trusted)
 		err = E_DENIED;
@@ -74,36 +76,36 @@ enum err grant_map(struct vm *vm, hpa_t from, uint64_t size, gpa_t at)
 	if (err == OK) {
 		struct vm_locked l = vm_lock(vm);
 
-		err = gstage_map(l, at, from, size, GSTAGE_R | GSTAGE_W | GSTAGE_DEVICE);
+		err = gstage_map(l, at, from, size, GSTAGE_R | GSTAGE_W | GSTAGE_DEVICE, done);
 		vm_unlock(l);
 	}
-	if (err == OK) {
+	if (*done) {
 		holders[i].vm = vm;
-		holders[i].mapped += size;
+		holders[i].mapped += *done;
 		vm->holds_devices = true;
 	}
 	spin_unlock(&tree_lock);
 	return err;
 }
 
-/* Takes every device leaf in [at, end) away; the devices that have none left are nobody's. */
-static unsigned take(struct vm *vm, gpa_t at, uint64_t end)
+bool grant_unmap(struct vm *vm, gpa_t *at, uint64_t end)
 {
-	bool released[MACHINE_MAX_DEVICES] = {false};
-	unsigned n = 0;
+	bool released[MACHINE_MAX_DEVICES] = {false}, any = false;
+	unsigned budget = UNMAP_STEP;
 	uint64_t size;
 	hpa_t a;
 
 	spin_lock(&tree_lock);
-	for (; gstage_take_device(vm, &at, end, &a, &size); n++) {
+	while (gstage_take_device(vm, at, end, &budget, &a, &size)) {
 		unsigned i = device_at(a, size);
 
 		holders[i].mapped -= size;
 		released[i] = holders[i].mapped == 0;
+		any = true;
 	}
 	spin_unlock(&tree_lock);
-	if (n == 0)
-		return 0;
+	if (!any)
+		return false;
 	vm_fence(vm);
 	spin_lock(&tree_lock);
 	for (unsigned i = 0; i < machine.ndevices; i++) {
@@ -114,17 +116,17 @@ static unsigned take(struct vm *vm, gpa_t at, uint64_t end)
 		holders[i].vm = NULL;
 	}
 	spin_unlock(&tree_lock);
-	return n;
+	return true;
 }
 
-enum err grant_unmap(struct vm *vm, gpa_t at, uint64_t size)
+bool grant_end(struct vm *vm, gpa_t *cursor)
 {
-	return take(vm, at, at.v + size) ? OK : E_NOENT;
-}
-
-void grant_end(struct vm *vm)
-{
-	irq_unroute_all(vm);
-	take(vm, gpa(0), GSTAGE_END);
-	vm->holds_devices = false;
+	if (cursor->v == 0)
+		irq_unroute_all(vm);
+	grant_unmap(vm, cursor, GSTAGE_END);
+	if (cursor->v < GSTAGE_END)
+		return false;
+	vm->holds_devices = vm->routes = false;
+	*cursor = gpa(0);
+	return true;
 }

@@ -10,13 +10,16 @@
 
 #include "core/vm.h"
 
-/* Maps page-aligned [from, from + size), part of one device, at `at`. Errors: E_DENIED: `vm` has no
- * trust; E_RANGE: `at` lies in RAM; E_NOENT: no device that can be passed on is there; E_EXISTS:
- * another VM holds it, or something is mapped at `at`; else as gstage_map. */
-enum err must_check grant_map(struct vm *vm, hpa_t from, uint64_t size, gpa_t at);
+/* Maps a part of page-aligned [from, from + size), itself part of one device, at `at`: *done bytes
+ * of it, on an error too. Errors: E_DENIED: `vm` has no trust; E_RANGE: `at` lies in RAM; E_NOENT:
+ * no device that can be passed on is there; E_EXISTS: another VM holds it, or something is mapped
+ * at `at`; else as gstage_map. */
+enum err must_check grant_map(struct vm *vm, hpa_t from, uint64_t size, gpa_t at, uint64_t *done);
 
-/* Unmaps devices from page-aligned [at, at + size), by whole leaves. E_NOENT: there are none. */
-enum err must_check grant_unmap(struct vm *vm, gpa_t at, uint64_t size);
+/* One step of unmapping devices from page-aligned [*at, end), by whole leaves: `*at` tells how far
+ * it came. True when there was one. */
+bool grant_unmap(struct vm *vm, gpa_t *at, uint64_t end);
 
-/* `vm` holds no device and no interrupt any more, when this returns, on any PCPU. */
-void grant_end(struct vm *vm);
+/* One step of taking every device and interrupt from `vm`, which gets no new ones meanwhile;
+ * `*cursor` is 0 at first. True when it holds none any more, on any PCPU: then it is 0 again. */
+bool must_check grant_end(struct vm *vm, gpa_t *cursor);

@@ -106,29 +106,31 @@ enum err irq_unroute(struct vm *vm, uint32_t irq)
 	return E_NOENT;
 }
 
-enum err grant_map(struct vm *vm, hpa_t from, uint64_t size, gpa_t at)
+enum err grant_map(struct vm *vm, hpa_t from, uint64_t size, gpa_t at, uint64_t *done)
 {
+	*done = 0;
 	if (!vm->trusted)
 		return E_DENIED;
 	if (from.v >= RAM_BASE || size > GIB(1))
 		return E_NOENT;
 	struct vm_locked l = vm_lock(vm);
-	enum err err = gstage_map(l, at, from, size, GSTAGE_R | GSTAGE_W | GSTAGE_DEVICE);
+	enum err err = gstage_map(l, at, from, size, GSTAGE_R | GSTAGE_W | GSTAGE_DEVICE, done);
 
 	vm_unlock(l);
-	vm->holds_devices |= err == OK;
+	vm->holds_devices |= *done != 0;
 	return err;
 }
 
-enum err grant_unmap(struct vm *vm, gpa_t at, uint64_t size)
+bool grant_unmap(struct vm *vm, gpa_t *at, uint64_t end)
 {
-	uint64_t end = at.v + size;
-	enum err err = E_NOENT;
+	unsigned budget = 512;
+	bool any = false;
+	uint64_t size;
 	hpa_t a;
 
-	while (gstage_take_device(vm, &at, end, &a, &size))
-		err = OK;
-	return err;
+	while (gstage_take_device(vm, at, end, &budget, &a, &size))
+		any = true;
+	return any;
 }
 
 enum err vm_tree(const struct vm *vm, void *buf, size_t size, size_t *used)

@@ -170,15 +170,19 @@ void vplic_set_enabled(struct vplic *p, uint32_t irq, unsigned vcpu, bool enable
 }
 
 /* What vdev/grant.c does; no interrupt is routed here. */
-void grant_end(struct vm *vm)
+bool grant_end(struct vm *vm, gpa_t *cursor)
 {
-	gpa_t at = gpa(0);
+	unsigned budget = 3;
 	uint64_t size;
 	hpa_t a;
 
-	while (gstage_take_device(vm, &at, GSTAGE_END, &a, &size))
+	while (gstage_take_device(vm, cursor, GSTAGE_END, &budget, &a, &size))
 		;
-	vm->holds_devices = false;
+	if (cursor->v < GSTAGE_END)
+		return false;
+	vm->holds_devices = vm->routes = false;
+	*cursor = gpa(0);
+	return true;
 }
 
 /* --- the machine --- */
@@ -187,7 +191,9 @@ static inline void map_own(struct vm *vm, uint64_t at, hpa_t to, uint64_t size, 
 {
 	struct vm_locked l = vm_lock(vm);
 
-	require(gstage_map(l, gpa(at), to, size, flags) == OK);
+	for (uint64_t done = 0, part; done < size; done += part)
+		require(gstage_map(l, gpa(at + done), hpa_add(to, done), size - done, flags,
+				&part) == OK);
 	vm_unlock(l);
 }
 
