@@ -14,10 +14,7 @@ static struct {
 	uint64_t free;                      /* 4 KiB frames */
 } frames;
 
-struct frame *frame_of(hpa_t a)
-{
-	return &frames.table[(a.v - frames.origin.v) >> PAGE_SHIFT];
-}
+uintptr_t frame_records;
 
 uint32_t frame_number(hpa_t a)
 {
@@ -133,6 +130,8 @@ void frames_init(struct frame *table, hpa_t base, uint64_t size)
 		size >> PAGE_SHIFT >= FRAME_NONE - frames.first);
 	frames.end = frames.first + (uint32_t)(size >> PAGE_SHIFT);
 	frames.table = table - frames.first;
+	frame_records =
+		(uintptr_t)frames.table - (frames.origin.v >> PAGE_SHIFT) * sizeof(struct frame);
 	frames.lock = (struct spinlock)SPINLOCK_INIT;
 	frames.free = 0;
 	for (unsigned o = 0; o <= FRAME_MAX_ORDER; o++)
@@ -311,19 +310,11 @@ static unsigned count(struct frame *f, const struct frame *end, uint32_t refs, u
 	return blocks;
 }
 
-unsigned frame_ref(hpa_t a, unsigned order)
+unsigned frame_ref_blocks(struct frame *f, unsigned order)
 {
-	struct frame *f = frame_of(a), *end = f + BIT(order), *b = f;
+	struct frame *end = f + BIT(order), *b = f;
 	unsigned blocks = 0;
 
-	/* A larger block is safe from being split by another that maps it only with the lock, or if
-	 * there is no other. */
-	if (likely(f->order == order && (order == ORDER_4K || f->refs == 1))) {
-		if (unlikely(f->writers))
-			return 0;
-		__atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
-		return 1;
-	}
 	spin_lock(&frames.lock);
 	while (b < end && !b->writers)
 		b += BIT(b->order);

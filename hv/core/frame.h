@@ -50,12 +50,33 @@ struct frame {
 			uint32_t refs;  /* FRAME_RAM, atomic: leaves that map it */
 		};
 	};
-	uint8_t kind, order;
-	uint16_t reserved;
-	uint32_t writers; /* FRAME_RAM, atomic: others that write it: windows, pins, the hypervisor.
-			     While there are any, a fork copies it */
+	union {
+		struct {
+			uint8_t kind, order;
+			uint16_t reserved;
+			uint32_t
+				writers; /* FRAME_RAM, atomic: others that write it: windows, pins,
+					    the hypervisor. While there are any, a fork copies it */
+		};
+		uint64_t shape; /* all of these at one look */
+	};
 };
 static_assert(sizeof(struct frame) == 16, "64 MiB of records for 16 GiB of RAM");
+
+#define FRAME_SHAPE(kind, order) ((kind) | (uint64_t)(order) << 8)
+
+extern uintptr_t frame_records; /* where the record of HPA 0 would be */
+
+/* `records` is frame_records, of which a loop may have a copy in a register. */
+static inline struct frame *frame_in(uintptr_t records, uint64_t ppn)
+{
+	return (struct frame *)(records + ppn * sizeof(struct frame));
+}
+
+static inline struct frame *frame_of(hpa_t a)
+{
+	return frame_in(frame_records, a.v >> PAGE_SHIFT);
+}
 
 struct frame_stats {
 	uint64_t frames[FRAME_KINDS]; /* 4 KiB frames by kind; FRAME_TAIL stays 0 */
@@ -94,10 +115,21 @@ void frame_free_run(hpa_t a, uint64_t size);
  * payer, kind, and references. O(number of new blocks). */
 void frame_split(hpa_t a, unsigned order);
 
-/* One more leaf of 2^order frames maps RAM at `a`. Returns how many blocks they are; 0, and nothing
- * is done, when somebody else writes one. The caller holds a leaf that maps it already, so that it
- * stays. */
-unsigned must_check frame_ref(hpa_t a, unsigned order);
+unsigned must_check frame_ref_blocks(struct frame *f, unsigned order); /* the rest of frame_ref */
+
+/* One more leaf of 2^order frames maps the RAM that `f` is the first record of. Returns how many
+ * blocks they are; 0, and nothing is done, when somebody else writes one. The caller holds a leaf
+ * that maps it already, so that it stays. Inline: it is done for each leaf of a fork. */
+static inline unsigned must_check frame_ref(struct frame *f, unsigned order)
+{
+	/* A larger block is safe from being split by another that maps it only with the lock, or if
+	 * there is no other. */
+	if (unlikely(f->shape != FRAME_SHAPE(FRAME_RAM, order) ||
+		     (order != ORDER_4K && f->refs != 1)))
+		return frame_ref_blocks(f, order);
+	__atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
+	return 1;
+}
 
 /* The same for a window: one more leaf, and one more writer. */
 void frame_open(hpa_t a, unsigned order);
@@ -121,7 +153,6 @@ bool must_check frame_sole(hpa_t a, unsigned order);
  * as `a` is, up to FRAME_MAX_ORDER. Never 0, since 0 as payer means nobody. */
 uint32_t frame_number(hpa_t a);
 hpa_t frame_hpa(uint32_t number);
-struct frame *frame_of(hpa_t a);
 
 /* `a` is the address of a frame that has a record. */
 bool frame_in_table(hpa_t a);

@@ -57,42 +57,55 @@ static enum err copy_page(struct part *p, uint64_t leaf)
 	return OK;
 }
 
+/* What is no RAM leaves a ghost, if it is a device, or nothing. False: a table, or busy. */
+static bool share_other(struct part *p, uint64_t pte, uint64_t *dst)
+{
+	if (is_leaf(pte) && pte & GSTAGE_DEVICE) {
+		*dst = PTE_GHOST;
+		p->to->ghosts = true;
+	} else if (pte == PTE_GHOST) {
+		*dst = p->from->ghosts ? PTE_GHOST : 0;
+		p->to->ghosts |= p->from->ghosts;
+	} else {
+		return pte == 0 || (is_leaf(pte) && pte & GSTAGE_FOREIGN);
+	}
+	return true;
+}
+
 /* Gives the child what the `n` entries from `*src` on are, until one cannot be shared or the budget
  * is spent. */
 static void share_run(struct part *p, uint64_t *src, uint64_t *dst, unsigned n)
 {
-	unsigned i, blocks, cost = 0, order = 9 * p->level;
+	const uint64_t *begin = src, *end = src + MIN(n, p->budget);
+	const uintptr_t records = frame_records;
+	const unsigned order = 9 * p->level;
 	uint64_t shared = 0, fresh = 0;
 
-	for (i = 0; i < n && cost < p->budget; i++) {
-		uint64_t pte = src[i];
+	p->cost = 0;
+	for (; src < end; src++, dst++) {
+		uint64_t pte = *src;
 
-		if (pte == 0)
-			continue;
-		cost++;
-		if (likely(is_own_ram(pte) && order <= ORDER_2M)) {
-			if (!(blocks = frame_ref(pte_hpa(pte), order)))
+		if (unlikely(!is_own_ram(pte))) {
+			if (!share_other(p, pte, dst))
 				break;
-			shared++;
-			fresh += (pte & GSTAGE_W) != 0;
-			pte &= ~GSTAGE_W;
-			src[i] = pte;
-			dst[i] = pte;
-			cost += blocks - 1;
-		} else if (is_leaf(pte) && pte & GSTAGE_DEVICE) {
-			dst[i] = PTE_GHOST;
-			p->to->ghosts = true;
-		} else if (pte == PTE_GHOST) {
-			dst[i] = p->from->ghosts ? PTE_GHOST : 0;
-			p->to->ghosts |= p->from->ghosts;
-		} else if (!(is_leaf(pte) && pte & GSTAGE_FOREIGN)) {
-			break; /* a table, or busy */
+			continue;
 		}
+		unsigned blocks = frame_ref(frame_in(records, pte >> 10), order);
+
+		if (unlikely(blocks != 1)) {
+			if (!blocks)
+				break;
+			p->cost += blocks;
+			end -= MIN(blocks, end - src - 1);
+		}
+		shared++;
+		fresh += pte & GSTAGE_W;
+		*src = *dst = pte & ~GSTAGE_W;
 	}
-	p->done = i;
-	p->cost = cost;
+	p->done = src - begin;
+	p->cost += p->done;
 	__atomic_fetch_add(&p->to->shared, shared << order, __ATOMIC_RELAXED);
-	__atomic_fetch_add(&p->from->shared, fresh << order, __ATOMIC_RELAXED);
+	__atomic_fetch_add(&p->from->shared, fresh / GSTAGE_W << order, __ATOMIC_RELAXED);
 }
 
 /* What is at p->at. */
@@ -116,7 +129,7 @@ static enum err share_at(struct part *p)
 	}
 	if (own && (copies || !IS_ALIGNED(p->at.v, level_size(p->level))))
 		return copy_page(p, value);
-	/* A leaf of 1 GiB may cover more blocks than can be counted in one go. */
+	/* A leaf of 1 GiB covers more blocks than can be counted in one go. */
 	if (own && p->level == LEVELS - 1) {
 		p->done = 0;
 		return gstage_split(p->from, src, p->level, p->refused);
@@ -126,7 +139,7 @@ static enum err share_at(struct part *p)
 	if (err != OK)
 		return err;
 	/* Of a VM that holds devices RAM is copied, page by page. */
-	share_run(p, src, dst, own || !copies ? rest : 1);
+	share_run(p, src, dst, own ? rest : 1);
 	return p->done ? OK : copy_page(p, value);
 }
 

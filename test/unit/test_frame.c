@@ -405,14 +405,14 @@ static void leaves_are_counted(void **state)
 
 	assert_true(frame_sole(a, 2));
 	assert_false(frame_sole(a, 1) || frame_sole(a, 3)); /* not what one leaf maps */
-	assert_true(frame_ref(a, 2));
-	assert_true(frame_ref(a, 2));
+	assert_true(frame_ref(frame_of(a), 2));
+	assert_true(frame_ref(frame_of(a), 2));
 	assert_false(frame_sole(a, 2));
 	frame_split(a, 1);
 	for (unsigned i = 0; i < 4; i += 2)
 		assert_int_equal(frame_of(hpa_add(a, i * PAGE_SIZE))->refs, 3);
-	assert_true(frame_ref(a, 2)); /* both blocks */
-	assert_true(frame_ref(hpa_add(a, 2 * PAGE_SIZE), 1));
+	assert_true(frame_ref(frame_of(a), 2)); /* both blocks */
+	assert_true(frame_ref(frame_of(hpa_add(a, 2 * PAGE_SIZE)), 1));
 	assert_true(frame_of(a)->refs == 4 && frame_of(hpa_add(a, 2 * PAGE_SIZE))->refs == 5);
 	for (uint32_t left = 4; left-- > 0;)
 		assert_int_equal(frame_leave(a, 0, 0).refs, left);
@@ -431,18 +431,18 @@ static void what_somebody_writes_is_not_shared(void **state)
 		frame_split(a, order);
 		for (unsigned i = 0; i < 4; i += 1u << order) {
 			frame_of(hpa_add(a, i * PAGE_SIZE))->writers = 1;
-			assert_false(frame_ref(a, 2));
+			assert_false(frame_ref(frame_of(a), 2));
 			for (unsigned k = 0; k < 4; k += 1u << order) {
 				hpa_t b = hpa_add(a, k * PAGE_SIZE);
 
 				assert_int_equal(frame_of(b)->refs, 1);
-				assert_int_equal(frame_ref(b, order), k != i);
+				assert_int_equal(frame_ref(frame_of(b), order), k != i);
 				if (k != i)
 					assert_int_equal(frame_leave(b, 0, 0).refs, 1);
 			}
 			frame_of(hpa_add(a, i * PAGE_SIZE))->writers = 0;
 		}
-		assert_true(frame_ref(a, 2));
+		assert_true(frame_ref(frame_of(a), 2));
 		assert_false(spin_is_locked(&frames.lock));
 	}
 }
@@ -458,15 +458,15 @@ static void a_window_is_a_writer(void **state)
 		frame_open(a, 2);
 		frame_open(a, 2);
 		frame_close(a, 2);
-		assert_false(frame_ref(a, 2));
+		assert_false(frame_ref(frame_of(a), 2));
 		if (order == 0)
-			assert_false(frame_ref(last, 0));
+			assert_false(frame_ref(frame_of(last), 0));
 		frame_close(a, 2);
 		assert_int_equal(frame_of(a)->refs, 3);
-		assert_int_equal(frame_ref(a, 2), 4 >> order);
+		assert_int_equal(frame_ref(frame_of(a), 2), 4 >> order);
 		frame_pin(last);
 		frame_pin(hpa_add(last, 5));
-		assert_false(frame_ref(a, 2));
+		assert_false(frame_ref(frame_of(a), 2));
 		assert_false(spin_is_locked(&frames.lock));
 	}
 }
@@ -478,7 +478,7 @@ static void an_heir_pays_what_others_still_map(void **state)
 		free_table(BASE, 64);
 		hpa_t a = take(order, FRAME_RAM, 5);
 
-		assert_true(frame_ref(a, order) && frame_ref(a, order) && frame_ref(a, order));
+		assert_true(frame_ref(frame_of(a), order) && frame_ref(a, order) && frame_ref(a, order));
 		assert_int_equal(frame_leave(a, 6, 7).payer, 5); /* 6 does not pay */
 		assert_int_equal(frame_of(a)->payer, 5);
 		assert_int_equal(frame_leave(a, 5, 0).payer, 5); /* no heir */
