@@ -53,6 +53,7 @@ static void test_window(void)
 		DX_READ | DX_WRITE);
 
 	check_err("a window", r, SBI_SUCCESS);
+	check_err("pin: a window", pin(FAR), SBI_INVALID_ADDRESS);
 	dx(DX_FID_WINDOW_UNMAP, FAR, PAGE, 0);
 	dx(DX_FID_KILL, child, 0, 0);
 	dx_end(child);

@@ -177,6 +177,28 @@ static void test_arrival(void)
 	end();
 }
 
+/* The line is up already when it is routed, and when it is enabled. */
+static void test_late(void)
+{
+	begin();
+	make_request();
+	route(disk->irq);
+	while (!line())
+		relax();
+	check_eq("routed late", plic_claim((unsigned)this_hart()->id), disk->irq);
+	quiet_disk();
+	plic_complete((unsigned)this_hart()->id, disk->irq);
+	plic_enable((unsigned)this_hart()->id, disk->irq, false);
+	make_request();
+	plic_enable((unsigned)this_hart()->id, disk->irq, true);
+	while (!line())
+		relax();
+	check_eq("enabled late", plic_claim((unsigned)this_hart()->id), disk->irq);
+	quiet_disk();
+	plic_complete((unsigned)this_hart()->id, disk->irq);
+	end();
+}
+
 /* Unrouted in the midst of its handling. */
 static void test_midst(void)
 {
@@ -295,8 +317,7 @@ static void test_ends(void)
 	for (uint64_t way = 0; way < WAYS; way++) {
 		for (uint64_t state = 0; state < STATES; state++)
 			test_end(way, state, true);
-		if (way >= REBOOT)
-			test_end(way, ROUTED, false);
+		test_end(way, ROUTED, false);
 	}
 }
 
@@ -411,6 +432,7 @@ static void test_all(void)
 	test_errors();
 	test_others();
 	test_arrival();
+	test_late();
 	test_midst();
 	test_ends();
 	test_fork();

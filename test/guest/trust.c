@@ -417,13 +417,22 @@ static void check_ghost(uint64_t at)
 	check_eq_at("a ghost is not executed", at, outcome(try_exec(at)), TRAP(INSN_ACCESS));
 }
 
-/* The image that EXEC starts: where devices were is nothing. */
+/* The image that EXEC starts: where devices were is nothing, for its forks too. */
 static void after_exec(struct hart *h)
 {
 	(void)h;
 	checks_begin();
 	unreachable("after EXEC", disk->base);
 	unreachable("after EXEC", FAR);
+	uint64_t child = dx_fork();
+
+	if (child == 0) {
+		checks_begin();
+		unreachable("a fork after EXEC", disk->base);
+		unreachable("a fork after EXEC", FAR);
+		dx_exit(checks_end());
+	}
+	checks_add(dx_end(child).code);
 	dx_exit(checks_end());
 }
 

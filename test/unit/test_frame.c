@@ -478,7 +478,8 @@ static void an_heir_pays_what_others_still_map(void **state)
 		free_table(BASE, 64);
 		hpa_t a = take(order, FRAME_RAM, 5);
 
-		assert_true(frame_ref(frame_of(a), order) && frame_ref(a, order) && frame_ref(a, order));
+		assert_true(frame_ref(frame_of(a), order) && frame_ref(frame_of(a), order) &&
+			    frame_ref(frame_of(a), order));
 		assert_int_equal(frame_leave(a, 6, 7).payer, 5); /* 6 does not pay */
 		assert_int_equal(frame_of(a)->payer, 5);
 		assert_int_equal(frame_leave(a, 5, 0).payer, 5); /* no heir */
