@@ -130,8 +130,7 @@ void frames_init(struct frame *table, hpa_t base, uint64_t size)
 		size >> PAGE_SHIFT >= FRAME_NONE - frames.first);
 	frames.end = frames.first + (uint32_t)(size >> PAGE_SHIFT);
 	frames.table = table - frames.first;
-	frame_records =
-		(uintptr_t)frames.table - (frames.origin.v >> PAGE_SHIFT) * sizeof(struct frame);
+	frame_records = (uintptr_t)table - (base.v >> PAGE_SHIFT) * sizeof(struct frame);
 	frames.lock = (struct spinlock)SPINLOCK_INIT;
 	frames.free = 0;
 	for (unsigned o = 0; o <= FRAME_MAX_ORDER; o++)
