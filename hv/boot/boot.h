@@ -29,9 +29,10 @@ void memory_init(uint64_t fdt);
 /* The payload has been loaded: its frames become free. Boot only. */
 void memory_reclaim_payload(void);
 
-/* Writes the device tree of `vm`, as one that holds no device, into `buf` (8-byte aligned). Errors
- * as fdt_build_guest. */
-enum err must_check vm_tree(const struct vm *vm, void *buf, size_t size, size_t *used);
+/* Writes a part of the device tree of `vm`, as one that holds no device, into `buf` (8-byte
+ * aligned): see fdt_guest_part. */
+enum err must_check vm_tree(
+	const struct vm *vm, void *buf, size_t size, unsigned *part, size_t *used);
 
 /* Creates the Root VM and its VCPUs, loads the payload and its device tree, and makes VCPU 0 ready.
  * Halts with a message when it cannot. Boot only. */

@@ -170,12 +170,12 @@ static struct guest_tree tree_of(const struct vm *vm)
 	return t;
 }
 
-enum err vm_tree(const struct vm *vm, void *buf, size_t size, size_t *used)
+enum err vm_tree(const struct vm *vm, void *buf, size_t size, unsigned *part, size_t *used)
 {
 	struct guest_tree t = tree_of(vm);
 
 	t.bootargs = "console=hvc0 panic=1";
-	return fdt_build_guest(&t, buf, size, used);
+	return fdt_guest_part(&t, buf, size, part, used);
 }
 
 static void build_tree(struct vm *vm, const struct dx_payload *p, const struct loaded *at)

@@ -16,6 +16,7 @@
 #define UART_SIZE     8
 #define NO_UNIT       UINT64_MAX
 #define NODE_NAME_MAX 64 /* of a node, with unit address and NUL */
+#define CPUS_IN_PART  2
 
 struct build {
 	const struct guest_tree *t;
@@ -109,16 +110,6 @@ static void put_cpu(struct build *b, unsigned vcpu)
 			CELL("#address-cells", 0), FLAG("interrupt-controller"),
 			CELL("phandle", b->plic + 1 + vcpu)));
 	node_end(b);
-	node_end(b);
-}
-
-static void put_cpus(struct build *b)
-{
-	node_begin(b, "cpus", NO_UNIT,
-		PROPS(CELL("#address-cells", 1), CELL("#size-cells", 0),
-			CELL("timebase-frequency", b->t->machine->timebase_hz)));
-	for (unsigned i = 0; i < b->t->nvcpus; i++)
-		put_cpu(b, i);
 	node_end(b);
 }
 
@@ -242,15 +233,25 @@ static void put_chosen(struct build *b)
 	node_end(b);
 }
 
-static void put_root(struct build *b)
+/* Up to the first CPU. */
+static void put_head(struct build *b)
 {
-	const struct guest_tree *t = b->t;
-
+	note(b, fdt_finish_reservemap(b->fdt));
 	node_begin(b, "", NO_UNIT,
 		PROPS(CELL("#address-cells", 2), CELL("#size-cells", 2),
 			TEXT("compatible", "diosix,vm"), TEXT("model", "Diosix virtual machine")));
 	put_chosen(b);
-	put_cpus(b);
+	node_begin(b, "cpus", NO_UNIT,
+		PROPS(CELL("#address-cells", 1), CELL("#size-cells", 0),
+			CELL("timebase-frequency", b->t->machine->timebase_hz)));
+}
+
+/* From the last CPU on. */
+static void put_rest(struct build *b)
+{
+	const struct guest_tree *t = b->t;
+
+	node_end(b);
 	node_begin(b, "memory", t->ram_base.v,
 		PROPS(TEXT("device_type", "memory"), REG(t->ram_base.v, t->ram_size)));
 	node_end(b);
@@ -261,27 +262,53 @@ static void put_root(struct build *b)
 			CELL("interrupt-parent", b->plic), CELL("interrupts", t->event_irq)));
 	node_end(b);
 	node_end(b);
+	note(b, fdt_finish(b->fdt));
+}
+
+static bool is_good(const struct guest_tree *t)
+{
+	const struct machine *m = t->machine;
+
+	return t->nvcpus >= 1 && t->nvcpus <= MACHINE_MAX_HARTS && m->timebase_hz &&
+	       m->timebase_hz <= UINT32_MAX && m->plic.phandle < UINT32_MAX - t->nvcpus;
+}
+
+enum err fdt_guest_part(
+	const struct guest_tree *t, void *buf, size_t size, unsigned *part, size_t *used)
+{
+	uint32_t plic = t->machine->plic.phandle;
+	struct build b = {.t = t, .fdt = buf, .plic = plic ? plic : 1};
+	unsigned cpu = *part * CPUS_IN_PART, n = MIN(cpu + CPUS_IN_PART, t->nvcpus);
+
+	*used = 0;
+	if (!is_good(t))
+		return E_INVAL;
+	if (cpu == 0) {
+		/* Otherwise each name is searched for among all the earlier ones. */
+		if (fdt_create_with_flags(buf, (int)MIN(size, (size_t)INT32_MAX),
+			    FDT_CREATE_FLAG_NO_NAME_DEDUP) != 0)
+			return E_NOMEM;
+		put_head(&b);
+	}
+	for (; cpu < n; cpu++)
+		put_cpu(&b, cpu);
+	if (*part * CPUS_IN_PART >= t->nvcpus)
+		put_rest(&b);
+	if (b.rc != 0)
+		return b.rc == -FDT_ERR_NOSPACE ? E_NOMEM : E_FORMAT;
+	if (*part * CPUS_IN_PART >= t->nvcpus)
+		*used = fdt_totalsize(buf);
+	*part += 1;
+	return OK;
 }
 
 enum err fdt_build_guest(const struct guest_tree *t, void *buf, size_t size, size_t *used)
 {
-	const struct machine *m = t->machine;
-	struct build b = {.t = t, .fdt = buf, .plic = m->plic.phandle ? m->plic.phandle : 1};
-	int room = (int)MIN(size, (size_t)INT32_MAX);
+	unsigned part = 0;
+	enum err err;
 
-	*used = 0;
-	if (t->nvcpus < 1 || t->nvcpus > MACHINE_MAX_HARTS || !m->timebase_hz ||
-		m->timebase_hz > UINT32_MAX || m->plic.phandle >= UINT32_MAX - t->nvcpus)
-		return E_INVAL;
-	/* Otherwise each name is searched for among all the earlier ones. */
-	if (fdt_create_with_flags(buf, room, FDT_CREATE_FLAG_NO_NAME_DEDUP) != 0)
-		return E_NOMEM;
-	note(&b, fdt_finish_reservemap(buf));
-	put_root(&b);
-	if (b.rc == 0)
-		b.rc = fdt_finish(buf);
-	if (b.rc != 0)
-		return b.rc == -FDT_ERR_NOSPACE ? E_NOMEM : E_FORMAT;
-	*used = fdt_totalsize(buf);
-	return OK;
+	do
+		err = fdt_guest_part(t, buf, size, &part, used);
+	while (err == OK && *used == 0);
+	return err;
 }

@@ -49,3 +49,8 @@ struct guest_tree {
  */
 enum err must_check fdt_build_guest(
 	const struct guest_tree *t, void *buf, size_t size, size_t *used);
+
+/* The same in parts, each of about as many instructions: *part counts them, and *used is not 0 when
+ * all are done. Nothing of `t` but the seed may change meanwhile. */
+enum err must_check fdt_guest_part(
+	const struct guest_tree *t, void *buf, size_t size, unsigned *part, size_t *used);

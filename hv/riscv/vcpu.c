@@ -86,10 +86,17 @@ enum err vcpu_create(struct vm *vm)
 	return OK;
 }
 
+void vcpu_drop_buffer(struct vcpu *v)
+{
+	vm_struct_free(v->vm, v->buffer);
+	v->buffer = NULL;
+}
+
 void vcpu_destroy(struct vm *vm)
 {
 	struct vcpu *v = vm->vcpus[--vm->nvcpus];
 
+	vcpu_drop_buffer(v);
 	if (v->id == 0)
 		sched_group_remove(vm->sched);
 	vm_struct_free(vm, v);

@@ -104,6 +104,7 @@ struct vcpu {
 	bool in_call;           /* the SBI call is being gone on with, on the slow path */
 	uint32_t stage, handle; /* how far it is, 0 at its beginning; whom it makes */
 	struct dx_fork options; /* of the call that makes a VM */
+	void *buffer;           /* of the call, charged to the VM; NULL for none */
 	enum err error;         /* what it will say when it has undone what it did */
 	struct refusal refused; /* .at not NULL: it cannot pay, and waits for a release there */
 	struct quota_waiter waiter;
@@ -128,6 +129,9 @@ enum err must_check vcpu_create(struct vm *vm);
 
 /* Gives it back: the last one of `vm`, which no scheduler and no PCPU knows any more. */
 void vcpu_destroy(struct vm *vm);
+
+/* The call that it is in needs its buffer no longer. It runs nothing else meanwhile. */
+void vcpu_drop_buffer(struct vcpu *v);
 
 /* `to`, new, gets the registers and the state of `from`, which is loaded nowhere, and goes on as it
  * would when it is started. The call that `from` is in the midst of gives 0 there. */

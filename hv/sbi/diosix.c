@@ -302,6 +302,7 @@ static void stop_hart(struct vcpu *h)
 	if (child && child->source)
 		vm_kill(child, DX_REASON_NONE, 0);
 	h->stage = BEGIN;
+	vcpu_drop_buffer(h);
 	h->hsm = HSM_STOP_PENDING;
 	h->action = ACTION_STOP;
 	sched_wake(&h->sched, time_now());

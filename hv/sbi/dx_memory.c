@@ -59,29 +59,46 @@ static bool all_there(struct vcpu *v, uint64_t at, uint64_t n, struct sbi_ret *r
 	return true;
 }
 
+/* The next part of the tree, in a buffer that the caller pays for. v->stage counts them. */
+static enum err write_part(struct vcpu *v, uint64_t handle, uint64_t n)
+{
+	enum err err = v->buffer ? OK : vm_struct_alloc(v->vm, n, &v->buffer);
+	size_t used = 0;
+	struct vm *vm;
+
+	if (err == OK)
+		err = dx_pin(v, handle, &vm);
+	if (err != OK)
+		return err;
+	err = vm_tree(vm, v->buffer, n, &v->stage, &used);
+	dx_unpin(vm);
+	v->handle = (uint32_t)used;
+	return err == OK ? OK : E_INVAL;
+}
+
 struct sbi_ret dx_fdt_write(struct vcpu *v, const uint64_t *a)
 {
 	uint64_t n = MIN(a[2], TREE_MAX);
-	struct vm *vm;
 	struct sbi_ret r;
-	size_t used = 0;
-	void *buf;
+	enum err err;
 
 	if (!range_within(a[1], n, 0, GSTAGE_END))
 		return sbi_error(SBI_ERR_INVALID_ADDRESS);
-	if (!all_there(v, a[1], n, &r))
+	if (v->stage == 0)
+		v->handle = 0;
+	/* Looked for first, so that nothing has happened when it is not there; and at the end. */
+	if ((v->stage == 0 || v->handle) && !all_there(v, a[1], n, &r)) {
+		if (v->action != ACTION_CALL)
+			vcpu_drop_buffer(v);
 		return r;
-	enum err err = vm_struct_alloc(v->vm, n, &buf);
-
-	if (err != OK)
-		return sbi_failed(err);
-	err = dx_pin(v, a[0], &vm);
-	if (err == OK) {
-		err = vm_tree(vm, buf, n, &used) == OK ? OK : E_INVAL;
-		dx_unpin(vm);
 	}
-	if (err == OK)
-		err = guest_write(v->vm, gpa(a[1]), buf, used);
-	vm_struct_free(v->vm, buf);
-	return err == OK ? sbi_value(used) : sbi_failed(err);
+	if (v->handle == 0) {
+		err = write_part(v, a[0], n);
+		if (err == OK)
+			return sbi_again(v);
+	} else {
+		err = guest_write(v->vm, gpa(a[1]), v->buffer, v->handle);
+	}
+	vcpu_drop_buffer(v);
+	return err == OK ? sbi_value(v->handle) : sbi_failed(err);
 }

@@ -133,11 +133,14 @@ bool grant_unmap(struct vm *vm, gpa_t *at, uint64_t end)
 	return any;
 }
 
-enum err vm_tree(const struct vm *vm, void *buf, size_t size, size_t *used)
+enum err vm_tree(const struct vm *vm, void *buf, size_t size, unsigned *part, size_t *used)
 {
+	*used = 0;
+	if (++*part < 3)
+		return OK;
 	*used = MIN(size, 100);
 	memset(buf, 0x5a, *used);
-	return OK;
+	return *used ? OK : E_NOMEM;
 }
 
 /* --- input --- */

@@ -69,8 +69,15 @@ enum err vcpu_create(struct vm *vm)
 	return OK;
 }
 
+void vcpu_drop_buffer(struct vcpu *v)
+{
+	vm_struct_free(v->vm, v->buffer);
+	v->buffer = NULL;
+}
+
 void vcpu_destroy(struct vm *vm)
 {
+	vcpu_drop_buffer(vm->vcpus[vm->nvcpus - 1]);
 	vm_struct_free(vm, vm->vcpus[--vm->nvcpus]);
 	quota_release(&vm->quota, RES_VCPUS, 1);
 }
