@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * Any sequence of maps, unmaps and accesses keeps the G-stage what a model with one entry per page
- * says, and every page accounted for. The first bytes choose how many pages the VM may use and how
- * much RAM there is, so that both run out.
+ * Any sequence of maps, splits, devices taken away and accesses keeps the G-stage what a model with
+ * one entry per page says, and every page accounted for. The first bytes choose how many pages the
+ * VM may use, how much memory there is, so that both run out, and where the VM's RAM is.
  */
 #include "unit.h"
 #include "gstage_model.h"
@@ -56,6 +56,16 @@ static void access_memory(const struct step *s)
 	require(!guest_ptr(vm, gpa(at), n, GSTAGE_R));
 }
 
+/* Devices mostly: what is none stays where it is. */
+static uint64_t flags_of(const struct step *s)
+{
+	uint64_t flags = GSTAGE_R | (s->flags & GSTAGE_RWX);
+
+	if (s->flags & 0x31)
+		return flags | GSTAGE_DEVICE;
+	return s->flags & 0x40 ? flags | GSTAGE_FOREIGN : flags;
+}
+
 static void play(const struct step *s)
 {
 	uint64_t at, n, to;
@@ -64,15 +74,16 @@ static void play(const struct step *s)
 	switch (s->what & 3) {
 	case 0:
 	case 1:
-		(void)!try_map(at, n, to,
-			GSTAGE_R | (s->flags & (GSTAGE_RWX | GSTAGE_DEVICE)) |
-				(s->flags & 1 ? GSTAGE_DEVICE : 0));
+		(void)!try_map(at, n, to, flags_of(s));
 		break;
 	case 2:
-		(void)!try_unmap(at, n);
+		try_take(at, n, 1 + (s->flags << (s->to & 7)));
 		break;
 	default:
-		access_memory(s);
+		if (s->what & 0x80)
+			try_split(at);
+		else
+			access_memory(s);
 	}
 	check_page(at);
 	check_page(at + n - 1);
@@ -92,6 +103,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	ram = data[1] & 1 ? MIB(2) : (16 + (uint64_t)data[1]) << PAGE_SHIFT;
 	new_vm(ram, limit);
 	model_start(GIB(3) - MARGIN * PAGE_SIZE, (GIB(1) >> PAGE_SHIFT) + 2 * MARGIN);
+	vm->ram_base = gpa(model_page(data[1] & 2 ? 2 * MARGIN : MARGIN));
+	vm->ram_size = (data[1] & 4 ? MIB(4) : 5 * PAGE_SIZE) * (data[1] >> 3 & 3);
 	data += 2;
 	size -= 2;
 	for (unsigned i = 0; i < 40 && size >= sizeof(s); i++) {

@@ -1,14 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * A VM in fake RAM, and a model of its G-stage: for each page of a part of its address space what
- * it maps to. Shared by the unit tests and the fuzz target. Every check aborts with a message: it
- * must work outside a cmocka test as well.
+ * it maps to. What each call has to do is worked out before it, to the page, from the tables as
+ * they lie in memory. Shared by the unit tests and the fuzz target. Every check aborts with a
+ * message: it must work outside a cmocka test as well.
  */
 #pragma once
 
+#include <limits.h>
 #include "arch.h"
 #include "core/vm.h"
-#include "mmu/gstage.h"
+#include "mmu/tables.h"
 
 /* The table of frames begins before RAM, so that no frame number is like another by chance. */
 #define RAM_BASE   UINT64_C(0x80000000)
@@ -49,24 +51,6 @@ static inline void new_vm(uint64_t ram, uint64_t limit)
 	vm_pages = BIT(frame_of(ptr_hpa(vm))->order);
 }
 
-static inline enum err map(uint64_t at, uint64_t to, uint64_t size, uint64_t flags)
-{
-	struct vm_locked l = vm_lock(vm);
-	enum err err = gstage_map(l, gpa(at), hpa(to), size, flags);
-
-	vm_unlock(l);
-	return err;
-}
-
-static inline enum err unmap(uint64_t at, uint64_t size)
-{
-	struct vm_locked l = vm_lock(vm);
-	enum err err = gstage_unmap(l, gpa(at), size);
-
-	vm_unlock(l);
-	return err;
-}
-
 /* --- the tables as they lie in memory, read with none of the code under test --- */
 
 struct tables {
@@ -97,12 +81,12 @@ static inline void read_table(
 			read_table(hpa(to), level - 1, at, t, leaf);
 			continue;
 		}
-		require((pte[i] & 0xd1) == 0xd1 && !(pte[i] & 0x220)); /* V U A D; not G */
-		require((pte[i] & 6) != 4);                            /* W without R is reserved */
+		require((pte[i] & 0xd1) == 0xd1 && !(pte[i] & 0x20)); /* V U A D; not G */
+		require((pte[i] & 6) != 4);                           /* W without R is reserved */
 		require(to % step == 0);
 		t->mapped += step >> PAGE_SHIFT;
 		if (leaf)
-			leaf(at, to, step, pte[i] & 0x10e);
+			leaf(at, to, step, pte[i] & 0x30e);
 	}
 }
 
@@ -120,6 +104,192 @@ static inline struct tables check_tables(leaf_fn *leaf)
 	require(vm->quota.used[RES_PAGES] == t.tables + 4 + vm_pages);
 	require(vm->quota.own[RES_PAGES] == vm->quota.used[RES_PAGES]);
 	return t;
+}
+
+/* The entry that decides about `at`, and its level. */
+static inline uint64_t entry_at(uint64_t at, unsigned *level)
+{
+	const uint64_t *table = hpa_ptr(vm->gstage_root);
+
+	for (*level = 2;; --*level) {
+		uint64_t pte = table[at >> (12 + 9 * *level) & (*level == 2 ? 0x7ff : 0x1ff)];
+
+		if (*level == 0 || (pte & 0xf) != 1)
+			return pte;
+		table = hpa_ptr(hpa(pte >> 10 << PAGE_SHIFT));
+	}
+}
+
+/* --- one call at a time --- */
+
+struct part {
+	enum err err;
+	unsigned leaf;   /* the level of its leaves */
+	uint64_t bytes;  /* mapped by it, on an error too */
+	uint64_t tables; /* made by it, on an error too */
+};
+
+/* Of `need` tables as many are made as can be had. */
+static inline void expect_tables(struct part *p, uint64_t need)
+{
+	uint64_t room = vm->quota.limit[RES_PAGES] - vm->quota.used[RES_PAGES];
+
+	p->tables = MIN(need, MIN(room, frames_free()));
+	if (p->tables < need)
+		p->err = room <= frames_free() ? E_QUOTA_OWN : E_NOMEM;
+}
+
+/* 4 KiB leaves up to a multiple of 2 MiB, or to what is in the way. */
+static inline void expect_small(struct part *p, uint64_t at, uint64_t size)
+{
+	unsigned level;
+
+	size = MIN(size, MIB(2) - at % MIB(2));
+	while (p->bytes < size && !entry_at(at + p->bytes, &level))
+		p->bytes += PAGE_SIZE;
+	if (p->bytes < size)
+		p->err = E_EXISTS;
+}
+
+static inline struct part expect_part(uint64_t at, uint64_t to, uint64_t size)
+{
+	struct part p = {.err = OK, .leaf = 2};
+	unsigned level = 0;
+
+	if ((at | to | size) & (PAGE_SIZE - 1))
+		p.err = E_ALIGN;
+	else if (at > BIT(41) || size > BIT(41) - at || to > BIT(56) || size > BIT(56) - to)
+		p.err = E_RANGE;
+	else if (size && entry_at(at, &level))
+		p.err = E_EXISTS;
+	if (p.err != OK || size == 0)
+		return p;
+	while (p.leaf &&
+		(p.leaf > level || (at | to) % level_size(p.leaf) || size < level_size(p.leaf)))
+		p.leaf--;
+	expect_tables(&p, level - p.leaf);
+	if (p.err == OK && p.leaf)
+		p.bytes = level_size(p.leaf);
+	else if (p.err == OK)
+		expect_small(&p, at, size);
+	return p;
+}
+
+/* One call of gstage_map does what can be told beforehand, in leaves of the right size. */
+static inline enum err map_part(
+	uint64_t at, uint64_t to, uint64_t size, uint64_t flags, uint64_t *done)
+{
+	struct part p = expect_part(at, to, size);
+	uint64_t used = vm->quota.used[RES_PAGES];
+	unsigned level;
+
+	*done = UINT64_MAX;
+	struct vm_locked l = vm_lock(vm);
+	enum err err = gstage_map(l, gpa(at), hpa(to), size, flags, done);
+
+	vm_unlock(l);
+	require(err == p.err && *done == p.bytes);
+	require(vm->quota.used[RES_PAGES] == used + p.tables);
+	for (uint64_t off = 0; off < p.bytes; off += level_size(level))
+		require(entry_at(at + off, &level) && level == p.leaf);
+	return err;
+}
+
+/* Maps all parts, *done bytes until an error. */
+static inline enum err map_until(
+	uint64_t at, uint64_t to, uint64_t size, uint64_t flags, uint64_t *done)
+{
+	uint64_t part;
+	enum err err;
+
+	*done = 0;
+	do {
+		err = map_part(at + *done, to + *done, size - *done, flags, &part);
+		*done += part;
+	} while (err == OK && *done < size);
+	return err;
+}
+
+static inline enum err map(uint64_t at, uint64_t to, uint64_t size, uint64_t flags)
+{
+	uint64_t done;
+
+	return map_until(at, to, size, flags, &done);
+}
+
+/* Splits the leaf that maps `at`; there must be one that can be. */
+static inline enum err split(uint64_t at)
+{
+	struct part p = {.err = OK};
+	uint64_t value, used = vm->quota.used[RES_PAGES];
+	unsigned level, before, after;
+
+	expect_tables(&p, 1);
+	require(entry_at(at, &before) && before > 0);
+	struct vm_locked l = vm_lock(vm);
+	uint64_t *pte = gstage_walk(vm, gpa(at), &level, &value);
+	enum err err = gstage_split(vm, pte, level, NULL);
+
+	vm_unlock(l);
+	require(err == p.err && vm->quota.used[RES_PAGES] == used + p.tables);
+	require(entry_at(at, &after) && after == before - (err == OK));
+	return err;
+}
+
+/* How many entries decide about [at, end); RAM counts as one. */
+static inline uint64_t entries_between(uint64_t at, uint64_t end)
+{
+	unsigned level;
+	uint64_t n;
+
+	for (n = 0; at < end; n++) {
+		if (at - vm->ram_base.v < vm->ram_size) {
+			at = vm->ram_base.v + vm->ram_size;
+			continue;
+		}
+		(void)entry_at(at, &level);
+		at = (at & ~(level_size(level) - 1)) + level_size(level);
+	}
+	return n;
+}
+
+struct taken {
+	uint64_t at, to, size;
+};
+
+/* One call of gstage_take_device: what it looked at is told by *at, and is paid from the budget;
+ * what it took was a leaf, which began before `end` and had not ended at *at. */
+static inline bool take_part(uint64_t *at, uint64_t end, unsigned *budget, struct taken *t)
+{
+	bool past = *at >= vm->gpa_end;
+	unsigned had = *budget, level;
+	gpa_t cursor = gpa(*at);
+	hpa_t to;
+	bool found = gstage_take_device(vm, &cursor, end, budget, &to, &t->size);
+
+	require(past ? !found && cursor.v == end && *budget == had
+		     : cursor.v >= *at && had - *budget == entries_between(*at, cursor.v));
+	require(found || cursor.v >= end || *budget == 0);
+	if (found) {
+		t->at = cursor.v - t->size;
+		t->to = to.v;
+		require(cursor.v > *at && t->at < end);
+		require(entry_at(t->at, &level) == 0 && level_size(level) == t->size);
+	}
+	*at = cursor.v;
+	return found;
+}
+
+/* Takes all devices from [at, at + size); how many leaves they were. */
+static inline unsigned take(uint64_t at, uint64_t size)
+{
+	uint64_t end = at + size;
+	unsigned budget = UINT_MAX, n = 0;
+	struct taken t;
+
+	while (take_part(&at, end, &budget, &t))
+		n++;
+	return n;
 }
 
 /* --- the model: pages from model_base on; an entry is the HPA and the flags, 0 for not mapped ---
@@ -196,41 +366,73 @@ static inline void check_all_leaves(void)
 	require(check_tables(check_leaf).mapped == model_mapped);
 }
 
-/* Maps and compares: what must happen is known but for tables that cannot be had; then nothing may
- * be mapped. */
+/* Maps until all is or something is in the way or a table cannot be had: the model knows how far it
+ * came. */
 static inline enum err try_map(uint64_t i, uint64_t n, uint64_t to, uint64_t flags)
 {
-	require(i + n <= model_size);
-	enum err err = map(model_page(i), to, n << PAGE_SHIFT, flags);
+	uint64_t done;
 
-	if (err == OK) {
-		require(!model_any(i, n));
-		model_map(i, n, to, flags);
-	} else if (err == E_EXISTS) {
-		require(model_any(i, n));
-	} else {
-		require(err == E_QUOTA_OWN || err == E_NOMEM);
-	}
+	require(i + n <= model_size);
+	if (range_overlaps(model_page(i), n << PAGE_SHIFT, vm->ram_base.v, vm->ram_size))
+		flags &= ~GSTAGE_DEVICE; /* vdev/grant.c sees to it */
+	enum err err = map_until(model_page(i), to, n << PAGE_SHIFT, flags, &done);
+
+	done >>= PAGE_SHIFT;
+	require(!model_any(i, done));
+	model_map(i, done, to, flags);
+	if (err == OK)
+		require(done == n);
+	else if (err == E_EXISTS)
+		require(done < n && model[i + done]);
+	else
+		require((err == E_QUOTA_OWN || err == E_NOMEM) && done < n && !model[i + done]);
 	return err;
 }
 
-/* When a leaf cannot be split for want of a page, everything before it is unmapped and nothing from
- * it on. */
-static inline enum err try_unmap(uint64_t i, uint64_t n)
+/* Splits what maps page `i`, if that can be split: nothing else changes. */
+static inline void try_split(uint64_t i)
 {
-	struct gstage_leaf leaf;
-	uint64_t done = n;
+	unsigned level;
 
-	require(i + n <= model_size);
-	enum err err = unmap(model_page(i), n << PAGE_SHIFT);
+	require((entry_at(model_page(i), &level) != 0) == (model[i] != 0));
+	if (model[i] && level)
+		(void)!split(model_page(i));
+}
 
-	if (err != OK) {
-		require(err == E_QUOTA_OWN || err == E_NOMEM);
-		for (done = 0; done < n; done++)
-			if (gstage_lookup(vm, gpa(model_page(i + done)), &leaf) == OK)
-				break;
-		require(done < n);
+static inline bool model_any_device(uint64_t i, uint64_t end)
+{
+	for (; i < end; i++)
+		if (model[i] & GSTAGE_DEVICE)
+			return true;
+	return false;
+}
+
+/* The leaf that was taken was a device's, all of it. */
+static inline void model_take(const struct taken *t)
+{
+	uint64_t i = (t->at - model_base) >> PAGE_SHIFT, n = t->size >> PAGE_SHIFT;
+
+	require(t->at >= model_base && i + n <= model_size);
+	for (uint64_t k = 0; k < n; k++) {
+		require(model[i + k] & GSTAGE_DEVICE);
+		require((model[i + k] & ~UINT64_C(0xfff)) == t->to + (k << PAGE_SHIFT));
 	}
-	model_unmap(i, done);
-	return err;
+	model_unmap(i, n);
+}
+
+/* Takes the devices that have a part of the `n` pages from `i` on, `budget` entries at a time: all
+ * of them, in their order, and nothing else. */
+static inline void try_take(uint64_t i, uint64_t n, unsigned budget)
+{
+	uint64_t at = model_page(i), end = at + (n << PAGE_SHIFT);
+
+	require(i + n <= model_size && budget);
+	for (unsigned left = budget; at < end; left = left ? left : budget) {
+		uint64_t before = (at - model_base) >> PAGE_SHIFT;
+		struct taken t;
+
+		if (take_part(&at, end, &left, &t))
+			model_take(&t);
+		require(!model_any_device(before, (MIN(at, end) - model_base) >> PAGE_SHIFT));
+	}
 }
