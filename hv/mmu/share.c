@@ -156,6 +156,7 @@ enum err gstage_share(
 		p.at = gpa(MAX(p.at.v, from->ram_base.v));
 		end = MIN(end, from->ram_base.v + from->ram_size);
 	}
+	to->gpa_end = MAX(to->gpa_end, end);
 	while (p.budget && p.at.v < end && (err = share_at(&p)) == OK) {
 		p.at = gpa(ALIGN_DOWN(p.at.v, level_size(p.level)) + p.done * level_size(p.level));
 		p.budget -= MIN(p.budget, p.cost);

@@ -1098,6 +1098,16 @@ static void some_limits(const struct vm *parent, uint64_t limit[DX_LIMITS])
 		limit[DX_LIMIT_DEPTH] = rnd(parent->quota.max_depth + 1);
 }
 
+static bool asks_too_much(const struct vm *parent, const uint64_t limit[DX_LIMITS])
+{
+	bool much = limit[DX_LIMIT_DEPTH] != DX_KEEP &&
+		    limit[DX_LIMIT_DEPTH] > quota_depth(&parent->quota) - 1u;
+
+	for (unsigned r = 0; r < RES_COUNT; r++)
+		much |= limit[r] != DX_KEEP && limit[r] > parent->quota.limit[r];
+	return much;
+}
+
 static void check_birth(
 	const struct vm *parent, enum err err, struct trace before, const uint64_t limit[DX_LIMITS])
 {
@@ -1107,11 +1117,11 @@ static void check_birth(
 
 	require(now.free == before.free && !memcmp(now.used, before.used, sizeof(now.used)));
 	if (err == E_DENIED)
-		require(limit[DX_LIMIT_DEPTH] != DX_KEEP &&
-			limit[DX_LIMIT_DEPTH] > quota_depth(&parent->quota) - 1u);
+		require(asks_too_much(parent, limit));
 	else
 		require(err == E_QUOTA_OWN || err == E_QUOTA_ABOVE || err == E_NOMEM ||
-			(err == E_RANGE && limit[DX_LIMIT_GUARANTEE] != DX_KEEP));
+			(err == E_RANGE && (limit[DX_LIMIT_GUARANTEE] != DX_KEEP ||
+						   limit[DX_LIMIT_RESERVE] != DX_KEEP)));
 }
 
 static bool can_make(const struct node *v)

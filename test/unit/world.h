@@ -295,10 +295,14 @@ static inline bool bury_step(struct vm *vm)
 	devices_destroy(vm);
 	vm_page_free(vm, vm->vmgenid_page);
 	vm_page_free(vm, vm->gstage_root);
-	if (vm->parent)
+	if (vm->parent) {
 		tree_forget(vm);
-	else
-		vm_free(vm);
+	} else {
+		hpa_t a = ptr_hpa(vm);
+
+		quota_release(&vm->quota, RES_PAGES, BIT(frame_of(a)->order));
+		frame_free(a);
+	}
 	return true;
 }
 
