@@ -172,10 +172,10 @@ static bool memory_fault(struct vcpu *v, gpa_t at)
 }
 
 /* A fetch where nothing is. If that is the trap vector, the exception cannot be delivered: it would
- * only come again. */
+ * only come again. (With translation on, another hart may mend the tables.) */
 static void fetch_fault(struct vcpu *v)
 {
-	if (v->pc != (csr_read(CSR_VSTVEC) & ~UINT64_C(3))) {
+	if (v->pc != (csr_read(CSR_VSTVEC) & ~UINT64_C(3)) || csr_read(CSR_VSATP)) {
 		reflect(v, CAUSE_INSN_ACCESS);
 		return;
 	}
