@@ -291,8 +291,10 @@ void frame_split(hpa_t a, unsigned order)
 
 		BUG_ON(!is_charged(&part));
 		part.order = (uint8_t)order;
+		const struct frame one = part; /* in registers: `part` is not */
+
 		for (; f < end; f += BIT(order))
-			*f = part;
+			*f = one;
 	}
 	spin_unlock(&frames.lock);
 }

@@ -8,7 +8,7 @@
 
 #define SLOT_BITS       13
 #define GENERATION_MASK 0x7fff
-#define BURY_STEP       128 /* leaves and tables given back in one go */
+#define BURY_STEP       112 /* leaves and tables given back in one go */
 #define KILL_STEP       64  /* children looked at in one go */
 
 static_assert(CHILDREN_PER_PAGE * CHILDREN_PAGES == 1 << SLOT_BITS, "one slot number for each");

@@ -23,8 +23,9 @@ enum err gstage_split(struct vm *vm, uint64_t *pte, unsigned level, struct refus
 		return err;
 	uint64_t *entries = hpa_ptr(table), step = level_size(level - 1) >> PAGE_SHIFT << 10;
 
-	for (unsigned i = 0; i < 512; i++)
-		entries[i] = old + i * step;
+#pragma GCC unroll 4
+	for (unsigned i = 0; i < 512; i++, old += step)
+		entries[i] = old;
 	pte_set(pte, PTE_PPN(table) | PTE_V);
 	return OK;
 }
