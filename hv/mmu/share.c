@@ -166,17 +166,29 @@ enum err gstage_share(
 	return err;
 }
 
-unsigned gstage_drop_leaf(struct vm *vm, uint64_t pte, unsigned level)
+unsigned gstage_drop_leaf(struct vm *vm, hpa_t a, unsigned order, uint64_t flags)
 {
+	if (flags & GSTAGE_DEVICE)
+		return 1;
+	if ((flags & GSTAGE_FOREIGN) && frame_of(a)->kind == FRAME_META)
+		return 1; /* the generation ID: vm->vmgenid_page */
+	if (flags & GSTAGE_FOREIGN)
+		frame_close(a, order);
+	return vm_ram_put(vm, a, order);
+}
+
+/* Drops what leaf `pte` of `level` maps at `at`: all of it, or, where others have split its blocks,
+ * a quarter. *size tells how much; returns how many blocks it was. */
+static unsigned drop_at(struct vm *vm, uint64_t pte, unsigned level, gpa_t at, uint64_t *size)
+{
+	uint64_t into = at.v & (level_size(level) - 1);
+	unsigned order = 9 * level;
 	hpa_t a = pte_hpa(pte);
 
-	if (pte & GSTAGE_DEVICE)
-		return 1;
-	if ((pte & GSTAGE_FOREIGN) && frame_of(a)->kind == FRAME_META)
-		return 1; /* the generation ID: vm->vmgenid_page */
-	if (pte & GSTAGE_FOREIGN)
-		frame_close(a, 9 * level);
-	return vm_ram_put(vm, a, 9 * level);
+	if (into || (level && !(pte & GSTAGE_DEVICE) && frame_of(a)->order < order))
+		order -= 2;
+	*size = PAGE_SIZE << order;
+	return gstage_drop_leaf(vm, hpa_add(a, into), order, pte);
 }
 
 /* The tables that end at `end` are done with. */
@@ -204,16 +216,21 @@ bool gstage_drop(struct vm *vm, gpa_t *cursor, unsigned budget)
 		vm_ram_put(vm, vm->fill.block, ORDER_2M);
 	vm->fill.block = hpa(0);
 	while (budget && cursor->v < end) {
-		unsigned level, cost = 1, n = 1;
+		unsigned level, cost = 1;
 		uint64_t value, *pte = gstage_walk(vm, *cursor, &level, &value);
+		uint64_t size = level_size(level);
 
 		if (is_leaf(value))
-			cost = gstage_drop_leaf(vm, value, level);
+			cost = drop_at(vm, value, level, *cursor, &size);
 		else if (value == 0)
-			n = empty_run(pte, entries_from(*cursor, level));
+			size *= empty_run(pte, entries_from(*cursor, level));
 		budget -= MIN(budget, cost);
+		*cursor = gpa(ALIGN_DOWN(cursor->v, MIN(size, level_size(level))) + size);
+		if (!IS_ALIGNED(cursor->v, level_size(level))) {
+			*pte = value & ~PTE_V; /* it maps nothing, but tells where the rest is */
+			continue;
+		}
 		*pte = 0;
-		*cursor = gpa(ALIGN_DOWN(cursor->v, level_size(level)) + n * level_size(level));
 		drop_tables(vm, *cursor, level);
 	}
 	return cursor->v >= end;

@@ -101,6 +101,6 @@ unsigned gstage_fitting_level(gpa_t at, hpa_t to, uint64_t size);
 enum err must_check gstage_map_leaf(
 	struct vm *vm, gpa_t at, hpa_t to, unsigned level, uint64_t flags);
 
-/* Gives back what leaf `pte`, which is in no table any more, mapped; returns how many blocks it
- * was. */
-unsigned gstage_drop_leaf(struct vm *vm, uint64_t pte, unsigned level);
+/* Gives back 2^order frames at `a`, which a leaf with these `flags` mapped; returns how many blocks
+ * they are. */
+unsigned gstage_drop_leaf(struct vm *vm, hpa_t a, unsigned order, uint64_t flags);

@@ -109,7 +109,7 @@ enum err gstage_close_windows(struct vm *vm, gpa_t at, uint64_t size, uint64_t *
 	if (n)
 		vm_fence(vm);
 	while (n-- > 0)
-		gstage_drop_leaf(vm, closed[n], levels[n]);
+		gstage_drop_leaf(vm, pte_hpa(closed[n]), 9 * levels[n], closed[n]);
 	return err;
 }
 

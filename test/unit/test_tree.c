@@ -397,9 +397,10 @@ static void audit_leaf(struct node *v, uint64_t at, uint64_t pte, uint64_t size)
 	}
 	if (pte & GSTAGE_FOREIGN) {
 		const struct window *w = &v->window[(at - WINDOW_BASE) / MIB(2)];
+		unsigned gone = w->n - (unsigned)(size >> PAGE_SHIFT);
 
-		require(w->to == object_at(to) && w->n == size >> PAGE_SHIFT);
-		for (unsigned i = 0; i < w->n; i++) {
+		require(w->to + gone == object_at(to) && (gone == 0 || v->state == DX_DYING));
+		for (unsigned i = gone; i < w->n; i++) {
 			require(w->to[i].windows & bit_of(v));
 			refs[w->to - objects + i]++;
 		}
@@ -415,6 +416,15 @@ static void audit_leaf(struct node *v, uint64_t at, uint64_t pte, uint64_t size)
 	}
 }
 
+/* What is left of a leaf that a dying VM gives back in parts. */
+static void audit_rest(struct node *v, uint64_t base, uint64_t pte, uint64_t size)
+{
+	uint64_t gone = v->vm->cursor.v - base;
+
+	require(v->vm->state == DX_DYING && gone > 0 && gone < size);
+	audit_leaf(v, base + gone, pte + (gone >> PAGE_SHIFT << 10) + 1, size - gone);
+}
+
 static void audit_table(struct node *v, hpa_t table, unsigned level, uint64_t base)
 {
 	const uint64_t *pte = hpa_ptr(table);
@@ -426,7 +436,9 @@ static void audit_table(struct node *v, hpa_t table, unsigned level, uint64_t ba
 	for (unsigned i = 0; i < 512; i++) {
 		if (!pte[i])
 			continue;
-		if (!(pte[i] & 1)) {
+		if (!(pte[i] & 1) && (pte[i] & 0xe)) {
+			audit_rest(v, base + i * step, pte[i], step);
+		} else if (!(pte[i] & 1)) {
 			require(pte[i] == 0x200 && v->vm->ghosts); /* a ghost; nothing is busy */
 			require(base + i * step >= DEVICE && base + i * step < WINDOW_BASE);
 		} else if (pte[i] & 0xe) {
