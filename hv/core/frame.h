@@ -24,7 +24,6 @@
 #define FRAME_MAX_ORDER 18 /* 1 GiB */
 #define ORDER_4K        0
 #define ORDER_2M        9
-#define ORDER_1G        18
 
 enum frame_kind {
 	FRAME_TAIL, /* not a head; the value of a zeroed record */

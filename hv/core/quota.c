@@ -226,35 +226,34 @@ void quota_pass_up(struct quota *q, uint64_t n)
 	wake_all(woken);
 }
 
-enum err quota_set_limit(struct quota *q, enum quota_res res, uint64_t limit)
+/* There may be more room at `q` than before. */
+static void unlock_and_wake(struct quota *q)
 {
-	struct quota_waiter *woken = NULL;
-	enum err err = OK;
+	struct quota_waiter *woken;
 
-	spin_lock(&quota_lock);
-	if (limit < q->used[res])
-		err = E_STATE;
-	else
-		q->limit[res] = limit;
 	q->releases++;
 	woken = take_waiter(q);
 	spin_unlock(&quota_lock);
 	if (woken)
 		woken->wake(woken);
-	return err;
+}
+
+enum err quota_set_limit(struct quota *q, enum quota_res res, uint64_t limit)
+{
+	spin_lock(&quota_lock);
+	bool fits = limit >= q->used[res];
+
+	if (fits)
+		q->limit[res] = limit;
+	unlock_and_wake(q);
+	return fits ? OK : E_STATE;
 }
 
 void quota_set_reserve(struct quota *q, uint64_t pages)
 {
-	struct quota_waiter *woken;
-
 	spin_lock(&quota_lock);
 	q->reserve = pages;
-	q->releases++;
-	woken = take_waiter(q);
-	spin_unlock(&quota_lock);
-	if (woken)
-		woken->wake(woken);
+	unlock_and_wake(q);
 }
 
 enum err quota_set_guarantee(struct quota *q, uint64_t pages)

@@ -189,31 +189,10 @@ void *guest_ptr(const struct vm *vm, gpa_t at, size_t n, uint64_t rights)
 	return hpa_ptr(leaf.hpa);
 }
 
-static size_t within_page(gpa_t at, size_t n)
-{
-	return MIN(n, PAGE_SIZE - (at.v & (PAGE_SIZE - 1)));
-}
-
-enum err guest_read(const struct vm *vm, gpa_t at, void *to, size_t n)
-{
-	for (uint8_t *p = to; n;) {
-		size_t part = within_page(at, n);
-		const void *from = guest_ptr(vm, at, part, GSTAGE_R);
-
-		if (!from)
-			return E_FAULT;
-		memcpy(p, from, part);
-		p += part;
-		at = gpa_add(at, part);
-		n -= part;
-	}
-	return OK;
-}
-
 enum err guest_write(const struct vm *vm, gpa_t at, const void *from, size_t n)
 {
 	for (const uint8_t *p = from; n;) {
-		size_t part = within_page(at, n);
+		size_t part = MIN(n, PAGE_SIZE - (at.v & (PAGE_SIZE - 1)));
 		void *to = guest_ptr(vm, at, part, GSTAGE_W);
 
 		if (!to)

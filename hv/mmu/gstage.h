@@ -96,12 +96,8 @@ bool gstage_is_ghost(const struct vm *vm, gpa_t at);
  * the VM lives. E_NOENT. */
 enum err must_check gstage_lookup(const struct vm *vm, gpa_t at, struct gstage_leaf *out);
 
-/*
- * Copy between the hypervisor and guest RAM, page by page. E_FAULT when a page is not mapped as RAM
- * with the right to read (from) or write (to); bytes before that page are copied. No alignment is
- * needed; at + n must not wrap.
- */
-enum err must_check guest_read(const struct vm *vm, gpa_t at, void *to, size_t n);
+/* Copies to guest RAM, page by page. E_FAULT when a page is not mapped as RAM with the right to
+ * write; bytes before that page are copied. No alignment is needed; at + n must not wrap. */
 enum err must_check guest_write(const struct vm *vm, gpa_t at, const void *from, size_t n);
 
 /* The host address of `n` guest bytes that lie within one page, mapped as RAM with all of `rights`;

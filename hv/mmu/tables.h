@@ -9,7 +9,6 @@
 #define PTE_U      BIT(4)
 #define PTE_A      BIT(6)
 #define PTE_D      BIT(7)
-#define PTE_FLAGS  UINT64_C(0x3ff)
 #define PTE_PPN(a) ((a).v >> PAGE_SHIFT << 10)
 
 /* Entries without V, leaf rights or address: */

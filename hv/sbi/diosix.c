@@ -466,38 +466,25 @@ static enum err kill(struct vcpu *v, struct vm *child, const uint64_t *a)
 	return OK;
 }
 
-static struct sbi_ret change_child(struct vcpu *v, const uint64_t *a, change *how)
+static change *const changes[] = {
+	[DX_FID_START] = start,
+	[DX_FID_PAUSE] = pause,
+	[DX_FID_RESUME] = resume,
+	[DX_FID_KILL] = kill,
+};
+
+static struct sbi_ret change_child(struct vcpu *v, const uint64_t *a)
 {
 	spin_lock(&tree_lock);
 	struct child *c = tree_slot(v->vm, a[0]);
 	struct vm *child = c ? c->vm : NULL;
-	enum err err = !c ? E_NOENT : !child ? E_STATE : how(v, child, a);
+	enum err err = !c ? E_NOENT : !child ? E_STATE : changes[v->x[16]](v, child, a);
 	bool quiet = err != OK || child->state == DX_RUNNING || child->state == DX_DYING ||
 		     vm_quiet(child, NULL);
 
 	spin_unlock(&tree_lock);
 	/* PAUSE returns when it is true. */
 	return quiet ? dx_result(err) : sbi_again(v);
-}
-
-static struct sbi_ret dx_start(struct vcpu *v, const uint64_t *a)
-{
-	return change_child(v, a, start);
-}
-
-static struct sbi_ret dx_pause(struct vcpu *v, const uint64_t *a)
-{
-	return change_child(v, a, pause);
-}
-
-static struct sbi_ret dx_resume(struct vcpu *v, const uint64_t *a)
-{
-	return change_child(v, a, resume);
-}
-
-static struct sbi_ret dx_kill(struct vcpu *v, const uint64_t *a)
-{
-	return change_child(v, a, kill);
 }
 
 static struct sbi_ret dx_next(struct vcpu *v, const uint64_t *a)
@@ -636,10 +623,10 @@ static dx_handler *const handlers[] = {
 	[DX_FID_QUOTA_READ] = dx_quota_read,
 	[DX_FID_QUOTA_SET] = dx_quota_set,
 	[DX_FID_CREATE] = dx_create,
-	[DX_FID_START] = dx_start,
-	[DX_FID_PAUSE] = dx_pause,
-	[DX_FID_RESUME] = dx_resume,
-	[DX_FID_KILL] = dx_kill,
+	[DX_FID_START] = change_child,
+	[DX_FID_PAUSE] = change_child,
+	[DX_FID_RESUME] = change_child,
+	[DX_FID_KILL] = change_child,
 	[DX_FID_REBOOT] = dx_reboot,
 	[DX_FID_CLONE] = dx_clone,
 	[DX_FID_INFO] = dx_info,

@@ -51,6 +51,23 @@ static inline void new_vm(uint64_t ram, uint64_t limit)
 	vm_pages = BIT(frame_of(ptr_hpa(vm))->order);
 }
 
+/* The way back of guest_write, which only tests go. */
+static inline enum err guest_read(const struct vm *of, gpa_t at, void *to, size_t n)
+{
+	for (uint8_t *p = to; n;) {
+		size_t part = MIN(n, PAGE_SIZE - (at.v & (PAGE_SIZE - 1)));
+		const void *from = guest_ptr(of, at, part, GSTAGE_R);
+
+		if (!from)
+			return E_FAULT;
+		memcpy(p, from, part);
+		p += part;
+		at = gpa_add(at, part);
+		n -= part;
+	}
+	return OK;
+}
+
 /* --- the tables as they lie in memory, read with none of the code under test --- */
 
 struct tables {
