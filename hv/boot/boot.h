@@ -29,6 +29,9 @@ void memory_init(uint64_t fdt);
 /* The payload has been loaded: its frames become free. Boot only. */
 void memory_reclaim_payload(void);
 
+/* In a debug build: every frame is free, the hypervisor's, or charged to a VM, or it is a bug. */
+void memory_audit(void);
+
 /* Writes a part of the device tree of `vm`, as one that holds no device, into `buf` (8-byte
  * aligned): see fdt_guest_part. */
 enum err must_check vm_tree(

@@ -33,6 +33,7 @@ struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure)
 		v->action = ACTION_YIELD; /* it is halted: does not come back */
 		return sbi_value(0);
 	}
+	memory_audit();
 	if (failure)
 		machine_end(FINISHER_REBOOT, "the Root VM reports a system failure; restarting");
 	if (reboot)

@@ -61,6 +61,8 @@ CONFIGS = {
     "4on1fair": (1, 4, "", ICOUNT),
     "3on2fair": (2, 3, "", ICOUNT),
     "8on2fair": (2, 8, "", ICOUNT),
+    "debug1": (1, 1, "", ()),
+    "debug4": (4, 4, "", ()),
     "disk1": (1, 1, "", DISK),
     "disk2": (2, 2, "", DISK),
     "disk4": (4, 4, "", DISK),
@@ -96,8 +98,8 @@ GUESTS = {
     "quota": ["1", "4", "8on2nosstc"],
     "superpage": ["1", "4", "4on1"],
     "console": ["1", "4", "8on2nosstc"],
-    "clone": ["1", "4", "8on2nosstc"],
-    "killrace": ["1", "4", "8on2", "8on2nosstc"],
+    "clone": ["1", "4", "8on2nosstc", "debug1"],
+    "killrace": ["1", "4", "8on2", "8on2nosstc", "debug4"],
     "forkstate": ["1", "4", "nosstc4", "v2", "3on2v", "8on2nosstc"],
     "exec": ["1", "2", "4", "8on2nosstc"],
     "cow": ["1", "2", "4", "8on2", "v2", "nosvadu1"],
@@ -106,7 +108,7 @@ GUESTS = {
     "calls_states": ["1", "4"],
     "calls_trust": ["1", "8on2nosstc"],
     "calls_windows": ["1", "4"],
-    "forkcycles": ["1", "2", "4on1"],
+    "forkcycles": ["1", "2", "4on1", "debug1"],
     "priority": ["1", "4", "4on1fair"],
     "fdtwrite": ["1", "4"],
     "windowfork": ["1", "4", "4on1fair"],
@@ -130,11 +132,13 @@ ENDINGS = {
 }
 
 
-def pack(name, vcpus, append, folder):
+def pack(name, config, append, folder):
     image = folder / f"{name}.elf"
     kernel = BUILD / "guest-test" / f"{name}.elf"
     command = [sys.executable, MKIMAGE, "--kernel", kernel, "--mem", "64M"]
-    command += ["--cpus", str(vcpus), "--append", append, "--hypervisor", HV, "-o", image]
+    # A debug build has an audit of all memory at the end.
+    hypervisor = BUILD / "debug" / HV.name if config.startswith("debug") else HV
+    command += ["--cpus", str(CONFIGS[config][1]), "--append", append, "--hypervisor", hypervisor, "-o", image]
     subprocess.run(command, check=True)
     return image
 
@@ -187,16 +191,17 @@ def guests_built():
     with open(BUILD / "guest-tests.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # pytest-xdist has several sessions
         subprocess.run(["make", "-s", "-f", "test/guest/guest-tests.mk", f"BUILD={BUILD}", "guest-tests"], cwd=ROOT, check=True)
-    if not HV.exists():
-        raise Broken(f"{HV} is missing: make hv")
+    for hypervisor in (HV, BUILD / "debug" / HV.name):
+        if not hypervisor.exists():
+            raise Broken(f"{hypervisor} is missing: make hv, make DEBUG=1 hv")
 
 
 def boot_guest(name, config, append, folder):
-    pcpus, vcpus, cpu, extra = CONFIGS[config]
+    pcpus, _, cpu, extra = CONFIGS[config]
     if any("{disk}" in e for e in extra):
         disk = make_disk(folder)
         extra = [e.format(disk=disk) for e in extra]
-    text, code = boot(pack(name, vcpus, append, folder), pcpus, cpu, extra)
+    text, code = boot(pack(name, config, append, folder), pcpus, cpu, extra)
     print(text)
     return text, code
 
