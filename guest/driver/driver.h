@@ -8,6 +8,7 @@
 #include <linux/list.h>
 #include <linux/mm_types.h>
 #include <linux/mutex.h>
+#include <linux/pm.h>
 #include <linux/types.h>
 #include <linux/wait.h>
 #include "diosix_ioctl.h"
@@ -97,5 +98,9 @@ bool gone_any(const struct gone *g);
 void gone_skip_resume(struct gone *g);
 void gone_remove(struct gone *g, bool dead);
 void gone_free(struct gone *g);
+
+/* --- net.c: network cards send nothing while devices are frozen --- */
+
+extern const struct dev_pm_ops net_pm_ops;
 
 #endif

@@ -373,6 +373,7 @@ static struct platform_driver dx_driver = {
 	.remove_new = dx_remove,
 	.driver.name = "diosix",
 	.driver.of_match_table = dx_of_ids,
+	.driver.pm = &net_pm_ops,
 	.driver.suppress_bind_attrs = true,
 };
 module_platform_driver(dx_driver);
