@@ -85,7 +85,7 @@ def start_loops(machine, **words):
         machine.check(f"sh /tmp/{loop}.sh >/dev/null 2>&1 &")
 
 
-@pytest.mark.parametrize("harts,bus", [(2, "mmio")])
+@pytest.mark.parametrize("harts,bus", [(2, "mmio"), (4, "pci")])
 def test_traffic(image, name, tmp_path, web, harts, bus):
     """Disk and network are busy in the Root VM, it forks, and all that lives checks its memory all the time."""
     disk = tmp_path / "disk.img"
