@@ -32,7 +32,6 @@ static struct {
 	bool rx_stopped;   /* the same: what is received waits there until there is room here */
 	bool refused;      /* guest output did not fit: tell when there is room */
 } console = {
-	.lock = SPINLOCK_INIT,
 	.out = RING_INIT(out_bytes),
 	.in = RING_INIT(in_bytes),
 	.at_start = true,

@@ -131,7 +131,7 @@ void frames_init(struct frame *table, hpa_t base, uint64_t size)
 	frames.end = frames.first + (uint32_t)(size >> PAGE_SHIFT);
 	frames.table = table - frames.first;
 	frame_records = (uintptr_t)table - (base.v >> PAGE_SHIFT) * sizeof(struct frame);
-	frames.lock = (struct spinlock)SPINLOCK_INIT;
+	frames.lock = (struct spinlock){0};
 	frames.free = 0;
 	for (unsigned o = 0; o <= FRAME_MAX_ORDER; o++)
 		frames.head[o] = FRAME_NONE;
@@ -293,8 +293,10 @@ void frame_split(hpa_t a, unsigned order)
 		part.order = (uint8_t)order;
 		const struct frame one = part; /* in registers: `part` is not */
 
-		for (; f < end; f += BIT(order))
-			*f = one;
+		/* The head last: who reads its order without the lock goes on to the others. */
+		for (struct frame *b = f + BIT(order); b < end; b += BIT(order))
+			*b = one;
+		__atomic_store_n(&f->order, (uint8_t)order, __ATOMIC_RELEASE);
 	}
 	spin_unlock(&frames.lock);
 }
@@ -353,7 +355,7 @@ struct frame frame_leave(hpa_t a, uint32_t from, uint32_t heir)
 {
 	struct frame *f = frame_of(a), was;
 	/* A larger block may be split by another VM at any time, unless the lock is held. */
-	bool locked = __atomic_load_n(&f->order, __ATOMIC_RELAXED) != ORDER_4K;
+	bool locked = frame_order(a) != ORDER_4K;
 
 	if (locked)
 		spin_lock(&frames.lock);

@@ -77,6 +77,12 @@ static inline struct frame *frame_of(hpa_t a)
 	return frame_in(frame_records, a.v >> PAGE_SHIFT);
 }
 
+/* Of the block at `a`: when another VM has split it just now, all parts are to be seen. */
+static inline unsigned frame_order(hpa_t a)
+{
+	return __atomic_load_n(&frame_of(a)->order, __ATOMIC_ACQUIRE);
+}
+
 struct frame_stats {
 	uint64_t frames[FRAME_KINDS]; /* 4 KiB frames by kind; FRAME_TAIL stays 0 */
 };

@@ -26,14 +26,10 @@
 #include "arch.h"
 #include "core/compiler.h"
 
+/* Unlocked when it is all zeros. */
 struct spinlock {
 	uint32_t next, owner;
 };
-
-#define SPINLOCK_INIT                                                                              \
-	{                                                                                          \
-		0, 0                                                                               \
-	}
 
 static inline void spin_lock(struct spinlock *l)
 {

@@ -4,7 +4,7 @@
 #include "core/bug.h"
 #include "core/lock.h"
 
-static struct spinlock quota_lock = SPINLOCK_INIT;
+static struct spinlock quota_lock;
 
 void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[RES_COUNT],
 	uint8_t max_priority, uint8_t max_depth)
@@ -212,11 +212,15 @@ enum err quota_move(struct quota *from, struct quota *to, uint64_t n, struct ref
 	return err;
 }
 
-void quota_pass_up(struct quota *q, uint64_t n)
+void quota_hold(void)
+{
+	spin_lock(&quota_lock);
+}
+
+void quota_pass_up_held(struct quota *q, uint64_t n)
 {
 	struct quota_waiter *woken = NULL;
 
-	spin_lock(&quota_lock);
 	BUG_ON(!q->parent || q->own[RES_PAGES] < n);
 	q->own[RES_PAGES] -= n;
 	q->parent->own[RES_PAGES] += n;
@@ -224,6 +228,12 @@ void quota_pass_up(struct quota *q, uint64_t n)
 	add(q->parent, RES_PAGES, n);
 	spin_unlock(&quota_lock);
 	wake_all(woken);
+}
+
+void quota_pass_up(struct quota *q, uint64_t n)
+{
+	quota_hold();
+	quota_pass_up_held(q, n);
 }
 
 /* There may be more room at `q` than before. */

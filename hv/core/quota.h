@@ -90,6 +90,11 @@ enum err must_check quota_move(
 /* The parent of `q` takes over `n` pages that `q` paid, whatever the limits say. */
 void quota_pass_up(struct quota *q, uint64_t n);
 
+/* The same in two parts: between them no counter changes, so that nobody gives back what the parent
+ * pays before it is in the parent's counters. `n` may be 0. */
+void quota_hold(void);
+void quota_pass_up_held(struct quota *q, uint64_t n);
+
 /* Lowers or raises a limit. E_STATE when it would fall below present use. Whether the caller may is
  * his to know. */
 enum err must_check quota_set_limit(struct quota *q, enum quota_res res, uint64_t limit);

@@ -6,15 +6,18 @@
 #include "vdev/grant.h"
 #include "vdev/vplic.h"
 
-#define SLOT_BITS       13
+#define SLOT_BITS       12
 #define GENERATION_MASK 0x7fff
-#define BURY_STEP       112 /* leaves and tables given back in one go */
-#define KILL_STEP       64  /* children looked at in one go */
+#define BURY_STEP       96 /* leaves and tables given back in one go */
+/* Of going through children, in units of about ten instructions: */
+#define CLEAR_STEP 4000
+#define REAP_COST  150
+#define KILL_COST  100 /* of each VCPU */
 
 static_assert(CHILDREN_PER_PAGE * CHILDREN_PAGES == 1 << SLOT_BITS, "one slot number for each");
 static_assert(CHILDREN_PER_PAGE * sizeof(struct child) <= PAGE_SIZE, "they fit into their page");
 
-struct spinlock tree_lock = SPINLOCK_INIT;
+struct spinlock tree_lock;
 
 static struct child *slot_at(const struct vm *vm, uint32_t slot)
 {
@@ -80,14 +83,17 @@ static void raise_line(struct vm *vm)
 	vplic_set_level(vm->plic, vm->event_irq, vm->events || vm->first_event);
 }
 
-/* Takes the slot out of the queue of events: rare, and the queue no longer than the table. */
-static void drop_events(struct vm *vm, struct child *c, uint32_t slot)
+/* Takes the slot out of the queue of events, which is no longer than the table; returns how many
+ * were before it. */
+static unsigned drop_events(struct vm *vm, struct child *c, uint32_t slot)
 {
+	unsigned steps = 0;
+
 	spin_lock(&vm->event_lock);
 	if (c->events) {
 		uint32_t before = 0, *link = &vm->first_event;
 
-		while (*link != slot + 1) {
+		for (; *link != slot + 1; steps++) {
 			before = *link;
 			link = &slot_at(vm, *link - 1)->next;
 		}
@@ -98,6 +104,21 @@ static void drop_events(struct vm *vm, struct child *c, uint32_t slot)
 		raise_line(vm);
 	}
 	spin_unlock(&vm->event_lock);
+	return steps;
+}
+
+static unsigned reap(struct vm *vm, struct child *c, uint32_t slot)
+{
+	unsigned steps = drop_events(vm, c, slot);
+
+	vm_struct_free(vm, c->console);
+	c->console = NULL;
+	c->used = false;
+	c->generation = (c->generation + 1) & GENERATION_MASK;
+	c->next = vm->free_slot;
+	vm->free_slot = slot + 1;
+	vm->nchildren--;
+	return steps;
 }
 
 void tree_reap(struct vm *vm, struct child *c)
@@ -107,15 +128,7 @@ void tree_reap(struct vm *vm, struct child *c)
 	while (c < vm->children[slot / CHILDREN_PER_PAGE] ||
 		c >= vm->children[slot / CHILDREN_PER_PAGE] + CHILDREN_PER_PAGE)
 		slot += CHILDREN_PER_PAGE;
-	slot += (uint32_t)(c - vm->children[slot / CHILDREN_PER_PAGE]);
-	drop_events(vm, c, slot);
-	vm_struct_free(vm, c->console);
-	c->console = NULL;
-	c->used = false;
-	c->generation = (c->generation + 1) & GENERATION_MASK;
-	c->next = vm->free_slot;
-	vm->free_slot = slot + 1;
-	vm->nchildren--;
+	reap(vm, c, slot + (uint32_t)(c - vm->children[slot / CHILDREN_PER_PAGE]));
 }
 
 #define TO(state) (1u << (state))
@@ -145,6 +158,7 @@ void vm_kill(struct vm *vm, enum dx_reason reason, uint64_t code)
 	vm->reason = reason;
 	vm->code = code;
 	vm->cursor = gpa(0);
+	vm->scan = vm->nslots; /* begin anew */
 	vm_set_state(vm, DX_DYING);
 	vm_start_burial(vm);
 }
@@ -156,33 +170,33 @@ void vm_end(struct vm *vm, enum dx_reason reason, uint64_t code)
 	spin_unlock(&tree_lock);
 }
 
-bool tree_clear(struct vm *vm)
+/* What is done about one child; returns what it cost. */
+static unsigned clear_slot(struct vm *vm, uint32_t slot)
 {
-	unsigned budget = KILL_STEP;
+	struct child *c = slot_at(vm, slot);
 
-	for (uint32_t slot = 0; slot < vm->nslots && budget; slot++) {
-		struct child *c = slot_at(vm, slot);
-
-		if (c->used && !c->vm) {
-			tree_reap(vm, c);
-			budget--;
-		} else if (c->used && c->vm->state != DX_DYING) {
-			vm_kill(c->vm, DX_REASON_KILLED, 0);
-			budget--;
-		}
-	}
-	return vm->nchildren == 0;
+	if (!c->used || (c->vm && c->vm->state == DX_DYING))
+		return 1;
+	vm->scan_idle = false;
+	if (!c->vm)
+		return REAP_COST + reap(vm, c, slot);
+	vm_kill(c->vm, DX_REASON_KILLED, 0);
+	return KILL_COST * (1 + c->vm->nvcpus);
 }
 
-static bool all_dying(const struct vm *vm)
+bool tree_clear(struct vm *vm)
 {
-	for (uint32_t slot = 0; slot < vm->nslots; slot++) {
-		const struct child *c = slot_at(vm, slot);
+	unsigned budget = CLEAR_STEP, cost;
 
-		if (c->used && !(c->vm && c->vm->state == DX_DYING))
-			return false;
+	if (vm->scan >= vm->nslots) {
+		vm->scan = 0;
+		vm->scan_idle = true;
 	}
-	return true;
+	for (; budget && vm->scan < vm->nslots; vm->scan++) {
+		cost = clear_slot(vm, vm->scan);
+		budget -= MIN(budget, cost);
+	}
+	return vm->nchildren == 0;
 }
 
 /* When all are dying, the last one that goes wakes the parent. */
@@ -191,7 +205,7 @@ static bool bury_children(struct vm *vm, bool *idle)
 	spin_lock(&tree_lock);
 	bool none = tree_clear(vm);
 
-	*idle = !none && all_dying(vm);
+	*idle = !none && vm->scan >= vm->nslots && vm->scan_idle;
 	spin_unlock(&tree_lock);
 	return none;
 }

@@ -34,7 +34,7 @@ struct child {
 	uint32_t events; /* under event_lock: DX_EVENT_…; not 0: is queued */
 };
 
-/* Makes room for one more child of `vm` (E_NOMEM: it has 8192; E_QUOTA_…). Then tree_attach cannot
+/* Makes room for one more child of `vm` (E_NOMEM: it has 4096; E_QUOTA_…). Then tree_attach cannot
  * fail. */
 enum err must_check tree_make_room(struct vm *vm);
 

@@ -59,15 +59,28 @@ void vm_page_free(struct vm *vm, hpa_t a)
 	quota_release(&vm->quota, RES_PAGES, n);
 }
 
+/* One leaf less maps `block`. True when its payer passed it on to the parent. */
+static bool leave(struct vm *vm, hpa_t block, bool passes_on, struct frame *was)
+{
+	if (passes_on)
+		quota_hold();
+	*was = frame_leave(block, vm->id, passes_on ? vm->parent->id : 0);
+	bool passed = passes_on && was->refs && was->payer == vm->id;
+
+	if (passes_on)
+		quota_pass_up_held(&vm->quota, passed ? BIT(was->order) : 0);
+	return passed;
+}
+
 unsigned vm_ram_put(struct vm *vm, hpa_t a, unsigned order)
 {
 	bool passes_on = vm->parent && (vm->cloned || vm->state == DX_DYING);
-	uint32_t heir = passes_on ? vm->parent->id : 0;
 	unsigned blocks = 0;
 
 	for (uint64_t done = 0; done < BIT(order); blocks++) {
 		hpa_t block = hpa_add(a, done << PAGE_SHIFT);
-		struct frame was = frame_leave(block, vm->id, heir);
+		struct frame was;
+		bool passed = leave(vm, block, passes_on, &was);
 		uint64_t n = BIT(was.order);
 
 		if (was.refs == 0) {
@@ -78,8 +91,7 @@ unsigned vm_ram_put(struct vm *vm, hpa_t a, unsigned order)
 			frame_free(block);
 			quota_release(&payer->quota, RES_PAGES, n);
 			count_ram(payer, -n);
-		} else if (heir && was.payer == vm->id) {
-			quota_pass_up(&vm->quota, n);
+		} else if (passed) {
 			count_ram(vm, -n);
 			count_ram(vm->parent, n);
 		}

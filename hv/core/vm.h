@@ -23,7 +23,7 @@
 #define HALT_FORK  2u /* one of its VCPUs forks it: all but that one */
 
 #define CHILDREN_PER_PAGE 64
-#define CHILDREN_PAGES    128
+#define CHILDREN_PAGES    64
 
 struct vcpu;
 struct vplic;
@@ -85,6 +85,8 @@ struct vm {
 	struct vm *source; /* while it is being forked: from what, and how far */
 	gpa_t cursor;
 	uint32_t nchildren, nslots, free_slot;
+	uint32_t scan;  /* slot that tree_clear looks at next */
+	bool scan_idle; /* it has had nothing to do since slot 0 */
 	struct child *children[CHILDREN_PAGES];
 
 	struct spinlock event_lock;

@@ -13,7 +13,7 @@
 #define REG_CLAIM      4
 #define MAX_SOURCE     1023
 
-static struct spinlock lock = SPINLOCK_INIT; /* read-modify-write of enable words */
+static struct spinlock lock; /* read-modify-write of enable words */
 static hpa_t base;
 static uint32_t ndev;
 

@@ -34,7 +34,7 @@ static void split_blocks(hpa_t a, unsigned order, unsigned to)
 {
 	for (uint64_t i = 0; i < BIT(order);) {
 		hpa_t block = hpa_add(a, i << PAGE_SHIFT);
-		unsigned was = frame_of(block)->order;
+		unsigned was = frame_order(block);
 
 		if (was > to)
 			frame_split(block, to);

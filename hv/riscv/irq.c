@@ -23,7 +23,7 @@ struct source {
 };
 
 /* Held while a source's VM is told, so that it is not taken apart meanwhile; above vplic->lock. */
-static struct spinlock route_lock = SPINLOCK_INIT;
+static struct spinlock route_lock;
 static struct source sources[VPLIC_MAX_SOURCES];
 
 void irq_init(void)

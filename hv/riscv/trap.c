@@ -241,6 +241,8 @@ static bool halted(const struct vcpu *v)
 	return is_doomed(v->vm);
 }
 
+#define POLLS_PER_SECOND 2000 /* of a call that waits for what other VCPUs do */
+
 /* Whether the loaded VCPU should stop running, what becomes of it, and until when. */
 static bool must_leave(
 	struct pcpu *p, struct vcpu *v, uint64_t now, enum sched_state *to, uint64_t *until)
@@ -257,6 +259,12 @@ static bool must_leave(
 	}
 	if (v->refused.at) {
 		*to = SCHED_BLOCKED;
+		return true;
+	}
+	if (v->polls) {
+		v->polls = false;
+		*to = SCHED_BLOCKED;
+		*until = now + time_hz / POLLS_PER_SECOND;
 		return true;
 	}
 	if ((v->action == ACTION_WAIT || v->action == ACTION_SUSPEND) && !vcpu_interrupt_due(v)) {
@@ -356,16 +364,19 @@ static struct vcpu *take_next(struct pcpu *p)
 		if (v->stalled_at)
 			quota_unwait(v->stalled_at, &v->waiter);
 		v->stalled_at = NULL;
-		if (halted(v) && !is_dying(v->vm) && v->action != ACTION_STOP) {
-			/* Its registers stay where they are: they may be being copied. */
-			sched_put(p->id, &v->sched, SCHED_BLOCKED, SCHED_NEVER, time_now());
-			continue;
-		}
-		if (!is_dying(v->vm)) {
+		/* Said first: who halts the VM meanwhile waits until this has looked. */
+		__atomic_store_n(&v->running, true, __ATOMIC_SEQ_CST);
+		bool dying = is_dying(v->vm);
+
+		if (!dying && (v->action == ACTION_STOP || !halted(v))) {
 			vcpu_load(v);
 			return v;
 		}
-		vcpu_bury(p, v);
+		__atomic_store_n(&v->running, false, __ATOMIC_SEQ_CST);
+		if (dying)
+			vcpu_bury(p, v);
+		else /* Its registers stay where they are: they may be being copied. */
+			sched_put(p->id, &v->sched, SCHED_BLOCKED, SCHED_NEVER, time_now());
 		/* Nobody else may be ready here for many steps: who waits is woken meanwhile. */
 		serve_interrupts(p);
 		sched_expire(p->id, time_now());

@@ -180,7 +180,8 @@ void vm_halt(struct vm *vm, uint32_t why)
 
 void vm_unhalt(struct vm *vm, uint32_t why)
 {
-	if (__atomic_and_fetch(&vm->halt, ~why, __ATOMIC_SEQ_CST))
+	/* Of one that is being forked only the forker goes on, if it waits for this. */
+	if (__atomic_and_fetch(&vm->halt, ~why, __ATOMIC_SEQ_CST) & HALT_STATE)
 		return;
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
 		sched_wake(&vm->vcpus[i]->sched, time_now());
@@ -203,14 +204,19 @@ void vm_start_burial(struct vm *vm)
 {
 	uint32_t stopped = HSM_STOPPED;
 	struct vcpu *first = vm->vcpus[0];
+	uint8_t priority = MIN(first->sched.priority, quota_priority(&vm->quota));
 
 	/* Its own hart_stop, or a hart_start that is just being done, sees the VM dying afterwards.
 	 */
 	if (__atomic_compare_exchange_n(&first->hsm, &stopped, HSM_START_PENDING, false,
 		    __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 		sched_start(&first->sched, time_now());
-	for (uint32_t i = 0; i < vm->nvcpus; i++)
+	/* All at one priority: VCPU 0 waits, READY, for the others. */
+	for (uint32_t i = 0; i < vm->nvcpus; i++) {
+		if (vm->vcpus[i]->sched.priority != priority)
+			sched_set_priority(&vm->vcpus[i]->sched, priority);
 		sched_wake(&vm->vcpus[i]->sched, time_now());
+	}
 	/* Descendants run no more from now on. */
 	if (vm->nchildren)
 		kick_all();

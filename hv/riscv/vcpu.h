@@ -101,6 +101,7 @@ struct vcpu {
 	void *vregs;      /* 32 vector registers, where the harts have V */
 	struct sched_entity sched;
 
+	bool polls;             /* the next step of its call can wait a moment */
 	bool in_call;           /* the SBI call is being gone on with, on the slow path */
 	uint32_t stage, handle; /* how far it is, 0 at its beginning; whom it makes */
 	struct dx_fork options; /* of the call that makes a VM */

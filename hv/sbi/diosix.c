@@ -103,7 +103,7 @@ static struct sbi_ret undo(struct vcpu *v)
 	bool gone = !tree_slot(v->vm, v->handle);
 
 	spin_unlock(&tree_lock);
-	return gone ? sbi_failed(v->error) : sbi_again(v);
+	return gone ? sbi_failed(v->error) : sbi_wait(v);
 }
 
 static void give_up(struct vcpu *v, struct vm *child, enum err err)
@@ -135,10 +135,11 @@ static struct sbi_ret share(struct vcpu *v, struct vm *from, bool paused)
 	if (done)
 		vm_fence(from);
 	spin_lock(&tree_lock);
-	if (child->state == DX_DYING) {
+	if (child->state == DX_DYING)
 		child->cursor = gpa(0); /* of the burial, which begins when it is not pinned */
+	/* A template that dies meanwhile changes under the copy. */
+	if (child->state == DX_DYING || from->state == DX_DYING)
 		err = E_STATE;
-	}
 	if (err != OK) {
 		give_up(v, child, err);
 	} else if (done) {
@@ -348,7 +349,7 @@ static struct sbi_ret dx_exec(struct vcpu *v, const uint64_t *a)
 
 	spin_unlock(&tree_lock);
 	if (!alone)
-		return sbi_again(v);
+		return sbi_wait(v);
 	vm->ghosts = false;
 	vcpu_save(v);
 	vcpu_reset(v, a[0], a[1]);
@@ -423,7 +424,7 @@ static enum err reboot(struct vcpu *v, struct vm *child, const uint64_t *a)
 	if (child->state == DX_RUNNING)
 		vm_set_state(child, DX_PAUSED_STATE);
 	if (!vm_quiet(child, NULL) || !tree_clear(child) || !stop_harts(child, NULL)) {
-		v->action = ACTION_CALL;
+		(void)sbi_wait(v);
 		return OK;
 	}
 	/* It may have been forking itself. */

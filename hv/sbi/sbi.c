@@ -68,6 +68,12 @@ struct sbi_ret sbi_again(struct vcpu *v)
 	return (struct sbi_ret){(int64_t)v->x[10], v->x[11]};
 }
 
+struct sbi_ret sbi_wait(struct vcpu *v)
+{
+	v->polls = true;
+	return sbi_again(v);
+}
+
 struct sbi_ret sbi_failed(enum err err)
 {
 	static const int64_t codes[] = {

@@ -51,6 +51,10 @@ struct sbi_ret sbi_retry(struct vcpu *v);
 /* The call is gone on with on the slow path: at once there, or in its next step. */
 struct sbi_ret sbi_again(struct vcpu *v);
 
+/* The same after a moment, in which others run, whatever their priority: the call waits for VCPUs
+ * of theirs. */
+struct sbi_ret sbi_wait(struct vcpu *v);
+
 /* The call needs RAM at `at`, which guest_ptr did not give: makes it so in the call's next steps,
  * or ends the call with `error` when there is none. */
 struct sbi_ret sbi_need(struct vcpu *v, gpa_t at, bool write, int64_t error);

@@ -126,6 +126,7 @@ bool grant_end(struct vm *vm, gpa_t *cursor)
 	grant_unmap(vm, cursor, GSTAGE_END);
 	if (cursor->v < GSTAGE_END)
 		return false;
+	vm_fence(vm); /* another VCPU may be taking what this one did not find */
 	vm->holds_devices = vm->routes = false;
 	*cursor = gpa(0);
 	return true;

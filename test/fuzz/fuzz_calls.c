@@ -24,6 +24,11 @@ struct sbi_ret sbi_again(struct vcpu *v)
 	return (struct sbi_ret){0, 0};
 }
 
+struct sbi_ret sbi_wait(struct vcpu *v)
+{
+	return sbi_again(v);
+}
+
 struct sbi_ret sbi_failed(enum err err)
 {
 	require(err < OK && err >= E_LOCKED);

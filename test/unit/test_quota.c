@@ -357,9 +357,9 @@ static void what_a_dead_one_paid_goes_up(void **state)
 	assert_used(7, 7, 1);
 	assert_int_equal(charge(1, 1), E_QUOTA_OWN);
 	expect_bug(quota_pass_up(&q[0], 0));
-	quota_lock = (struct spinlock)SPINLOCK_INIT;
+	quota_lock = (struct spinlock){0};
 	expect_bug(quota_pass_up(&q[2], 2));
-	quota_lock = (struct spinlock)SPINLOCK_INIT;
+	quota_lock = (struct spinlock){0};
 }
 
 /* --- who waits --- */
@@ -611,15 +611,15 @@ static void giving_back_what_was_not_charged_is_a_bug(void **state)
 	chain(100, 50, 20);
 	assert_int_equal(charge(2, 5), OK);
 	expect_bug(quota_release(&q[2], RES_PAGES, 6));
-	quota_lock = (struct spinlock)SPINLOCK_INIT;
+	quota_lock = (struct spinlock){0};
 	expect_bug(quota_release(&q[1], RES_PAGES, 1)); /* used by its child, not by itself */
-	quota_lock = (struct spinlock)SPINLOCK_INIT;
+	quota_lock = (struct spinlock){0};
 	expect_bug(quota_release(&q[2], RES_VCPUS, 1));
-	quota_lock = (struct spinlock)SPINLOCK_INIT;
+	quota_lock = (struct spinlock){0};
 	assert_used(5, 5, 5);
 	q[0].used[RES_PAGES] = 4; /* damaged */
 	expect_bug(quota_release(&q[2], RES_PAGES, 5));
-	quota_lock = (struct spinlock)SPINLOCK_INIT;
+	quota_lock = (struct spinlock){0};
 }
 
 static uint64_t seed = 1;

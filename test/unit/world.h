@@ -228,7 +228,7 @@ static inline void new_machine(uint64_t pages, uint64_t ram, uint8_t depth)
 	require(frame_table);
 	frames_init(frame_table, hpa(RAM_BASE), pages << PAGE_SHIFT);
 	frames_declare(hpa(RAM_BASE), pages << PAGE_SHIFT, FRAME_FREE);
-	tree_lock = (struct spinlock)SPINLOCK_INIT;
+	tree_lock = (struct spinlock){0};
 	on_fence = NULL;
 	require(vm_create(NULL, limit, SCHED_MAX_PRIORITY, depth, &root_vm) == OK);
 	root_vm->trusted = true;
