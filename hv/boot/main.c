@@ -86,9 +86,10 @@ static uint32_t boot_hart_cboz(void)
 static void seed_from_zkr(void)
 {
 	for (unsigned i = 0; i < 64; i++) {
-		guard_begin();
-		uint64_t v = csr_swap(CSR_SEED, 0);
+		uint64_t v;
 
+		guard_begin();
+		__asm__ volatile("csrrw %0, %1, zero" : "=r"(v) : "i"(CSR_SEED) : "memory");
 		if (guard_end() != 0)
 			return;
 		if (v >> 30 == 2) /* ES16 */

@@ -22,5 +22,4 @@ enum err {
 	E_UNSUPPORTED = -12, /* a valid request this machine or build cannot serve */
 	E_FAULT = -13,       /* memory that was to be read or written is not accessible */
 	E_CHECKSUM = -14,    /* data is damaged */
-	E_LOCKED = -15,      /* the setting was locked and stays as it is */
 };

@@ -40,11 +40,6 @@ static uint64_t weight(const struct quota *q, enum quota_res res)
 	return res == RES_PAGES ? MAX(q->used[res], q->guarantee) : q->used[res];
 }
 
-uint64_t quota_unused_guarantee(const struct quota *q)
-{
-	return weight(q, RES_PAGES) - q->used[RES_PAGES];
-}
-
 /* By how much `q` weighs more when it uses `n` more. */
 static uint64_t growth(const struct quota *q, enum quota_res res, uint64_t n)
 {

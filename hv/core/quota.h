@@ -101,9 +101,6 @@ enum err must_check quota_set_limit(struct quota *q, enum quota_res res, uint64_
 
 void quota_set_reserve(struct quota *q, uint64_t pages);
 
-/* What of its guarantee `q` does not use: its ancestors are charged for it all the same. */
-uint64_t quota_unused_guarantee(const struct quota *q);
-
 /* Guarantees `pages` to `q`, charging its ancestors for what it does not use. Errors as
  * quota_charge; E_RANGE: above its own limit. */
 enum err must_check quota_set_guarantee(struct quota *q, uint64_t pages);

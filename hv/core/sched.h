@@ -31,15 +31,16 @@
  */
 #pragma once
 
+#include "abi/diosix.h"
 #include "core/heap.h"
 #include "core/lock.h"
 
 #define SCHED_MAX_PCPUS      64
 #define SCHED_MAX_PRIORITY   7
 #define SCHED_DEFAULT_PRIO   3
-#define SCHED_MIN_WEIGHT     10
-#define SCHED_MAX_WEIGHT     1000
-#define SCHED_DEFAULT_WEIGHT 100
+#define SCHED_MIN_WEIGHT     DX_WEIGHT_MIN
+#define SCHED_MAX_WEIGHT     DX_WEIGHT_MAX
+#define SCHED_DEFAULT_WEIGHT DX_WEIGHT_DEFAULT
 #define SCHED_LAG_MAX        16
 #define SCHED_NEVER          UINT64_MAX
 

@@ -93,7 +93,6 @@ struct vm {
 	/* under event_lock: */
 	uint32_t events;                  /* DX_EVENT_… of its own */
 	uint32_t first_event, last_event; /* slots + 1 of children with events */
-	bool stalled;
 };
 
 /* Proof that vm->lock is held. */

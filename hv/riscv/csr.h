@@ -127,13 +127,4 @@
 #define csr_write(csr, v) __asm__ volatile("csrw %0, %1" ::"i"(csr), "rK"((uint64_t)(v)) : "memory")
 #define csr_set(csr, v)   __asm__ volatile("csrs %0, %1" ::"i"(csr), "rK"((uint64_t)(v)) : "memory")
 #define csr_clear(csr, v) __asm__ volatile("csrc %0, %1" ::"i"(csr), "rK"((uint64_t)(v)) : "memory")
-#define csr_swap(csr, v)                                                                           \
-	({                                                                                         \
-		uint64_t csr_v_;                                                                   \
-		__asm__ volatile("csrrw %0, %1, %2"                                                \
-				 : "=r"(csr_v_)                                                    \
-				 : "i"(csr), "rK"((uint64_t)(v))                                   \
-				 : "memory");                                                      \
-		csr_v_;                                                                            \
-	})
 #endif

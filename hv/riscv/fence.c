@@ -5,37 +5,11 @@
 
 #define RANGE_PAGES_MAX 64 /* beyond this a full flush is cheaper */
 
-#define H_INSN(text) ".option push\n.option arch, +h\n" text "\n.option pop"
-
-static void hfence_vvma_all(void)
-{
-	__asm__ volatile(H_INSN("hfence.vvma zero, zero")::: "memory");
-}
-
-static void hfence_vvma_asid(uint64_t asid)
-{
-	__asm__ volatile(H_INSN("hfence.vvma zero, %0")::"r"(asid) : "memory");
-}
-
-static void hfence_vvma(uint64_t va)
-{
-	__asm__ volatile(H_INSN("hfence.vvma %0, zero")::"r"(va) : "memory");
-}
-
-static void hfence_vvma_page_asid(uint64_t va, uint64_t asid)
-{
-	__asm__ volatile(H_INSN("hfence.vvma %0, %1")::"r"(va), "r"(asid) : "memory");
-}
-
-static void hfence_gvma_vmid(uint64_t vmid)
-{
-	__asm__ volatile(H_INSN("hfence.gvma zero, %0")::"r"(vmid) : "memory");
-}
-
-static void hfence_gvma_all(void)
-{
-	__asm__ volatile(H_INSN("hfence.gvma zero, zero")::: "memory");
-}
+/* HFENCE.VVMA and .GVMA with these operands; `zero` in the text for none. */
+#define HFENCE(insn, ...)                                                                          \
+	__asm__ volatile(".option push\n.option arch, +h\nhfence." insn                            \
+			 "\n.option pop" ::__VA_ARGS__                                             \
+			 : "memory")
 
 static void fence_i(void)
 {
@@ -49,9 +23,9 @@ static void fence_vvma_range(const struct fence *f)
 
 	for (uint64_t i = 0; i < pages; i++) {
 		if (f->kind == FENCE_VVMA)
-			hfence_vvma(first + (i << PAGE_SHIFT));
+			HFENCE("vvma %0, zero", "r"(first + (i << PAGE_SHIFT)));
 		else
-			hfence_vvma_page_asid(first + (i << PAGE_SHIFT), f->asid);
+			HFENCE("vvma %0, %1", "r"(first + (i << PAGE_SHIFT)), "r"(f->asid));
 	}
 }
 
@@ -62,20 +36,21 @@ void fence_local(const struct fence *f)
 	if (f->kind == FENCE_I)
 		fence_i();
 	else if (f->kind == FENCE_GVMA)
-		hfence_gvma_vmid(csr_read(CSR_HGATP) >> HGATP_VMID_SHIFT & HGATP_VMID_MASK);
+		HFENCE("gvma zero, %0",
+			"r"(csr_read(CSR_HGATP) >> HGATP_VMID_SHIFT & HGATP_VMID_MASK));
 	else if (ranged)
 		fence_vvma_range(f);
 	else if (f->kind == FENCE_VVMA)
-		hfence_vvma_all();
+		HFENCE("vvma zero, zero");
 	else
-		hfence_vvma_asid(f->asid);
+		HFENCE("vvma zero, %0", "r"(f->asid));
 }
 
 static void fence_everything(void)
 {
 	fence_i();
-	hfence_gvma_vmid(csr_read(CSR_HGATP) >> HGATP_VMID_SHIFT & HGATP_VMID_MASK);
-	hfence_vvma_all();
+	HFENCE("gvma zero, %0", "r"(csr_read(CSR_HGATP) >> HGATP_VMID_SHIFT & HGATP_VMID_MASK));
+	HFENCE("vvma zero, zero");
 }
 
 void fence_drain(struct vcpu *v)
@@ -180,14 +155,14 @@ void vmid_activate(struct vcpu *v, struct pcpu *p, bool moved)
 
 	if (p->vmid_generation != v->vmid_generation) {
 		p->vmid_generation = v->vmid_generation;
-		hfence_gvma_all();
+		HFENCE("gvma zero, zero");
 		stale = true;
 	}
 	set_hgatp(v);
 	/* What the guest fenced elsewhere has to hold here too, its FENCE.I included. */
 	if (stale) {
-		hfence_gvma_vmid(v->vmid);
-		hfence_vvma_all();
+		HFENCE("gvma zero, %0", "r"((uint64_t)v->vmid));
+		HFENCE("vvma zero, zero");
 		fence_i();
 	}
 }

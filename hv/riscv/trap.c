@@ -68,12 +68,6 @@ bool exit_fast(struct vcpu *v, uint64_t cause)
 	return false;
 }
 
-/* The guest did what hardware answers with an exception of its own. */
-static void reflect(struct vcpu *v, uint64_t cause)
-{
-	vcpu_inject(v, cause, csr_read(CSR_MTVAL));
-}
-
 /* The instruction that trapped: mtval has it, or zero where the core does not bother (Privileged
  * ISA 3.1.16). */
 static uint32_t trapped_insn(const struct vcpu *v)
@@ -176,7 +170,7 @@ static bool memory_fault(struct vcpu *v, gpa_t at)
 static void fetch_fault(struct vcpu *v)
 {
 	if (v->pc != (csr_read(CSR_VSTVEC) & ~UINT64_C(3)) || csr_read(CSR_VSATP)) {
-		reflect(v, CAUSE_INSN_ACCESS);
+		vcpu_inject(v, CAUSE_INSN_ACCESS, csr_read(CSR_MTVAL));
 		return;
 	}
 	if (!v->vm->parent)
@@ -212,7 +206,7 @@ static void handle_exception(struct vcpu *v, uint64_t cause)
 	default:
 		/* Not delegable on this core, or reserved: the guest gets it as it came. */
 		v->exits[DX_EXIT_OTHER]++;
-		reflect(v, cause);
+		vcpu_inject(v, cause, csr_read(CSR_MTVAL));
 	}
 }
 

@@ -31,16 +31,6 @@ void fp_load(const uint64_t f[32]);
 void vector_save(void *regs, uint64_t vlenb);
 void vector_load(const void *regs, uint64_t vlenb, uint64_t vl, uint64_t vtype);
 
-static bool has_fp(const struct pcpu *p)
-{
-	return isa_has(&p->isa, ISA_D);
-}
-
-static bool has_vector(const struct pcpu *p)
-{
-	return p->isa.vlenb != 0;
-}
-
 static void waiter_wake(struct quota_waiter *w)
 {
 	sched_wake(&container_of(w, struct vcpu, waiter)->sched, time_now());
@@ -272,7 +262,7 @@ void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
 	v->x[11] = arg;
 	v->pc = pc;
 	v->mstatus = MSTATUS_MPV | MSTATUS_MPP_S;
-	if (has_fp(pcpus[0]))
+	if (isa_has(&pcpus[0]->isa, ISA_D))
 		v->mstatus |= MSTATUS_FS_CLEAN;
 	if (v->vregs)
 		v->mstatus |= MSTATUS_VS_CLEAN;
@@ -299,11 +289,11 @@ void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
 static void load_fp_vector(struct vcpu *v, const struct pcpu *p)
 {
 	csr_set(CSR_MSTATUS, MSTATUS_FS | MSTATUS_VS);
-	if (has_fp(p)) {
+	if (isa_has(&p->isa, ISA_D)) {
 		fp_load(v->f);
 		csr_write(CSR_FCSR, v->fcsr);
 	}
-	if (has_vector(p) && v->vregs) {
+	if (v->vregs) {
 		vector_load(v->vregs, p->isa.vlenb, v->vl, v->vtype);
 		csr_write(CSR_VCSR, v->vcsr);
 		csr_write(CSR_VSTART, v->vstart);
@@ -318,14 +308,14 @@ static void save_fp_vector(struct vcpu *v, const struct pcpu *p)
 	uint64_t dirty = v->mstatus;
 
 	csr_set(CSR_MSTATUS, MSTATUS_FS | MSTATUS_VS);
-	if (has_fp(p)) {
+	if (isa_has(&p->isa, ISA_D)) {
 		v->fcsr = csr_read(CSR_FCSR);
 		if ((dirty & MSTATUS_FS) == MSTATUS_FS) {
 			fp_save(v->f);
 			v->mstatus ^= MSTATUS_FS ^ MSTATUS_FS_CLEAN;
 		}
 	}
-	if (has_vector(p) && v->vregs) {
+	if (v->vregs) {
 		v->vstart = csr_read(CSR_VSTART);
 		v->vcsr = csr_read(CSR_VCSR);
 		v->vl = csr_read(CSR_VL);

@@ -106,10 +106,12 @@ static struct sbi_ret undo(struct vcpu *v)
 	return gone ? sbi_failed(v->error) : sbi_wait(v);
 }
 
+/* What there is of the child, if anything, goes. With tree_lock held. */
 static void give_up(struct vcpu *v, struct vm *child, enum err err)
 {
-	vm_kill(child, DX_REASON_NONE, 0);
-	v->error = quota_seen_by(&v->vm->quota, &child->quota, err);
+	if (child)
+		vm_kill(child, DX_REASON_NONE, 0);
+	v->error = child ? quota_seen_by(&v->vm->quota, &child->quota, err) : err;
 	v->stage = UNDO;
 }
 
@@ -123,9 +125,8 @@ static struct sbi_ret share(struct vcpu *v, struct vm *from, bool paused)
 	spin_lock(&tree_lock);
 	struct vm *child = dx_live_child(v, v->handle);
 
-	if (!child || child->state == DX_DYING) {
-		v->error = E_STATE;
-		v->stage = UNDO;
+	if (!child) {
+		give_up(v, NULL, E_STATE);
 		spin_unlock(&tree_lock);
 		return sbi_again(v);
 	}
@@ -281,12 +282,7 @@ static struct sbi_ret dx_clone(struct vcpu *v, const uint64_t *a)
 		return sbi_failed(err);
 	if (err != OK) {
 		spin_lock(&tree_lock);
-		struct vm *child = dx_live_child(v, v->handle);
-
-		if (child)
-			give_up(v, child, E_STATE);
-		v->error = E_STATE;
-		v->stage = UNDO;
+		give_up(v, dx_live_child(v, v->handle), E_STATE);
 		spin_unlock(&tree_lock);
 		return sbi_again(v);
 	}
@@ -529,7 +525,7 @@ static void fill_info(const struct vm *vm, struct dx_info *i)
 	i->pages_subtree = vm->quota.used[RES_PAGES];
 	i->copies = vm->copies;
 	i->pages_shared = vm->shared - vm->copies;
-	i->pages_reserved = quota_unused_guarantee(&vm->quota);
+	i->pages_reserved = MAX(vm->quota.guarantee, i->pages_subtree) - i->pages_subtree;
 	i->cpu_time = time_to_ns(sched_group_ticks(vm->sched, time_now()));
 	for (uint32_t n = 0; n < vm->nvcpus; n++) {
 		const struct vcpu *h = vm->vcpus[n];
@@ -581,8 +577,9 @@ static struct sbi_ret dx_event_next(struct vcpu *v, const uint64_t *a)
 
 /* A gone child's last words can be read until it is reaped. At most CONSOLE_MAX bytes, so that
  * tree_lock may be held. */
-static struct sbi_ret console(struct vcpu *v, const uint64_t *a, bool reads)
+static struct sbi_ret dx_console(struct vcpu *v, const uint64_t *a)
 {
+	bool reads = v->x[16] == DX_FID_CONSOLE_READ;
 	uint64_t n = MIN(MIN(a[2], CONSOLE_MAX), PAGE_SIZE - (a[1] & (PAGE_SIZE - 1)));
 	void *p = guest_ptr(v->vm, gpa(a[1]), n, reads ? GSTAGE_W : GSTAGE_R);
 	enum err err = OK;
@@ -603,16 +600,6 @@ static struct sbi_ret console(struct vcpu *v, const uint64_t *a, bool reads)
 		err = E_STATE;
 	spin_unlock(&tree_lock);
 	return err == OK ? sbi_value(n) : sbi_failed(err);
-}
-
-static struct sbi_ret dx_console_read(struct vcpu *v, const uint64_t *a)
-{
-	return console(v, a, true);
-}
-
-static struct sbi_ret dx_console_write(struct vcpu *v, const uint64_t *a)
-{
-	return console(v, a, false);
 }
 
 static dx_handler *const handlers[] = {
@@ -636,12 +623,12 @@ static dx_handler *const handlers[] = {
 	[DX_FID_WINDOW_MAP] = dx_window_map,
 	[DX_FID_WINDOW_UNMAP] = dx_window_unmap,
 	[DX_FID_EVENT_NEXT] = dx_event_next,
-	[DX_FID_CONSOLE_READ] = dx_console_read,
-	[DX_FID_CONSOLE_WRITE] = dx_console_write,
+	[DX_FID_CONSOLE_READ] = dx_console,
+	[DX_FID_CONSOLE_WRITE] = dx_console,
 	[DX_FID_MMIO_MAP] = dx_mmio_map,
 	[DX_FID_MMIO_UNMAP] = dx_mmio_unmap,
-	[DX_FID_IRQ_ROUTE] = dx_irq_route,
-	[DX_FID_IRQ_UNROUTE] = dx_irq_unroute,
+	[DX_FID_IRQ_ROUTE] = dx_irq,
+	[DX_FID_IRQ_UNROUTE] = dx_irq,
 	[DX_FID_DMA_PIN] = dx_dma_pin,
 	[DX_FID_FDT_WRITE] = dx_fdt_write,
 	[DX_FID_PRIORITY] = dx_priority,

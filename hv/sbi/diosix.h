@@ -8,7 +8,7 @@
 typedef struct sbi_ret dx_handler(struct vcpu *v, const uint64_t *a);
 
 dx_handler dx_quota_read, dx_quota_set, dx_priority, dx_window_map, dx_window_unmap, dx_fdt_write;
-dx_handler dx_drop_trust, dx_mmio_map, dx_mmio_unmap, dx_irq_route, dx_irq_unroute, dx_dma_pin;
+dx_handler dx_drop_trust, dx_mmio_map, dx_mmio_unmap, dx_irq, dx_dma_pin;
 
 /* Finds memory of the caller for a whole struct: NULL, and `*r` is what the call returns. */
 void *dx_caller_struct(struct vcpu *v, uint64_t at, size_t size, bool write, struct sbi_ret *r);

@@ -9,18 +9,14 @@
 
 #define TREE_MAX KIB(128)
 
-static bool pages(uint64_t a, uint64_t b, uint64_t c)
-{
-	return IS_ALIGNED(a | b | c, PAGE_SIZE);
-}
-
 struct sbi_ret dx_window_map(struct vcpu *v, const uint64_t *a)
 {
 	uint64_t done = dx_done(v), mapped = 0;
 	struct vm *child;
 
-	if (!pages(a[1], a[2], a[3]) || a[3] == 0 || (a[4] & ~(uint64_t)(DX_READ | DX_WRITE)) ||
-		!(a[4] & DX_READ) || a[0] == DX_SELF || a[3] > GSTAGE_END)
+	if (!IS_ALIGNED(a[1] | a[2] | a[3], PAGE_SIZE) || a[3] == 0 ||
+		(a[4] & ~(uint64_t)(DX_READ | DX_WRITE)) || !(a[4] & DX_READ) || a[0] == DX_SELF ||
+		a[3] > GSTAGE_END)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
 	enum err err = dx_pin(v, a[0], &child);
 
@@ -38,7 +34,7 @@ struct sbi_ret dx_window_unmap(struct vcpu *v, const uint64_t *a)
 {
 	uint64_t from = dx_done(v), done;
 
-	if (!pages(a[0], a[1], 0) || !range_within(a[0], a[1], 0, GSTAGE_END))
+	if (!IS_ALIGNED(a[0] | a[1], PAGE_SIZE) || !range_within(a[0], a[1], 0, GSTAGE_END))
 		return sbi_error(SBI_ERR_INVALID_PARAM);
 	enum err err = gstage_close_windows(v->vm, gpa(a[0] + from), a[1] - from, &done);
 

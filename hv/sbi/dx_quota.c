@@ -21,9 +21,6 @@ static void fill(const struct quota *q, struct dx_quota *out)
 static_assert((int)DX_LIMIT_PAGES == RES_PAGES && (int)DX_LIMIT_VCPUS == RES_VCPUS &&
 		      (int)DX_LIMIT_VMS == RES_VMS,
 	"the counted ones have the same numbers");
-static_assert(DX_WEIGHT_MIN == SCHED_MIN_WEIGHT && DX_WEIGHT_MAX == SCHED_MAX_WEIGHT &&
-		      DX_WEIGHT_DEFAULT == SCHED_DEFAULT_WEIGHT,
-	"weights are the scheduler's");
 
 struct sbi_ret dx_quota_read(struct vcpu *v, const uint64_t *a)
 {

@@ -49,18 +49,15 @@ struct sbi_ret dx_mmio_unmap(struct vcpu *v, const uint64_t *a)
 	return at.v < a[0] + a[1] ? sbi_again(v) : dx_result(v->error);
 }
 
-struct sbi_ret dx_irq_route(struct vcpu *v, const uint64_t *a)
+struct sbi_ret dx_irq(struct vcpu *v, const uint64_t *a)
 {
-	if (!v->vm->trusted)
-		return sbi_error(SBI_ERR_DENIED);
-	return a[0] > UINT32_MAX ? sbi_error(SBI_ERR_INVALID_PARAM)
-				 : dx_result(irq_route(v->vm, (uint32_t)a[0]));
-}
+	bool route = v->x[16] == DX_FID_IRQ_ROUTE;
 
-struct sbi_ret dx_irq_unroute(struct vcpu *v, const uint64_t *a)
-{
-	return a[0] > UINT32_MAX ? sbi_error(SBI_ERR_INVALID_PARAM)
-				 : dx_result(irq_unroute(v->vm, (uint32_t)a[0]));
+	if (route && !v->vm->trusted)
+		return sbi_error(SBI_ERR_DENIED);
+	if (a[0] > UINT32_MAX)
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	return dx_result((route ? irq_route : irq_unroute)(v->vm, (uint32_t)a[0]));
 }
 
 /* The page is private from now on, also after a fork, and where it is. */

@@ -31,7 +31,7 @@ struct sbi_ret sbi_wait(struct vcpu *v)
 
 struct sbi_ret sbi_failed(enum err err)
 {
-	require(err < OK && err >= E_LOCKED);
+	require(err < OK && err >= E_CHECKSUM);
 	return sbi_error(err);
 }
 
