@@ -78,24 +78,30 @@ static void drop(struct dx_child *c)
 	child_put(c);
 }
 
+/* Under the lock, that nobody reaps the child before what follows. */
+static long exists(u32 handle)
+{
+	struct dx_info info = {};
+
+	return dx_call_struct(DX_FID_INFO, handle, &info, sizeof(info));
+}
+
 /* The child with that handle and a reference to it; an error if the hypervisor knows none. */
 struct dx_child *child_get(u32 handle)
 {
-	struct dx_info info = {};
-	struct dx_child *c;
+	struct dx_child *c = NULL;
 	long ret;
 
 	if (handle == DX_SELF)
 		return ERR_PTR(-EINVAL);
-	ret = dx_call_struct(DX_FID_INFO, handle, &info, sizeof(info));
-	if (ret < 0)
-		return ERR_PTR(ret);
 	mutex_lock(&dx_lock);
-	c = find(handle) ?: add(handle);
+	ret = exists(handle);
+	if (!ret)
+		c = find(handle) ?: add(handle);
 	if (c)
 		kref_get(&c->ref);
 	mutex_unlock(&dx_lock);
-	return c ?: ERR_PTR(-ENOMEM);
+	return c ?: ERR_PTR(ret ?: -ENOMEM);
 }
 
 /* A name must not look like a handle, an option or a limit, nor disturb a listing. */
@@ -144,22 +150,27 @@ struct dx_child *child_reserve(const char *name)
 	return c ?: ERR_PTR(ret ?: -ENOMEM);
 }
 
-/* An event of the child may have been faster, and then it is known twice: the name moves over. */
-int child_born(struct dx_child *c, u32 handle)
+/* An event of the child may have been faster, and then it is known twice: the name moves over.
+ * Since the call, the child may have been reaped, or this VM forked, which has no such child then.
+ */
+void child_born(struct dx_child *c, u32 handle)
 {
 	struct dx_child *known;
 
 	mutex_lock(&dx_lock);
+	if (handle && exists(handle))
+		handle = 0;
 	known = handle ? find(handle) : NULL;
 	if (known)
 		strscpy(known->name, c->name, sizeof(known->name));
-	if (!handle || known)
+	if (!handle || known) {
 		drop(c);
-	else
+	} else {
 		c->handle = handle;
+		c->generation = READ_ONCE(dx_generation);
+	}
 	mutex_unlock(&dx_lock);
 	child_put(c);
-	return handle;
 }
 
 /* Under the lock: who waits for the end of a child that another program reaps learns it too. */
@@ -210,14 +221,16 @@ int child_rename(struct dx_child *c, const char *name)
 	return ret;
 }
 
-/* Forgets those that were the parent's; or all. */
+/* Forgets those that were the parent's; or all. Those not born yet are the business of calls that
+ * were on their way when this VM was forked, and go on in the child as well.
+ */
 void children_purge(bool all)
 {
 	struct dx_child *c, *next;
 
 	mutex_lock(&dx_lock);
 	list_for_each_entry_safe(c, next, &children, link)
-		if (all || !child_alive(c))
+		if (all || (c->handle && !child_alive(c)))
 			drop(c);
 	mutex_unlock(&dx_lock);
 	wake_up_all(&dx_events_wait);

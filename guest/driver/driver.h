@@ -57,7 +57,7 @@ extern wait_queue_head_t dx_events_wait;
 struct dx_child *child_get(u32 handle);
 void child_put(struct dx_child *c);
 struct dx_child *child_reserve(const char *name);
-int child_born(struct dx_child *c, u32 handle);
+void child_born(struct dx_child *c, u32 handle);
 long child_reap(u32 handle);
 long child_last(struct dx_child *c, struct dx_info *info);
 void child_changed(u32 handle);

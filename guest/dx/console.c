@@ -43,6 +43,8 @@ static void on_signal(int signal)
 
 static void raw_terminal(void)
 {
+	/* SIGPIPE: the output's reader has gone. */
+	static const int ends[] = {SIGTERM, SIGHUP, SIGPIPE, SIGINT, SIGQUIT};
 	static bool registered;
 	struct termios raw;
 
@@ -51,8 +53,8 @@ static void raw_terminal(void)
 	if (!registered)
 		atexit(restore_terminal);
 	registered = true;
-	signal(SIGTERM, on_signal);
-	signal(SIGHUP, on_signal);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		signal(ends[i], on_signal);
 	raw = saved;
 	cfmakeraw(&raw);
 	is_raw = true;
@@ -67,7 +69,7 @@ static void write_all(const char *bytes, size_t n)
 		if (done < 0 && errno == EINTR)
 			continue;
 		if (done < 0)
-			die_errno("output");
+			die_file("output");
 		bytes += done;
 		n -= (size_t)done;
 	}

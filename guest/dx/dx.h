@@ -61,8 +61,8 @@ long dx_do(unsigned long call, unsigned long arg, const char *what);
 struct dx_info child_info(uint32_t handle, const char *what);
 /* A handle, a name, or (if allowed) "self". */
 uint32_t child_find(const char *word, bool self_allowed);
-/* The handles of the words, up to NULL, all of which must be children, each once; then 0. To be freed.
- * So a mistake in one word is found before anything is done. */
+/* The handles of the words, up to NULL, all of which must be children, each once; then 0. To be
+ * freed. So a mistake in one word is found before anything is done. */
 uint32_t *child_list(char **words);
 /* The handles of all children, 0 after the last; to be freed. */
 uint32_t *children(void);
@@ -90,8 +90,9 @@ void info_members(uint32_t handle, const char *name, const struct dx_info *i);
 
 /* --- life.c --- */
 
-/* Waits for the child's end; its last info. */
-struct dx_info child_wait(uint32_t handle);
+/* Waits for the end of the child whose fd it is, and closes it; the child's last info. An fd from
+ * before the end tells it even if another program reaps the child first. */
+struct dx_info child_wait(int fd);
 /* Forgets it, unless somebody else has. */
 void child_reap(uint32_t handle);
 enum status end_status(const struct dx_info *i);

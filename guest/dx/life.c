@@ -13,9 +13,9 @@ static const struct option keep_option[] = {{"keep", no_argument, NULL, 'k'}, {0
 
 /* Events are marked as read before the state is looked at: a change after that wakes poll().
  * Another program may reap the child meanwhile. */
-struct dx_info child_wait(uint32_t handle)
+struct dx_info child_wait(int fd)
 {
-	struct pollfd p = {.fd = child_open(handle), .events = POLLPRI};
+	struct pollfd p = {.fd = fd, .events = POLLPRI};
 	struct dx_info info;
 
 	for (;;) {
@@ -72,13 +72,14 @@ void end_print(uint32_t handle, const char *name, const struct dx_info *i)
 	putchar('\n');
 }
 
-static enum status wait_one(uint32_t handle, bool keep, bool quiet)
+/* `fd`: the child's. */
+static enum status wait_one(uint32_t handle, int fd, bool keep, bool quiet)
 {
 	char name[DX_NAME_MAX];
 	struct dx_info info;
 
 	child_name(handle, name);
-	info = child_wait(handle);
+	info = child_wait(fd);
 	if (!keep)
 		child_reap(handle);
 	if (!quiet)
@@ -104,7 +105,7 @@ int cmd_wait(int argc, char **argv)
 	int status = ST_OK;
 
 	for (uint32_t *h = list; *h; h++)
-		status = wait_one(*h, keep, false);
+		status = wait_one(*h, child_open(*h), keep, false);
 	free(list);
 	return status;
 }
@@ -123,8 +124,10 @@ int cmd_kill(int argc, char **argv)
 	uint32_t *list = child_list(argv + optind);
 
 	for (uint32_t *h = list; *h; h++) {
+		int fd = child_open(*h);
+
 		kill_one(*h, argv[optind + (h - list)]);
-		wait_one(*h, keep, !json);
+		wait_one(*h, fd, keep, !json);
 	}
 	free(list);
 	return ST_OK;

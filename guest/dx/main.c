@@ -128,7 +128,8 @@ int next_option(int argc, char **argv, const struct option *own)
 		json = true;
 	}
 	if (c == '?')
-		usage("no such option", argv[optind - 1]);
+		usage("no such option",
+			optopt ? (char[]){'-', (char)optopt, '\0'} : argv[optind - 1]);
 	if (c == ':')
 		usage("a value is missing after", argv[optind - 1]);
 	return c;
@@ -218,7 +219,7 @@ int main(int argc, char **argv)
 	if (!current)
 		usage("no such command", argv[1]);
 	status = current->run(argc - 1, argv + 1);
-	if (fflush(stdout) != 0)
-		die_errno("output");
+	if (fflush(stdout) != 0 || ferror(stdout))
+		die_file("output");
 	return status;
 }

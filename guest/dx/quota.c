@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Limits and priorities. */
+#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <stdio.h>
@@ -29,8 +30,8 @@ static uint64_t number(const char *text, const char *what, const char **rest)
 	unsigned long long n;
 
 	errno = 0;
-	n = strtoull(text, &end, 0);
-	if (end == text || *text == '-' || errno)
+	n = strtoull(text, &end, 10);
+	if (!isdigit((unsigned char)*text) || errno)
 		die(ST_USAGE, "%s: not a number: %s", escaped(what), escaped(text));
 	*rest = end;
 	return n;

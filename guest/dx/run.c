@@ -220,8 +220,20 @@ static void undo(void)
 	if (!unfinished)
 		return;
 	dx_try(DXIO_KILL, unfinished);
-	child_wait(unfinished);
+	child_wait(child_open(unfinished));
 	dx_try(DXIO_REAP, unfinished);
+}
+
+/* Ctrl-C and the like, which would leave a child half made, wait until it is started. */
+static void hold_signals(bool hold)
+{
+	sigset_t ends;
+
+	sigemptyset(&ends);
+	sigaddset(&ends, SIGINT);
+	sigaddset(&ends, SIGTERM);
+	sigaddset(&ends, SIGHUP);
+	sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &ends, NULL);
 }
 
 static void create(struct run *r)
@@ -229,21 +241,24 @@ static void create(struct run *r)
 	r->kernel = image_read(r->kernel_path);
 	if (r->initrd_path)
 		r->initrd = image_read(r->initrd_path);
+	hold_signals(true);
 	r->handle = (uint32_t)dx_do(DXIO_CREATE, (unsigned long)&r->create, "create");
 	unfinished = r->handle;
 	atexit(undo);
 	r->fd = child_open(r->handle);
 	start(r);
 	unfinished = 0;
+	hold_signals(false);
 }
 
 static int attend(const struct run *r)
 {
+	int fd = child_open(r->handle);
 	struct dx_info info;
 
 	if (!console_attach(r->handle, ESCAPE_KEY))
 		return ST_OK;
-	info = child_wait(r->handle);
+	info = child_wait(fd);
 	end_print(r->handle, r->create.name, &info);
 	child_reap(r->handle);
 	return (int)end_status(&info);
