@@ -111,6 +111,7 @@ GUESTS = {
     "forkcycles": ["1", "2", "4on1", "debug1"],
     "priority": ["1", "4", "4on1fair"],
     "fdtwrite": ["1", "4"],
+    "starve": ["1", "2", "4on1", "8on2nosstc"],
     "windowfork": ["1", "4", "4on1fair"],
     "reboot": ["1", "4", "8on2nosstc"],
     "trust": ["disk1", "disk2", "disk4", "disk4on1", "disk8on2nosstc"],
