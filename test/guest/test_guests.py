@@ -116,6 +116,7 @@ GUESTS = {
     "reboot": ["1", "4", "8on2nosstc"],
     "trust": ["disk1", "disk2", "disk4", "disk4on1", "disk8on2nosstc"],
     "mmio": ["disk1", "disk4"],
+    "info": ["1", "4on1"],
     "irq": ["disk1", "disk2", "disk4on1", "disk8on2nosstc"],
     "dma": ["disk1", "disk2", "disk8on2nosstc"],
     "loader": ["disk1", "disk2", "disk8on2nosstc"],
