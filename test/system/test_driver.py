@@ -12,19 +12,6 @@ from machine import ROOT, Machine
 CROSS = os.environ.get("CROSS", "riscv64-linux-gnu-")
 
 
-def two_forks_at_once(m):
-    """By two programs; the second one's begins anew in the child of the first. What each VM knows of its children is whole."""
-    m.check("dx fork & dx fork & wait")
-    kids = [c["handle"] for c in ask(m, "ps")]
-    assert len(kids) == 2
-    for kid in kids:
-        with attached(m, str(kid), "b"):
-            for below in ask(m, "ps"):
-                m.check(f"dx kill {below['handle']}")
-            assert ask(m, "ps") == []
-            assert "Oops" not in m.check("dmesg")
-
-
 def test_child_fd(image, name, tmp_path):
     """A program's view of a child: test/system/probe.c. And the driver goes and comes while children live."""
     probe = tmp_path / "probe"
@@ -40,7 +27,6 @@ def test_child_fd(image, name, tmp_path):
         with attached(m, "kid"):
             assert m.check("/tmp/probe").endswith("probe: all is well")
             assert ask(m, "ps") == []
-            two_forks_at_once(m)
         m.check("dx events >/tmp/events & pid=$!; until ls -l /proc/$pid/fd | grep -q /dev/diosix; do :; done")
         # BusyBox tells it, and exits with 0.
         assert "Resource temporarily unavailable" in m.run("rmmod diosix").output, "unloaded while a file is open"
