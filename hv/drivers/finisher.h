@@ -8,6 +8,6 @@
 #define FINISHER_POWEROFF 0x5555u
 #define FINISHER_REBOOT   0x7777u
 
-/* Stores `end`, one of the above, to the register. Returns only where there is none (0), or when it
- * has not worked after a while. */
+/* Stores `end`, one of the above, to the register; does nothing where there is none (0). The
+ * machine may end a little later. */
 void finisher_write(hpa_t finisher, uint32_t end);

@@ -279,6 +279,7 @@ void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
 	v->timer = SCHED_NEVER;
 	v->sta = gpa(STA_OFF);
 	v->stage = 0;
+	v->polls = false;
 	__atomic_fetch_and(&v->pending, ~PEND_SSIP, __ATOMIC_RELAXED);
 	/* The line is a wire, not state of the VCPU: a stopped VCPU's enabled source may be
 	 * pending. */
