@@ -266,6 +266,17 @@ def test_ends(image, name, tinies):
 
 
 FORKS = 60
+ROUNDS = 8  # with 256 superpages to split at most, nearly all of them in the first
+
+
+def settle(m, forks):
+    """A round of forks costs the Root VM nothing. One that shares its memory may cost a table: the first write to a superpage
+    while a child has it splits it for good. So the use must stop to grow, which it never does if each fork loses a page."""
+    used = [pages_used(m)]
+    while len(used) < 2 or used[-1] != used[-2]:
+        assert len(used) <= ROUNDS, f"pages are lost: {used}"
+        assert forks()
+        used.append(pages_used(m))
 
 
 def test_forks_without_end(image, name):
@@ -286,7 +297,4 @@ def test_forks_without_end(image, name):
         m.check("dx kill kid")
         assert pages_used(m) == before
         m.check("dx drop-trust")
-        m.check(again.format(2))
-        before = pages_used(m)
-        assert m.check(again.format(FORKS)) == str(FORKS)
-        assert pages_used(m) == before
+        settle(m, lambda: m.check(again.format(FORKS)) == str(FORKS))
