@@ -26,9 +26,13 @@ $(BUILD)/guest-test/%.o: test/guest/%
 $(BUILD)/guest-test/%.elf: $(BUILD)/guest-test/%.c.o $(GT_LIB_OBJS) test/guest/lib/guest.ld
 	$(CROSS)gcc $(GT_ARCH) $(GT_LDFLAGS) -o $@ $< $(GT_LIB_OBJS)
 
+# As a plain kernel for QEMU's own firmware: what hardware does is what a VM is compared with.
+$(BUILD)/guest-test/%.bin: $(BUILD)/guest-test/%.elf
+	$(CROSS)objcopy -O binary $< $@
+
 # Kept: they are made on the way and cost nothing to keep.
 .SECONDARY: $(GUEST_TESTS:%=$(BUILD)/guest-test/%.c.o) $(GUEST_IMAGES:%=$(BUILD)/guest-test/%.c.o) $(GT_LIB_OBJS)
 -include $(wildcard $(BUILD)/guest-test/*.d $(BUILD)/guest-test/lib/*.d $(BUILD)/guest-test/image/*.d)
 
 .PHONY: guest-tests
-guest-tests: $(GUEST_TESTS:%=$(BUILD)/guest-test/%.elf) $(GUEST_IMAGES:%=$(BUILD)/guest-test/%.elf)
+guest-tests: $(BUILD)/guest-test/sv39.bin $(GUEST_TESTS:%=$(BUILD)/guest-test/%.elf) $(GUEST_IMAGES:%=$(BUILD)/guest-test/%.elf)
