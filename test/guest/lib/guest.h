@@ -118,6 +118,9 @@ void dx_end_is(const char *name, uint64_t handle, uint64_t code);
  * copy; a child shares its memory with its own children until somebody writes. */
 void dx_run(void (*fn)(void));
 
+/* Here, and then in a child, if this is Diosix; for tests that run on plain hardware as well. */
+void everywhere(void (*fn)(void));
+
 /* --- traps (trap.c, trap.S) --- */
 
 enum {
