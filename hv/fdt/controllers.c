@@ -12,6 +12,7 @@
 #define IRQ_M_TIMER 7
 #define IRQ_S_EXT   9
 #define IRQ_M_EXT   11
+#define IRQ_HIDDEN  UINT32_MAX
 
 #define PLIC_CONTEXTS     0x200000 /* threshold and claim of context n: 4 KiB each */
 #define PLIC_CONTEXT_SIZE 0x1000
@@ -54,6 +55,10 @@ static void read_plic(const struct node *n, struct machine *m)
 	contexts = (r.size - PLIC_CONTEXTS) / PLIC_CONTEXT_SIZE;
 	for (struct machine_hart *h = m->harts; h < m->harts + m->nharts; h++) {
 		h->plic_m_context = entry_of(n, h, IRQ_M_EXT, contexts);
+		/* Trees written for Linux (U-Boot's of the HiFive Unleashed) hide what is M-mode's.
+		 */
+		if (h->plic_m_context < 0)
+			h->plic_m_context = entry_of(n, h, IRQ_HIDDEN, contexts);
 		h->plic_s_context = entry_of(n, h, IRQ_S_EXT, contexts);
 	}
 }

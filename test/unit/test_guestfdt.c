@@ -303,7 +303,7 @@ static void test_round_trip(void **state)
 		assert_int_equal(back.harts[i].hartid, i);
 		assert_int_equal(back.harts[i].isa.exts, m.harts[i].isa.exts & isa_guest_exts);
 		assert_int_equal(back.harts[i].isa.mmu_levels, 5);
-		assert_int_equal(back.harts[i].plic_m_context, -1);
+		assert_int_equal(back.harts[i].plic_m_context, 2 * i);
 		assert_int_equal(back.harts[i].plic_s_context, 2 * i + 1);
 		assert_int_equal(back.harts[i].msip.v, 0);
 	}

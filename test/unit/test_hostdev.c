@@ -77,6 +77,18 @@ static void test_plic_contexts(void **state)
 	assert_int_equal(m.harts[0].plic_m_context, -1);
 }
 
+/* As in U-Boot's tree of the HiFive Unleashed: M-mode's contexts are there, but not for Linux. */
+static void test_plic_hidden_contexts(void **state)
+{
+	CELLS(PLIC, "interrupts-extended", 99, 0xffffffff, 1, 0xffffffff, 1, 9, 2, 0xffffffff, 2,
+		9);
+	assert_int_equal(parse(), OK);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(m.harts[i].plic_m_context, 2 * i + 1);
+		assert_int_equal(m.harts[i].plic_s_context, 2 * i + 2);
+	}
+}
+
 static void test_plic_of_another_kind(void **state)
 {
 	static const struct {
@@ -783,6 +795,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_plic),
 		TEST(test_plic_contexts),
+		TEST(test_plic_hidden_contexts),
 		TEST(test_plic_of_another_kind),
 		TEST(test_second_plic),
 		TEST(test_aia),
