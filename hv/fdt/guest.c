@@ -14,6 +14,7 @@
 #define IRQ_S_EXT     9
 #define NO_IRQ        UINT32_MAX /* in interrupts-extended: this context is not there */
 #define UART_SIZE     8
+#define UART_CLOCK    3686400 /* an emulated UART has no rate, but Linux wants one */
 #define NO_UNIT       UINT64_MAX
 #define NODE_NAME_MAX 64 /* of a node, with unit address and NUL */
 #define CPUS_IN_PART  2
@@ -143,7 +144,7 @@ static void put_own_devices(struct build *b)
 	if (t->uart_base.v) {
 		node_begin(b, "serial", t->uart_base.v,
 			PROPS(TEXT("compatible", "ns16550a"), REG(t->uart_base.v, UART_SIZE),
-				CELL("clock-frequency", t->machine->uart.clock_hz)));
+				CELL("clock-frequency", UART_CLOCK)));
 		if (t->uart_irq)
 			put_all(b, PROPS(CELL("interrupts", t->uart_irq)));
 		node_end(b);

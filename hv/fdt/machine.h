@@ -48,8 +48,7 @@ struct machine_uart {
 	uint32_t reg_shift; /* register n lies at base + (n << reg_shift) */
 	uint32_t io_width;  /* bytes of one register access: 1 or 4 */
 	uint32_t irq;       /* PLIC source; 0 when none */
-	uint32_t clock_hz;
-	bool sifive; /* SiFive UART instead of an ns16550a */
+	bool sifive;        /* SiFive UART instead of an ns16550a */
 };
 
 struct machine_plic {
