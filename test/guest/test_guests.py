@@ -84,6 +84,7 @@ CONFIGS = {
     "nohdebug1": (1, 1, "h=false", ()),
     "nohdisk1": (1, 1, "h=false", DISK),
     "nohdisk4on1": (1, 4, "h=false", DISK),
+    "nohfew1": (1, 1, "h=false", ("-append", "pmp-entries=4")),
     "shadow1": (1, 1, "h=false", SHADOW),
     "shadow2": (2, 2, "h=false", SHADOW),
     "shadow4": (4, 4, "h=false", SHADOW),
@@ -149,6 +150,8 @@ GUESTS = {
     "spaces": ["1"],
     "walkrace": ["2", "3on2"],
     "vafork": ["1", "4on1", "debug1"],
+    "escape": ["1", "v2", "nosvadu1"],
+    "stale": ["1", "2", "4on1nosstc"],
     "isa": ["1", "v2", "4on1", "nosstc1", "max1", "nosvadu1"],
 }
 

@@ -31,7 +31,7 @@ uint64_t access_code(void)
 struct seen access_try(const struct access *a)
 {
 	struct hart *h = this_hart();
-	uint64_t code = a->user ? ACCESS_CODE : access_code();
+	uint64_t code = a->user && csr_read(satp) ? ACCESS_CODE : access_code();
 	uint64_t on = (a->sum ? SSTATUS_SUM : 0) | (a->mxr ? SSTATUS_MXR : 0);
 
 	h->x[10] = 0;

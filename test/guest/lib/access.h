@@ -39,8 +39,9 @@ struct seen {
 };
 #define ACCESS_AT 0x100000
 
-/* Where users find the code that accesses: a page that the tables map with U, X and A. */
-#define ACCESS_CODE 0x1900000000ul
+/* Where users find the code that accesses, if translation is on: a page that the tables map with U,
+ * X and A. */
+#define ACCESS_CODE 0x1680000000ul
 uint64_t access_code(void); /* its physical address */
 
 struct seen access_try(const struct access *a);
