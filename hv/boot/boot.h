@@ -15,7 +15,12 @@ extern struct vm *root_vm;
 extern struct options {
 	bool shutdown_restarts; /* root-exit=restart: a Root VM that shuts down restarts the machine
 				   instead of powering it off */
+	const char *backend;    /* backend=gstage, pmp or shadow: no other will do; NULL for auto */
+	unsigned pmp_entries;   /* pmp-entries=: no more of a hart's are used to bound guests */
 } options;
+
+/* VMs can be `direct` (riscv/translate.h): without H, if all harts have PMP entries for it. */
+extern bool direct_vms;
 
 /* The payload behind the image, or where it was moved to. */
 extern const struct dx_payload *payload;

@@ -16,6 +16,7 @@
 #include "riscv/csr.h"
 #include "riscv/feature.h"
 #include "riscv/guard.h"
+#include "riscv/guest_csr.h"
 #include "riscv/irq.h"
 #include "riscv/panic.h"
 #include "riscv/pmp.h"
@@ -27,12 +28,23 @@
 #define HART_TIMEOUT_S    10
 
 struct machine machine;
-struct options options;
+struct options options = {.pmp_entries = PMP_ENTRIES_MAX};
 void *host_fdt;
 hpa_t time_mmio;
 uint64_t time_hz;
+bool has_h, direct_vms;
 
 static uint32_t vms_ready; /* the other harts may begin to run VCPUs */
+
+/* A decimal number and nothing else; 0 if it is not. */
+static unsigned number(const char *s)
+{
+	unsigned n = 0;
+
+	while (*s >= '0' && *s <= '9' && n < 1000)
+		n = n * 10 + (unsigned)(*s++ - '0');
+	return *s ? 0 : n;
+}
 
 /* A word that is not known, or has a value that is not, is reported and ignored. */
 static void apply_option(const char *word)
@@ -41,6 +53,10 @@ static void apply_option(const char *word)
 
 	if (restart || strcmp(word, "root-exit=poweroff") == 0)
 		options.shutdown_restarts = restart;
+	else if (strncmp(word, "backend=", 8) == 0)
+		options.backend = word + 8;
+	else if (strncmp(word, "pmp-entries=", 12) == 0)
+		options.pmp_entries = number(word + 12);
 	else if (*word)
 		klog("option not known, ignored: %s", word);
 }
@@ -110,9 +126,18 @@ static void init_rng(void)
 		klog("warning: no rng-seed and no Zkr: random numbers are predictable");
 }
 
-static void protect(const struct pcpu *p)
+/* How many of the hart's PMP entries bound guests. */
+static unsigned entries_for_guests(const struct pcpu *p)
 {
-	enum err err = pmp_protect(p);
+	unsigned n = MIN(pmp_count(), options.pmp_entries);
+	bool shadow = options.backend && strcmp(options.backend, "shadow") == 0;
+
+	return isa_has(&p->isa, ISA_H) || shadow || n < PMP_ENTRIES_MIN ? 0 : n;
+}
+
+static void protect(struct pcpu *p)
+{
+	enum err err = pmp_protect(p, entries_for_guests(p));
 
 	if (err == E_UNSUPPORTED)
 		klog("hart %lu has no PMP: the hypervisor is not protected from its own mistakes",
@@ -124,8 +149,7 @@ static void protect(const struct pcpu *p)
 /* What every hart does for itself, the boot hart included. */
 static void init_hart(struct pcpu *p)
 {
-	if (features_probe(p) != OK)
-		halt("hart %lu has no H extension with Sv39x4; this version needs one", p->hartid);
+	features_probe(p);
 	protect(p);
 	/* What the compare register holds after reset is not defined. */
 	aclint_set_timer(p->hart->mtimecmp, p->timer_set);
@@ -144,7 +168,19 @@ static void check_requirements(void)
 		halt("no PLIC (machines with AIA alone are not supported yet)");
 }
 
-static void banner(void)
+static const char *choose_backend(void)
+{
+	direct_vms = !has_h;
+	for (uint32_t i = 0; i < npcpus; i++)
+		direct_vms &= pcpus[i]->pmp.count > 0;
+	const char *backend = has_h ? "gstage" : direct_vms ? "pmp" : "shadow";
+
+	if (options.backend && strcmp(options.backend, "auto") && strcmp(options.backend, backend))
+		halt("backend=%s: these harts have %s", options.backend, backend);
+	return backend;
+}
+
+static void banner(const char *backend)
 {
 	const struct isa *isa = &this_pcpu()->isa;
 	char letters[ISA_TEXT_SIZE], *longer;
@@ -157,10 +193,9 @@ static void banner(void)
 	for (unsigned i = 0; i < machine.nram; i++)
 		ram += machine.ram[i].size;
 	klog("Diosix %s on %s", DIOSIX_VERSION, machine.model);
-	klog("%u PCPU%s %s%s%s%s, %lu MiB RAM, backend gstage (Sv39x4, %u VMID bits)", npcpus,
-		npcpus == 1 ? "" : "s", letters, isa_has(isa, ISA_SSTC) ? " sstc" : "",
-		isa_has(isa, ISA_SVADU) ? " svadu" : "", isa_has(isa, ISA_SVPBMT) ? " svpbmt" : "",
-		ram >> 20, this_pcpu()->vmid_bits);
+	klog("%u PCPU%s %s%s%s%s, %lu MiB RAM, backend %s", npcpus, npcpus == 1 ? "" : "s", letters,
+		isa_has(isa, ISA_SSTC) ? " sstc" : "", isa_has(isa, ISA_SVADU) ? " svadu" : "",
+		isa_has(isa, ISA_SVPBMT) ? " svpbmt" : "", ram >> 20, backend);
 }
 
 /* Frames that VMs are charged for, when the allocator is sound. */
@@ -219,7 +254,7 @@ noreturn void boot_main(uint64_t hartid, uint64_t fdt)
 	features_unify();
 	features_apply(this_pcpu());
 	zero_init(features_for_guests().cboz_block);
-	banner();
+	banner(choose_backend());
 	root_create();
 	audit();
 	__atomic_store_n(&vms_ready, 1, __ATOMIC_RELEASE);

@@ -227,6 +227,7 @@ void root_create(void)
 	if (vm_create(NULL, limit, SCHED_MAX_PRIORITY, TREE_DEPTH_MAX, &root_vm) != OK)
 		halt("not enough memory for the Root VM");
 	root_vm->trusted = root_vm->holds_devices = true;
+	root_vm->direct = direct_vms;
 	root_vm->vmgenid_irq = host_sources() + 1;
 	root_vm->event_irq = host_sources() + 2;
 	map_ram(root_vm, p);

@@ -75,6 +75,8 @@ enum err vm_make_vmgenid(struct vm *vm)
 	if (err != OK)
 		return err;
 	rng_bytes(hpa_ptr(vm->vmgenid_page), 16);
+	if (vm->direct)
+		vm->vmgenid = gpa(vm->vmgenid_page.v);
 	struct vm_locked l = vm_lock(vm);
 
 	err = gstage_map(

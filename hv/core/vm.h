@@ -49,6 +49,7 @@ struct vm {
 	hpa_t vmgenid_page;
 	uint32_t vmgenid_irq, event_irq;
 	bool ghosts; /* devices of the VM it was forked from read as 0 */
+	bool direct; /* without H: RAM is contiguous, GPA = HPA; set before it runs */
 	bool forked; /* its RAM began as another's: holes are filled by the page */
 
 	bool dbcn_reads;    /* the guest reads its console by SBI: the emulated UART gets no input
@@ -64,6 +65,7 @@ struct vm {
 
 	/* under lock: */
 	hpa_t gstage_root; /* Sv39x4 root table, 16 KiB */
+	uint32_t moved;    /* atomic for readers: leaves that are mapped where GPA is not HPA */
 	uint64_t gpa_end;  /* nothing is mapped from there on */
 	struct {
 		hpa_t block; /* 2 MiB that is being zeroed for `at`; 0 when none is */

@@ -123,6 +123,7 @@ enum err gstage_map_leaf(struct vm *vm, gpa_t at, hpa_t to, unsigned level, uint
 	if (*pte & PTE_V)
 		return E_EXISTS;
 	pte_set(pte, leaf_pte(to, flags));
+	gstage_count_moved(vm, at, to, 1);
 	return OK;
 }
 

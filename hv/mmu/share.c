@@ -112,7 +112,7 @@ static void share_run(struct part *p, uint64_t *src, uint64_t *dst, unsigned n)
 static enum err share_at(struct part *p)
 {
 	uint64_t value, *dst, *src = gstage_walk(p->from, p->at, &p->level, &value);
-	bool own = is_own_ram(value), copies = p->from->holds_devices;
+	bool own = is_own_ram(value), copies = p->from->holds_devices || p->from->direct;
 	unsigned rest = entries_from(p->at, p->level);
 
 	p->done = p->cost = 1;

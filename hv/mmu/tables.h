@@ -73,6 +73,13 @@ static inline bool in_ram(const struct vm *vm, gpa_t at, uint64_t size)
 	return range_within(at.v, size, vm->ram_base.v, vm->ram_size);
 }
 
+/* `n` more leaves are where GPA is not HPA, or as many less. */
+static inline void gstage_count_moved(struct vm *vm, gpa_t at, hpa_t to, uint32_t n)
+{
+	if (at.v != to.v)
+		__atomic_fetch_add(&vm->moved, n, __ATOMIC_RELEASE);
+}
+
 /* Puts a table in place of the leaf `*pte` of `level` that maps the same. Errors as
  * vm_page_take. */
 enum err must_check gstage_split(

@@ -98,6 +98,7 @@ enum err gstage_close_windows(struct vm *vm, gpa_t at, uint64_t size, uint64_t *
 				break;
 			}
 			pte_set(pte, 0);
+			gstage_count_moved(vm, gpa_add(at, *done), pte_hpa(value), -1u);
 			closed[n] = value;
 			levels[n++] = (uint8_t)level;
 			/* Many blocks under one leaf: enough for now. */
@@ -136,6 +137,7 @@ bool gstage_take_device(
 			*out = pte_hpa(value);
 			*size = level_size(level);
 			pte_set(pte, 0);
+			gstage_count_moved(vm, gpa(ALIGN_DOWN(at->v, *size)), *out, -1u);
 		}
 		*at = gpa(ALIGN_DOWN(at->v, level_size(level)) + level_size(level));
 	}

@@ -7,9 +7,18 @@
 #define CSR_FCSR       0x003
 #define CSR_VSTART     0x008
 #define CSR_VCSR       0x00f
+#define CSR_SIE        0x104
+#define CSR_STVEC      0x105
 #define CSR_SCOUNTEREN 0x106
 #define CSR_SENVCFG    0x10a
 #define CSR_SSTATEEN0  0x10c
+#define CSR_SSCRATCH   0x140
+#define CSR_SEPC       0x141
+#define CSR_SCAUSE     0x142
+#define CSR_STVAL      0x143
+#define CSR_STIMECMP   0x14d /* Sstc */
+#define CSR_SISELECT   0x150 /* Ssaia */
+#define CSR_SATP       0x180
 #define CSR_VSSTATUS   0x200
 #define CSR_VSIE       0x204
 #define CSR_VSTVEC     0x205
@@ -37,6 +46,7 @@
 #define CSR_MTINST     0x34a
 #define CSR_MTVAL2     0x34b
 #define CSR_PMPCFG0    0x3a0
+#define CSR_PMPCFG2    0x3a2
 #define CSR_PMPADDR0   0x3b0
 #define CSR_HSTATUS    0x600
 #define CSR_HEDELEG    0x602
@@ -61,6 +71,11 @@
 #define MSTATUS_VS       (UINT64_C(3) << 9)
 #define MSTATUS_MPP_S    (UINT64_C(1) << 11)
 #define MSTATUS_FS       (UINT64_C(3) << 13)
+#define MSTATUS_SUM      (UINT64_C(1) << 18)
+#define MSTATUS_MXR      (UINT64_C(1) << 19)
+#define MSTATUS_TVM      (UINT64_C(1) << 20)
+#define MSTATUS_TW       (UINT64_C(1) << 21)
+#define MSTATUS_XL_64    (UINT64_C(10) << 32) /* UXL and SXL */
 #define MSTATUS_MPV      (UINT64_C(1) << 39)
 #define MSTATUS_MDT      (UINT64_C(1) << 42) /* Smdbltrp */
 #define MSTATUS_FS_CLEAN (UINT64_C(2) << 13)
@@ -69,6 +84,9 @@
 #define HSTATUS_SPVP    (UINT64_C(1) << 8)
 #define HSTATUS_VTW     (UINT64_C(1) << 21)
 #define HSTATUS_VSXL_64 (UINT64_C(2) << 32)
+
+#define SATP_MODE_SHIFT 60
+#define SATP_SV39       8
 
 #define HGATP_SV39X4     (UINT64_C(8) << 60)
 #define HGATP_VMID_SHIFT 44
@@ -105,6 +123,7 @@
 #define CAUSE_STORE_MISALIGNED 6
 #define CAUSE_STORE_ACCESS     7
 #define CAUSE_ECALL_VU         8
+#define CAUSE_ECALL_S          9
 #define CAUSE_ECALL_VS         10
 #define CAUSE_INSN_PAGE        12
 #define CAUSE_LOAD_PAGE        13

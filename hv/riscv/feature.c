@@ -4,6 +4,8 @@
 #include "boot/boot.h"
 #include "fdt/isa_text.h"
 #include "riscv/guard.h"
+#include "riscv/guest_csr.h"
+#include "riscv/panic.h"
 #include "riscv/time.h"
 
 #define FLOAT_EXTS                                                                                 \
@@ -15,9 +17,8 @@
 #define MSTATEEN0_ENVCFG BIT(62) /* senvcfg and henvcfg */
 #define MSTATEEN0_SE0    BIT(63) /* sstateen0 and hstateen0 */
 
-/* The bits of menvcfg that exist where the extension does, and make it usable. ADUE is on, so that
- * henvcfg.ADUE, which FWFT sets per VCPU, decides for VS-mode. It also enables hardware A/D
- * updating in the G-stage, which never happens: A and D are set ahead. */
+/* The bits of menvcfg that exist where the extension does, and make it usable. ADUE stays off: see
+ * features_for_guests. */
 static const struct {
 	enum isa_ext ext;
 	uint64_t exists, set;
@@ -26,7 +27,7 @@ static const struct {
 	{ISA_ZICBOZ, ENVCFG_CBZE, ENVCFG_CBZE},
 	{ISA_SSTC, ENVCFG_STCE, ENVCFG_STCE},
 	{ISA_SVPBMT, ENVCFG_PBMTE, ENVCFG_PBMTE},
-	{ISA_SVADU, ENVCFG_ADUE, ENVCFG_ADUE},
+	{ISA_SVADU, ENVCFG_ADUE, 0},
 };
 
 static void drop_unless(struct isa *isa, bool present, uint64_t exts)
@@ -35,17 +36,20 @@ static void drop_unless(struct isa *isa, bool present, uint64_t exts)
 		isa->exts &= ~exts;
 }
 
-/* Bits that exist read back as set. 0 where there is no menvcfg. */
-static void probe_envcfg(struct isa *isa)
+/* Bits that exist read back as set. 0 where there is no menvcfg; true where there is. */
+static bool probe_envcfg(struct isa *isa)
 {
 	uint64_t all = 0, v;
 
 	for (unsigned i = 0; i < ARRAY_SIZE(envcfg); i++)
 		all |= envcfg[i].exists;
-	if (csr_probe_write(CSR_MENVCFG, all, &v))
+	bool found = csr_probe_write(CSR_MENVCFG, all, &v);
+
+	if (found)
 		csr_write(CSR_MENVCFG, 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(envcfg); i++)
 		drop_unless(isa, v & envcfg[i].exists, BIT(envcfg[i].ext));
+	return found;
 }
 
 static void probe_float_vector(struct isa *isa)
@@ -73,20 +77,19 @@ static bool probe_hgatp(struct pcpu *p)
 	return v >> 60 == HGATP_SV39X4 >> 60;
 }
 
-enum err features_probe(struct pcpu *p)
+void features_probe(struct pcpu *p)
 {
 	uint64_t v;
 
 	p->isa = p->hart->isa;
 	/* misa may be zero, which says nothing. */
 	v = csr_read(CSR_MISA);
-	drop_unless(&p->isa, !v || v & BIT('H' - 'A'), BIT(ISA_H));
+	drop_unless(&p->isa, (!v || v & BIT('H' - 'A')) && probe_hgatp(p), BIT(ISA_H));
 	drop_unless(&p->isa, csr_probe_read(CSR_MSTATEEN0, &v), BIT(ISA_SMSTATEEN));
-	probe_envcfg(&p->isa);
+	p->has_envcfg = probe_envcfg(&p->isa);
 	probe_float_vector(&p->isa);
 	if (!csr_probe_read(CSR_TIME, &v))
 		time_mmio = machine.mtime;
-	return isa_has(&p->isa, ISA_H) && probe_hgatp(p) ? OK : E_UNSUPPORTED;
 }
 
 /* Exceptions that a guest handles itself, all the way down to VS-mode. Not delegated: ecalls of the
@@ -106,27 +109,30 @@ void features_apply(const struct pcpu *p)
 	for (unsigned i = 0; i < ARRAY_SIZE(envcfg); i++)
 		menvcfg |= isa_has(&p->isa, envcfg[i].ext) ? envcfg[i].set : 0;
 	(void)csr_probe_write(CSR_MENVCFG, menvcfg, &v);
-	if (isa_has(&p->isa, ISA_SMSTATEEN)) {
+	if (isa_has(&p->isa, ISA_SMSTATEEN))
 		csr_write(CSR_MSTATEEN0, MSTATEEN0_ENVCFG | MSTATEEN0_SE0);
-		csr_write(CSR_HSTATEEN0, MSTATEEN0_ENVCFG | MSTATEEN0_SE0);
-	}
 	/* Where a hart has no time CSR, a guest's reading of it is an illegal instruction that is
 	 * ours to carry out. */
 	if (time_mmio.v)
 		delegated &= ~BIT(CAUSE_ILLEGAL_INSN);
 	csr_write(CSR_MEDELEG, delegated);
-	csr_write(CSR_HEDELEG, delegated);
-	/* SGEIP goes to HS-mode, where nobody lives: hie stays 0. The S-mode bits are never pending
-	 * and enabled here; QEMU (10.0) shows a guest only those bits of its sie and sip that are
-	 * set in mideleg, at their S-mode places. */
+	/* SGEIP goes to HS-mode, where nobody lives: hie stays 0. With H the S-mode bits are never
+	 * pending and enabled; QEMU (10.0) shows a guest only those bits of its sie and sip that
+	 * are set in mideleg, at their S-mode places. */
 	csr_write(CSR_MIDELEG, VS_INTERRUPTS | VS_INTERRUPTS >> 1 | BIT(IRQ_SGEI));
+	csr_write(CSR_MCOUNTEREN, COUNTEREN_TM);
+	csr_write(CSR_MIE, BIT(IRQ_MSI) | BIT(IRQ_MTI) | BIT(IRQ_MEI));
+	if (!has_h)
+		return;
+	if (isa_has(&p->isa, ISA_SMSTATEEN))
+		csr_write(CSR_HSTATEEN0, MSTATEEN0_ENVCFG | MSTATEEN0_SE0);
+	csr_write(CSR_HENVCFG, menvcfg);
+	csr_write(CSR_HEDELEG, delegated);
 	csr_write(CSR_HIDELEG, VS_INTERRUPTS);
 	csr_write(CSR_HIE, 0);
 	csr_write(CSR_HGEIE, 0);
 	csr_write(CSR_HTIMEDELTA, 0);
-	csr_write(CSR_MCOUNTEREN, COUNTEREN_TM);
 	csr_write(CSR_HCOUNTEREN, COUNTEREN_TM);
-	csr_write(CSR_MIE, BIT(IRQ_MSI) | BIT(IRQ_MTI) | BIT(IRQ_MEI));
 }
 
 static void intersect(struct isa *all, const struct isa *one)
@@ -146,9 +152,12 @@ void features_unify(void)
 	uint32_t vmid_bits = pcpus[0]->vmid_bits;
 
 	for (uint32_t i = 0; i < npcpus; i++) {
+		if (isa_has(&pcpus[i]->isa, ISA_H) != isa_has(&all, ISA_H))
+			halt("some harts have the H extension with Sv39x4, and some do not");
 		intersect(&all, &pcpus[i]->isa);
 		vmid_bits = MIN(vmid_bits, pcpus[i]->vmid_bits);
 	}
+	has_h = isa_has(&all, ISA_H);
 	for (uint32_t i = 0; i < npcpus; i++) {
 		pcpus[i]->isa = all;
 		pcpus[i]->vmid_bits = vmid_bits;

@@ -5,15 +5,12 @@
 #include "core/err.h"
 #include "riscv/pcpu.h"
 
-/*
- * Fills p->isa from the tree's claims for this hart, drops what the hart turns out not to have, and
- * finds VLEN and the number of VMID bits. On the hart itself. E_UNSUPPORTED when it has no H
- * extension with Sv39x4 (the message is the caller's).
- */
-enum err must_check features_probe(struct pcpu *p);
+/* Fills p->isa from the tree's claims for this hart, drops what the hart turns out not to have (of
+ * H, if it is without Sv39x4), and finds VLEN and the number of VMID bits. On the hart itself. */
+void features_probe(struct pcpu *p);
 
 /* When all harts have been probed: each is treated as if it had only what all have, since any VCPU
- * may run on any of them. Once, by the boot hart. */
+ * may run on any of them. Halts where only some have H. Once, by the boot hart. */
 void features_unify(void);
 
 /* Sets the CSRs that say what guests may use and which traps they get themselves: the same for all

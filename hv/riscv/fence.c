@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* See fence.h. Source: Privileged ISA 18.3.2 (HFENCE), SBI 3.0 chapter 8. */
 #include "riscv/fence.h"
-#include "riscv/csr.h"
+#include "riscv/guest_csr.h"
+#include "riscv/translate.h"
 
 #define RANGE_PAGES_MAX 64 /* beyond this a full flush is cheaper */
 
@@ -10,6 +11,15 @@
 	__asm__ volatile(".option push\n.option arch, +h\nhfence." insn                            \
 			 "\n.option pop" ::__VA_ARGS__                                             \
 			 : "memory")
+
+/* Of the guest's own translations: HFENCE.VVMA, or SFENCE.VMA where it has no others. */
+#define GUEST_FENCE(operands, ...)                                                                 \
+	do {                                                                                       \
+		if (has_h)                                                                         \
+			HFENCE("vvma " operands, ##__VA_ARGS__);                                   \
+		else                                                                               \
+			__asm__ volatile("sfence.vma " operands ::__VA_ARGS__ : "memory");         \
+	} while (0)
 
 static void fence_i(void)
 {
@@ -23,9 +33,9 @@ static void fence_vvma_range(const struct fence *f)
 
 	for (uint64_t i = 0; i < pages; i++) {
 		if (f->kind == FENCE_VVMA)
-			HFENCE("vvma %0, zero", "r"(first + (i << PAGE_SHIFT)));
+			GUEST_FENCE("%0, zero", "r"(first + (i << PAGE_SHIFT)));
 		else
-			HFENCE("vvma %0, %1", "r"(first + (i << PAGE_SHIFT)), "r"(f->asid));
+			GUEST_FENCE("%0, %1", "r"(first + (i << PAGE_SHIFT)), "r"(f->asid));
 	}
 }
 
@@ -35,22 +45,26 @@ void fence_local(const struct fence *f)
 
 	if (f->kind == FENCE_I)
 		fence_i();
-	else if (f->kind == FENCE_GVMA)
+	else if (f->kind == FENCE_GVMA && has_h)
 		HFENCE("gvma zero, %0",
 			"r"(csr_read(CSR_HGATP) >> HGATP_VMID_SHIFT & HGATP_VMID_MASK));
+	else if (f->kind == FENCE_GVMA)
+		translate_map_changed(this_pcpu()->current);
+	else if (!has_h && !this_pcpu()->current->direct)
+		translate_fence(this_pcpu()->current, f);
 	else if (ranged)
 		fence_vvma_range(f);
 	else if (f->kind == FENCE_VVMA)
-		HFENCE("vvma zero, zero");
+		GUEST_FENCE("zero, zero");
 	else
-		HFENCE("vvma zero, %0", "r"(f->asid));
+		GUEST_FENCE("zero, %0", "r"(f->asid));
 }
 
 static void fence_everything(void)
 {
 	fence_i();
-	HFENCE("gvma zero, %0", "r"(csr_read(CSR_HGATP) >> HGATP_VMID_SHIFT & HGATP_VMID_MASK));
-	HFENCE("vvma zero, zero");
+	fence_local(&(const struct fence){.kind = FENCE_GVMA});
+	fence_local(&(const struct fence){.kind = FENCE_VVMA, .size = UINT64_MAX});
 }
 
 void fence_drain(struct vcpu *v)
@@ -158,6 +172,8 @@ void vmid_activate(struct vcpu *v, struct pcpu *p, bool moved)
 		HFENCE("gvma zero, zero");
 		stale = true;
 	}
+	/* The next tables must not meet the last hgatp: vsatp is live even here. */
+	csr_write(CSR_VSATP, 0);
 	set_hgatp(v);
 	/* What the guest fenced elsewhere has to hold here too, its FENCE.I included. */
 	if (stale) {
@@ -165,4 +181,5 @@ void vmid_activate(struct vcpu *v, struct pcpu *p, bool moved)
 		HFENCE("vvma zero, zero");
 		fence_i();
 	}
+	csr_write(CSR_VSATP, v->csr.satp);
 }

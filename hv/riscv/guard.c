@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* Loads through the running guest's own translation; see guard.h. */
 #include "riscv/guard.h"
+#include "riscv/guest_csr.h"
+#include "riscv/translate.h"
 
 /* What one of the instructions that load with a guest's translation brings; 0 after an exception.
  */
@@ -17,18 +19,27 @@
 		*(cause) == UINT64_MAX ? OK : E_FAULT;                                             \
 	})
 
-enum err guest_load_u64(uint64_t va, uint64_t *out, uint64_t *cause)
+enum err guest_load_u64(const struct vcpu *v, uint64_t va, uint64_t *out, uint64_t *cause)
 {
-	return guest_load("hlv.d", va, out, cause);
+	if (has_h)
+		return guest_load("hlv.d", va, out, cause);
+	return translate_read(v, csr_read(CSR_MSTATUS), va, false, out, sizeof(*out), cause);
 }
 
-static enum err fetch(uint64_t va, uint32_t *insn, uint64_t *cause)
+static enum err load_half(const struct vcpu *v, uint64_t va, uint64_t *out, uint64_t *cause)
+{
+	if (has_h)
+		return guest_load("hlvx.hu", va, out, cause);
+	return translate_read(v, v->mstatus, va, true, out, 2, cause);
+}
+
+static enum err fetch(const struct vcpu *v, uint32_t *insn, uint64_t *cause)
 {
 	uint64_t low = 0, high = 0;
-	enum err err = guest_load("hlvx.hu", va, &low, cause);
+	enum err err = load_half(v, v->pc, &low, cause);
 
 	if (err == OK && (low & 3) == 3)
-		err = guest_load("hlvx.hu", va + 2, &high, cause);
+		err = load_half(v, v->pc + 2, &high, cause);
 	*insn = (uint32_t)(low | high << 16);
 	return err;
 }
@@ -36,11 +47,11 @@ static enum err fetch(uint64_t va, uint32_t *insn, uint64_t *cause)
 /* HLVX has the privilege that hstatus.SPVP says, which is S-mode's everywhere else. */
 enum err guest_fetch(const struct vcpu *v, uint32_t *insn, uint64_t *cause)
 {
-	bool user = !(v->mstatus & MSTATUS_MPP_S);
+	bool user = has_h && !(v->mstatus & MSTATUS_MPP_S);
 
 	if (user)
 		csr_clear(CSR_HSTATUS, HSTATUS_SPVP);
-	enum err err = fetch(v->pc, insn, cause);
+	enum err err = fetch(v, insn, cause);
 
 	if (user)
 		csr_set(CSR_HSTATUS, HSTATUS_SPVP);

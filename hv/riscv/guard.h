@@ -47,11 +47,12 @@ static inline uint64_t guard_end(void)
 		csr_probe_read(csr, out);                                                          \
 	})
 
-/* Read the loaded guest's memory with its own translation and its S-mode rights (hlv.d, hlvx.hu;
- * Privileged ISA 18.3.1). E_FAULT when the guest could not have read it itself; `*cause` is the
- * exception then, which a caller may inject unless it is a guest-page fault. Off the slow path the
- * caller keeps mepc and mstatus himself. */
-enum err must_check guest_load_u64(uint64_t va, uint64_t *out, uint64_t *cause);
+/* Read the loaded guest's memory with its own translation and its S-mode rights (with H by hlv.d,
+ * hlvx.hu; Privileged ISA 18.3.1). E_FAULT when the guest could not have read it itself; `*cause`
+ * is the exception then, which a caller may inject unless it is a guest-page fault. Off the slow
+ * path the caller keeps mepc and mstatus himself. */
+enum err must_check guest_load_u64(
+	const struct vcpu *v, uint64_t va, uint64_t *out, uint64_t *cause);
 
 /* The instruction at the VCPU's pc, fetched with the rights of the mode it trapped from; 16-bit
  * ones in the low half. E_FAULT as above. */

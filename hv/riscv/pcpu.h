@@ -9,6 +9,7 @@
 #include "core/sched.h"
 #include "fdt/machine.h"
 #include "riscv/offsets.h"
+#include "riscv/pmp.h"
 
 struct vcpu;
 
@@ -37,6 +38,8 @@ struct pcpu {
 	const struct machine_hart *hart;
 	struct isa isa; /* as confirmed by probing */
 	uint32_t vmid_bits;
+	bool has_envcfg;          /* menvcfg and senvcfg */
+	struct pmp pmp;           /* without H */
 	uint64_t vmid_generation; /* generation of VMIDs this hart's TLB was last emptied for */
 	uint64_t guard_page;
 };

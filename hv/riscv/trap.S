@@ -44,7 +44,8 @@ trap_entry:
 	ld sp, PCPU_STACK_TOP(tp)
 	csrr a1, CSR_MCAUSE
 	li t0, CAUSE_ECALL_VS
-	bne a1, t0, not_a_call
+	bne a1, t0, not_from_vs
+is_a_call:
 	csrr t0, CSR_MEPC
 	addi t0, t0, 4
 	csrw CSR_MEPC, t0
@@ -74,7 +75,9 @@ resume_call:
 	ld t6, VCPU_X(31)(t6)
 	mret
 
-not_a_call:
+not_from_vs:
+	li t0, CAUSE_ECALL_S
+	beq a1, t0, is_a_call
 	call exit_fast
 	ld t6, PCPU_CURRENT(tp)
 	csrr t2, CSR_MCAUSE

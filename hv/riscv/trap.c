@@ -10,12 +10,13 @@
 #include "drivers/aclint.h"
 #include "drivers/plic.h"
 #include "mmu/gstage.h"
-#include "riscv/csr.h"
 #include "riscv/fence.h"
 #include "riscv/guard.h"
+#include "riscv/guest_csr.h"
 #include "riscv/irq.h"
 #include "riscv/panic.h"
 #include "riscv/time.h"
+#include "riscv/translate.h"
 #include "riscv/vcpu.h"
 #include "sbi/sbi.h"
 #include "vdev/mmio.h"
@@ -34,7 +35,7 @@ static bool fast_timer(struct vcpu *v)
 
 	if (v->timer <= now) {
 		v->timer = SCHED_NEVER;
-		csr_set(CSR_HVIP, BIT(IRQ_VSTI));
+		guest_irq_set(BIT(IRQ_VSTI));
 	}
 	if (p->sched_deadline <= now)
 		return false;
@@ -82,42 +83,38 @@ static uint32_t trapped_insn(const struct vcpu *v)
 
 #define INSN_WFI     0x10500073
 #define INSN_WRS_NTO 0x00d00073
+#define INSN_RDTIME  0xc0102073 /* csrrs rd, time, x0, with rd 0 */
+#define INSN_RD      0x00000f80
 
-/* WFI and WRS.NTO trap only while somebody else wants the PCPU (hstatus.VTW). A WRS.NTO waits for a
- * store that nobody would tell us of: it lets others run and goes on. Everything else here is an
- * instruction that does not exist for a guest: WFI in its user mode, one of the H extension, a
- * counter it may not read. */
-static void virtual_instruction(struct vcpu *v)
+/* What a guest may do, but not by itself. WFI and WRS.NTO trap only while somebody else wants the
+ * PCPU (hstatus.VTW, mstatus.TW). A WRS.NTO waits for a store that nobody would tell us of: it lets
+ * others run and goes on. */
+static bool emulate_insn(struct vcpu *v, uint32_t insn)
 {
-	uint64_t tval = csr_read(CSR_MTVAL);
-	uint32_t insn = trapped_insn(v);
+	bool kernel = v->mstatus & MSTATUS_MPP_S;
+	uint32_t rd = (insn & INSN_RD) >> 7;
 
 	if (insn == INSN_WRS_NTO)
 		v->action = ACTION_YIELD;
-	else if (insn == INSN_WFI && (v->mstatus & MSTATUS_MPP_S))
+	else if (insn == INSN_WFI && kernel)
 		v->action = ACTION_WAIT;
+	else if (time_mmio.v && (insn & ~INSN_RD) == INSN_RDTIME)
+		v->x[rd] = rd ? time_now() : 0;
 	else
-		vcpu_inject(v, CAUSE_ILLEGAL_INSN, tval);
-	if (v->action != ACTION_NONE)
-		v->pc += 4;
+		return kernel && !has_h && translate_insn(v, insn);
+	return true;
 }
 
-#define INSN_RDTIME 0xc0102073 /* csrrs rd, time, x0, with rd 0 */
-#define INSN_RD     0x00000f80
-
-/* Not delegated on harts without a time CSR: there, reading it is all that is done for a guest. */
+/* Everything else is an instruction that does not exist for a guest: WFI in its user mode, one of
+ * the H extension, a counter it may not read. */
 static void illegal_instruction(struct vcpu *v)
 {
 	uint64_t tval = csr_read(CSR_MTVAL);
-	uint32_t insn = trapped_insn(v), rd = (insn & INSN_RD) >> 7;
 
-	if (!time_mmio.v || (insn & ~INSN_RD) != INSN_RDTIME) {
+	if (emulate_insn(v, trapped_insn(v)))
+		v->pc += 4;
+	else
 		vcpu_inject(v, CAUSE_ILLEGAL_INSN, tval);
-		return;
-	}
-	if (rd)
-		v->x[rd] = time_now();
-	v->pc += 4;
 }
 
 static void handle_interrupt(struct vcpu *v, uint64_t irq)
@@ -140,6 +137,16 @@ static gpa_t fault_gpa(void)
 	return gpa(csr_read(CSR_MTVAL2) << 2 | (csr_read(CSR_MTVAL) & 3));
 }
 
+/* What gstage_touch said of the loaded VCPU's access. */
+static void memory_touched(struct vcpu *v, enum err err)
+{
+	v->exits[DX_EXIT_MEMORY]++;
+	if (err == E_NOMEM)
+		v->action = ACTION_YIELD; /* frames that are charged no more are just being freed */
+	else if (err != OK)
+		vcpu_stall(v);
+}
+
 /* RAM that is not there yet, or shared, is dealt with, and the instruction executed again: true.
  * Where there is RAM that may be read, what faulted was a write, if only one of the guest's own
  * page tables by the hardware. */
@@ -157,11 +164,7 @@ static bool memory_fault(struct vcpu *v, gpa_t at)
 		fence_local(&(const struct fence){.kind = FENCE_GVMA});
 		return true;
 	}
-	v->exits[DX_EXIT_MEMORY]++;
-	if (err == E_NOMEM)
-		v->action = ACTION_YIELD; /* frames that are charged no more are just being freed */
-	else if (err != OK)
-		vcpu_stall(v);
+	memory_touched(v, err);
 	return true;
 }
 
@@ -169,7 +172,7 @@ static bool memory_fault(struct vcpu *v, gpa_t at)
  * only come again. (With translation on, another hart may mend the tables.) */
 static void fetch_fault(struct vcpu *v)
 {
-	if (v->pc != (csr_read(CSR_VSTVEC) & ~UINT64_C(3)) || csr_read(CSR_VSATP)) {
+	if (v->pc != (guest_csr_read(TVEC) & ~UINT64_C(3)) || vcpu_satp(v)) {
 		vcpu_inject(v, CAUSE_INSN_ACCESS, csr_read(CSR_MTVAL));
 		return;
 	}
@@ -179,15 +182,36 @@ static void fetch_fault(struct vcpu *v)
 	(void)sbi_system_reset(v, false, true);
 }
 
+/* Nothing is there, or an emulated device. */
+static void device_access(struct vcpu *v, gpa_t at, bool store)
+{
+	v->exits[DX_EXIT_DEVICE]++;
+	mmio_fault(v, at, store);
+}
+
+/* Without H: a page fault or an access fault. */
+static void translation_fault(struct vcpu *v, uint64_t cause)
+{
+	uint64_t gva = csr_read(CSR_MTVAL);
+	gpa_t at;
+	enum err err = translate_fault(v, &cause, &at);
+
+	if (err == E_FAULT)
+		vcpu_inject(v, cause, gva);
+	else if (err == E_NOENT && (cause == CAUSE_INSN_PAGE || cause == CAUSE_INSN_ACCESS))
+		fetch_fault(v);
+	else if (err == E_NOENT)
+		device_access(v, at, cause == CAUSE_STORE_PAGE || cause == CAUSE_STORE_ACCESS);
+	else
+		memory_touched(v, err);
+}
+
 static void handle_exception(struct vcpu *v, uint64_t cause)
 {
 	switch (cause) {
 	case CAUSE_ECALL_VS:
 		break; /* sbi_call left v->action */
 	case CAUSE_VIRTUAL_INSN:
-		v->exits[DX_EXIT_OTHER]++;
-		virtual_instruction(v);
-		break;
 	case CAUSE_ILLEGAL_INSN:
 		v->exits[DX_EXIT_OTHER]++;
 		illegal_instruction(v);
@@ -198,11 +222,20 @@ static void handle_exception(struct vcpu *v, uint64_t cause)
 		break;
 	case CAUSE_LOAD_GUEST_PAGE:
 	case CAUSE_STORE_GUEST_PAGE:
-		if (memory_fault(v, fault_gpa()))
-			break;
-		v->exits[DX_EXIT_DEVICE]++;
-		mmio_fault(v, fault_gpa(), cause == CAUSE_STORE_GUEST_PAGE);
+		if (!memory_fault(v, fault_gpa()))
+			device_access(v, fault_gpa(), cause == CAUSE_STORE_GUEST_PAGE);
 		break;
+	case CAUSE_INSN_ACCESS:
+	case CAUSE_LOAD_ACCESS:
+	case CAUSE_STORE_ACCESS:
+	case CAUSE_INSN_PAGE:
+	case CAUSE_LOAD_PAGE:
+	case CAUSE_STORE_PAGE:
+		if (!has_h) {
+			translation_fault(v, cause);
+			break;
+		}
+		/* fall through */
 	default:
 		/* Not delegable on this core, or reserved: the guest gets it as it came. */
 		v->exits[DX_EXIT_OTHER]++;
@@ -383,8 +416,7 @@ static struct vcpu *go_on(struct pcpu *p, struct vcpu *v)
 
 	if (contended != p->vtw) {
 		p->vtw = contended;
-		csr_write(CSR_HSTATUS,
-			HSTATUS_VSXL_64 | HSTATUS_SPVP | (contended ? HSTATUS_VTW : 0));
+		vcpu_set_traps(v);
 	}
 	p->sched_deadline = sched_deadline(p->id);
 	pcpu_set_timer(p);

@@ -3,10 +3,11 @@
 #include <string.h>
 #include "riscv/vcpu.h"
 #include "core/bug.h"
-#include "riscv/csr.h"
+#include "riscv/guest_csr.h"
 #include "riscv/fence.h"
 #include "riscv/feature.h"
 #include "riscv/time.h"
+#include "riscv/translate.h"
 #include "core/tree.h"
 #include "sbi/sbi.h"
 #include "vdev/devices.h"
@@ -261,21 +262,21 @@ void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
 	v->x[10] = v->id;
 	v->x[11] = arg;
 	v->pc = pc;
-	v->mstatus = MSTATUS_MPV | MSTATUS_MPP_S;
-	if (isa_has(&pcpus[0]->isa, ISA_D))
+	v->mstatus = MSTATUS_MPV | MSTATUS_MPP_S | MSTATUS_XL_64;
+	/* Without H these are the guest's own, which begins with them off. */
+	if (has_h && isa_has(&pcpus[0]->isa, ISA_D))
 		v->mstatus |= MSTATUS_FS_CLEAN;
-	if (v->vregs)
+	if (has_h && v->vregs)
 		v->mstatus |= MSTATUS_VS_CLEAN;
-	v->csr.henvcfg = csr_read(CSR_MENVCFG) & ~ENVCFG_ADUE;
 	/* Nobody could fence the harts where it ran before it stopped: its first fetch must not be
 	 * stale. */
 	v->fence_all = true;
 	__atomic_fetch_or(&v->pending, PEND_FENCE, __ATOMIC_RELAXED);
-	v->csr.vstimecmp = SCHED_NEVER;
+	v->csr.stimecmp = SCHED_NEVER;
 	/* Kernels rely on their user mode being able to read the time from the start, as firmware
 	 * leaves it; hcounteren has the last word. */
 	v->csr.scounteren = COUNTEREN_CY | COUNTEREN_TM | COUNTEREN_IR;
-	v->csr.vsstatus = UINT64_C(2) << 32; /* UXL 64 */
+	v->csr.sstatus = UINT64_C(2) << 32; /* UXL 64 */
 	v->timer = SCHED_NEVER;
 	v->sta = gpa(STA_OFF);
 	v->stage = 0;
@@ -301,19 +302,20 @@ static void load_fp_vector(struct vcpu *v, const struct pcpu *p)
 	}
 }
 
-/* Registers only if the guest changed them since it was loaded; afterwards they count as clean. The
- * control registers always: QEMU 10 marks a guest's change of them dirty in vsstatus alone, or, of
- * the flags that comparisons raise, nowhere. */
+/* Registers only if the guest changed them since it was loaded; afterwards they count as clean.
+ * Without H what is dirty is the guest's own account, which says nothing of our copy. The control
+ * registers always: QEMU 10 marks a guest's change of them dirty in vsstatus alone, or, of the
+ * flags that comparisons raise, nowhere. */
 static void save_fp_vector(struct vcpu *v, const struct pcpu *p)
 {
-	uint64_t dirty = v->mstatus;
+	uint64_t status = has_h ? v->mstatus : MSTATUS_FS | MSTATUS_VS;
 
 	csr_set(CSR_MSTATUS, MSTATUS_FS | MSTATUS_VS);
 	if (isa_has(&p->isa, ISA_D)) {
 		v->fcsr = csr_read(CSR_FCSR);
-		if ((dirty & MSTATUS_FS) == MSTATUS_FS) {
+		if ((status & MSTATUS_FS) == MSTATUS_FS) {
 			fp_save(v->f);
-			v->mstatus ^= MSTATUS_FS ^ MSTATUS_FS_CLEAN;
+			status ^= MSTATUS_FS ^ MSTATUS_FS_CLEAN;
 		}
 	}
 	if (v->vregs) {
@@ -321,39 +323,52 @@ static void save_fp_vector(struct vcpu *v, const struct pcpu *p)
 		v->vcsr = csr_read(CSR_VCSR);
 		v->vl = csr_read(CSR_VL);
 		v->vtype = csr_read(CSR_VTYPE);
-		if ((dirty & MSTATUS_VS) == MSTATUS_VS) {
+		if ((status & MSTATUS_VS) == MSTATUS_VS) {
 			vector_save(v->vregs, p->isa.vlenb);
-			v->mstatus ^= MSTATUS_VS ^ MSTATUS_VS_CLEAN;
+			status ^= MSTATUS_VS ^ MSTATUS_VS_CLEAN;
 		}
 	}
+	if (has_h)
+		v->mstatus = status;
 }
 
 static void load_csrs(const struct vcpu_csrs *c, const struct pcpu *p)
 {
-#define LOAD(csr, field) csr_write(CSR_##csr, c->field);
+#define LOAD(name, field) guest_csr_write(name, c->field);
 	SWAPPED_CSRS(LOAD)
-	/* The next tables must not meet the last hgatp: vsatp is live even here. */
-	csr_write(CSR_VSATP, 0);
+	if (has_h)
+		csr_write(CSR_VSSTATUS, c->sstatus);
+	guest_irq_clear(VS_INTERRUPTS);
+	guest_irq_set(c->hvip);
+	csr_write(CSR_SCOUNTEREN, c->scounteren);
+	if (p->has_envcfg)
+		csr_write(CSR_SENVCFG, c->senvcfg);
 	if (isa_has(&p->isa, ISA_SSTC))
-		csr_write(CSR_VSTIMECMP, c->vstimecmp);
+		guest_csr_write(TIMECMP, c->stimecmp);
 	if (isa_has(&p->isa, ISA_SMSTATEEN))
 		csr_write(CSR_SSTATEEN0, c->sstateen0);
 	if (isa_has(&p->isa, ISA_SSAIA))
-		csr_write(CSR_VSISELECT, c->vsiselect);
+		guest_csr_write(ISELECT, c->siselect);
 }
 
 static void save_csrs(struct vcpu_csrs *c, const struct pcpu *p)
 {
-#define SAVE(csr, field) c->field = csr_read(CSR_##csr);
+#define SAVE(name, field) c->field = guest_csr_read(name);
 	SWAPPED_CSRS(SAVE)
-	c->vsatp = csr_read(CSR_VSATP);
+	if (has_h)
+		c->sstatus = csr_read(CSR_VSSTATUS);
+	c->hvip = guest_irq_read();
+	c->scounteren = csr_read(CSR_SCOUNTEREN);
+	if (p->has_envcfg)
+		c->senvcfg = csr_read(CSR_SENVCFG);
 	if (isa_has(&p->isa, ISA_SSTC))
-		c->vstimecmp = csr_read(CSR_VSTIMECMP);
+		c->stimecmp = guest_csr_read(TIMECMP);
 	if (isa_has(&p->isa, ISA_SMSTATEEN))
 		c->sstateen0 = csr_read(CSR_SSTATEEN0);
 	if (isa_has(&p->isa, ISA_SSAIA))
-		c->vsiselect = csr_read(CSR_VSISELECT);
-	csr_write(CSR_VSIE, 0); /* what it left pending must not keep an idle PCPU from sleeping */
+		c->siselect = guest_csr_read(ISELECT);
+	/* What it left pending must not keep an idle PCPU from sleeping. */
+	guest_csr_write(IE, 0);
 }
 
 /* The VCPU that ran before may have left a reservation, with which an SC of this one could succeed
@@ -375,9 +390,11 @@ void vcpu_load(struct vcpu *v)
 	/* Pairs with fence_send. */
 	__atomic_store_n(&v->running, true, __ATOMIC_SEQ_CST);
 	load_csrs(&v->csr, p);
-	csr_write(CSR_HSTATUS, HSTATUS_VSXL_64 | HSTATUS_SPVP | (p->vtw ? HSTATUS_VTW : 0));
-	vmid_activate(v, p, moved);
-	csr_write(CSR_VSATP, v->csr.vsatp);
+	if (has_h)
+		vmid_activate(v, p, moved);
+	else
+		translate_load(v, moved);
+	vcpu_set_traps(v);
 	drop_reservation(p);
 	load_fp_vector(v, p);
 	sbi_sta_update(v);
@@ -390,6 +407,7 @@ void vcpu_save(struct vcpu *v)
 
 	save_fp_vector(v, p);
 	save_csrs(&v->csr, p);
+	v->csr.satp = vcpu_satp(v);
 	p->current = NULL;
 	__atomic_store_n(&v->running, false, __ATOMIC_SEQ_CST);
 }
@@ -401,12 +419,12 @@ void vcpu_sync(struct vcpu *v)
 	if (bits & PEND_FENCE)
 		fence_drain(v);
 	if (bits & PEND_SSIP)
-		csr_set(CSR_HVIP, BIT(IRQ_VSSI));
+		guest_irq_set(BIT(IRQ_VSSI));
 	if (bits & PEND_EIP) {
 		if (__atomic_load_n(&v->eip_line, __ATOMIC_ACQUIRE))
-			csr_set(CSR_HVIP, BIT(IRQ_VSEI));
+			guest_irq_set(BIT(IRQ_VSEI));
 		else
-			csr_clear(CSR_HVIP, BIT(IRQ_VSEI));
+			guest_irq_clear(BIT(IRQ_VSEI));
 	}
 }
 
@@ -426,29 +444,51 @@ bool vcpu_interrupt_due(const struct vcpu *v)
 {
 	uint32_t pending = __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE);
 
-	return (csr_read(CSR_VSIE) << 1 & csr_read(CSR_MIP) & VS_INTERRUPTS) || pending;
+	return (guest_csr_read(IE) << has_h & csr_read(CSR_MIP) &
+		       (VS_INTERRUPTS | VS_INTERRUPTS >> 1)) ||
+	       pending;
 }
 
 uint64_t vcpu_wake_time(const struct vcpu *v)
 {
-	if (!(csr_read(CSR_VSIE) & BIT(5)))
+	if (!(guest_csr_read(IE) & BIT(5)))
 		return SCHED_NEVER;
-	return isa_has(&this_pcpu()->isa, ISA_SSTC) ? csr_read(CSR_VSTIMECMP) : v->timer;
+	return isa_has(&this_pcpu()->isa, ISA_SSTC) ? guest_csr_read(TIMECMP) : v->timer;
 }
 
 void vcpu_inject(struct vcpu *v, uint64_t cause, uint64_t tval)
 {
-	uint64_t s = csr_read(CSR_VSSTATUS);
+	/* The fields have the same places in mstatus. */
+	uint64_t s = has_h ? csr_read(CSR_VSSTATUS) : v->mstatus;
 
-	csr_write(CSR_VSCAUSE, cause);
-	csr_write(CSR_VSTVAL, tval);
-	csr_write(CSR_VSEPC, v->pc);
+	guest_csr_write(CAUSE, cause);
+	guest_csr_write(TVAL, tval);
+	guest_csr_write(EPC, v->pc);
 	s &= ~(MSTATUS_SPP | MSTATUS_SPIE);
 	if (v->mstatus & MSTATUS_MPP_S)
 		s |= MSTATUS_SPP;
 	if (s & MSTATUS_SIE)
 		s |= MSTATUS_SPIE;
-	csr_write(CSR_VSSTATUS, s & ~MSTATUS_SIE);
+	s &= ~MSTATUS_SIE;
+	if (has_h)
+		csr_write(CSR_VSSTATUS, s);
+	else
+		v->mstatus = s;
 	v->mstatus |= MSTATUS_MPP_S | MSTATUS_MPV;
-	v->pc = csr_read(CSR_VSTVEC) & ~UINT64_C(3);
+	v->pc = guest_csr_read(TVEC) & ~UINT64_C(3);
+}
+
+uint64_t vcpu_satp(const struct vcpu *v)
+{
+	return has_h || v->direct ? guest_csr_read(ATP) : v->csr.satp;
+}
+
+void vcpu_set_traps(struct vcpu *v)
+{
+	const struct pcpu *p = this_pcpu();
+
+	if (has_h)
+		csr_write(CSR_HSTATUS, HSTATUS_VSXL_64 | HSTATUS_SPVP | (p->vtw ? HSTATUS_VTW : 0));
+	else
+		translate_set_traps(v);
 }

@@ -53,25 +53,21 @@ struct fence {
 
 #define FENCE_QUEUE 8
 
-/* The guest's CSRs, which are live while it is loaded: name in riscv/csr.h, field of vcpu_csrs.
- * Those that not every hart has, and vsatp, have a place of their own in vcpu_load and vcpu_save.
- */
+/* The guest's CSRs, which are live while it is loaded: name in riscv/guest_csr.h, field of
+ * vcpu_csrs. Those that not every hart has, and satp, have a place of their own in vcpu_load and
+ * vcpu_save. */
 #define SWAPPED_CSRS(X)                                                                            \
-	X(VSSTATUS, vsstatus)                                                                      \
-	X(VSIE, vsie)                                                                              \
-	X(VSTVEC, vstvec)                                                                          \
-	X(VSSCRATCH, vsscratch)                                                                    \
-	X(VSEPC, vsepc)                                                                            \
-	X(VSCAUSE, vscause)                                                                        \
-	X(VSTVAL, vstval)                                                                          \
-	X(SCOUNTEREN, scounteren)                                                                  \
-	X(SENVCFG, senvcfg)                                                                        \
-	X(HENVCFG, henvcfg)                                                                        \
-	X(HVIP, hvip)
+	X(IE, sie)                                                                                 \
+	X(TVEC, stvec)                                                                             \
+	X(SCRATCH, sscratch)                                                                       \
+	X(EPC, sepc)                                                                               \
+	X(CAUSE, scause)                                                                           \
+	X(TVAL, stval)
 
 struct vcpu_csrs {
-	uint64_t vsstatus, vsie, vstvec, vsscratch, vsepc, vscause, vstval, vsatp, vstimecmp;
-	uint64_t hvip, henvcfg, scounteren, senvcfg, sstateen0, vsiselect;
+	uint64_t sie, stvec, sscratch, sepc, scause, stval, satp, stimecmp;
+	uint64_t sstatus; /* with H; without it is a part of mstatus */
+	uint64_t hvip, scounteren, senvcfg, sstateen0, siselect;
 };
 
 /* riscv/offsets.h knows the fields up to `action`. */
@@ -93,12 +89,14 @@ struct vcpu {
 	uint32_t sta_sequence;
 
 	struct vm *vm;
-	uint32_t id;      /* hart id in its VM */
-	uint32_t pending; /* atomic: PEND_… */
-	uint32_t hsm;     /* atomic: enum hsm_state */
-	bool eip_line;    /* atomic: level of the vPLIC's line */
-	bool running;     /* atomic: loaded on `pcpu` */
-	void *vregs;      /* 32 vector registers, where the harts have V */
+	uint32_t id;           /* hart id in its VM */
+	uint32_t pending;      /* atomic: PEND_… */
+	uint32_t hsm;          /* atomic: enum hsm_state */
+	bool eip_line;         /* atomic: level of the vPLIC's line */
+	bool running;          /* atomic: loaded on `pcpu` */
+	void *vregs;           /* 32 vector registers, where the harts have V */
+	struct shadow *shadow; /* without H */
+	bool direct;           /* without H: runs with its own satp, bounded by PMP */
 	struct sched_entity sched;
 
 	bool polls;             /* the next step of its call can wait a moment */
@@ -174,5 +172,12 @@ bool vcpu_interrupt_due(const struct vcpu *v);
 /* The time at which the loaded VCPU's own timer wakes it from WFI; SCHED_NEVER when it does not. */
 uint64_t vcpu_wake_time(const struct vcpu *v);
 
-/* Raises an exception in the loaded VCPU as hardware would: VS-mode CSRs set, pc at its vector. */
+/* The loaded guest's satp, as it wrote it. */
+uint64_t vcpu_satp(const struct vcpu *v);
+
+/* Sets what of the loaded guest's instructions trap: WFI, when somebody waits for the PCPU, and
+ * without H what its backend has to see. */
+void vcpu_set_traps(struct vcpu *v);
+
+/* Raises an exception in the loaded VCPU as hardware would: S-mode CSRs set, pc at its vector. */
 void vcpu_inject(struct vcpu *v, uint64_t cause, uint64_t tval);

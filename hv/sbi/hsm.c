@@ -3,7 +3,8 @@
  * keeps its frame out of the frequent hart_get_status. */
 #include "sbi/sbi.h"
 #include "core/tree.h"
-#include "riscv/csr.h"
+#include "riscv/guest_csr.h"
+#include "riscv/translate.h"
 #include "riscv/panic.h"
 #include "riscv/time.h"
 
@@ -89,8 +90,13 @@ struct sbi_ret sbi_hsm(struct vcpu *v, uint64_t fid, const uint64_t *a)
  * FWFT settings are retained (SBI 3.0, chapter 18), and so is the STA area. */
 void vcpu_resume(struct vcpu *v)
 {
-	csr_write(CSR_VSATP, 0);
-	csr_clear(CSR_VSSTATUS, MSTATUS_SIE);
+	if (has_h) {
+		csr_write(CSR_VSATP, 0);
+		csr_clear(CSR_VSSTATUS, MSTATUS_SIE);
+	} else {
+		v->mstatus &= ~MSTATUS_SIE;
+		translate_set_satp(v, 0);
+	}
 	v->x[10] = v->id;
 	v->x[11] = v->resume_arg;
 	v->pc = v->resume_pc;

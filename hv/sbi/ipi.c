@@ -2,7 +2,7 @@
 /* IPI (SBI 3.0, chapter 7). */
 #include "sbi/sbi.h"
 #include "core/hartmask.h"
-#include "riscv/csr.h"
+#include "riscv/guest_csr.h"
 
 struct sbi_ret sbi_ipi(struct vcpu *v, uint64_t fid, const uint64_t *a)
 {
@@ -16,7 +16,7 @@ struct sbi_ret sbi_ipi(struct vcpu *v, uint64_t fid, const uint64_t *a)
 		struct vcpu *to = v->vm->vcpus[hartmask_next(&set)];
 
 		if (to == v)
-			csr_set(CSR_HVIP, BIT(IRQ_VSSI));
+			guest_irq_set(BIT(IRQ_VSSI));
 		else
 			vcpu_post(to, PEND_SSIP);
 	}

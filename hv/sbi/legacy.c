@@ -7,6 +7,7 @@
 #include "sbi/sbi.h"
 #include "core/vconsole.h"
 #include "riscv/guard.h"
+#include "riscv/guest_csr.h"
 
 static_assert(VM_MAX_VCPUS <= 64, "one word of a mask holds all harts");
 
@@ -20,7 +21,7 @@ static enum err read_mask(struct vcpu *v, uint64_t va, uint64_t *set)
 	*set = all;
 	if (va == 0)
 		return OK;
-	enum err err = guest_load_u64(va, set, &cause);
+	enum err err = guest_load_u64(v, va, set, &cause);
 
 	/* On the fast path these are still the guest's. */
 	csr_write(CSR_MEPC, mepc);
@@ -49,9 +50,9 @@ static int64_t masked(struct vcpu *v, uint64_t eid, const uint64_t *a)
 
 static int64_t clear_ipi(void)
 {
-	uint64_t pending = csr_read(CSR_HVIP) & BIT(IRQ_VSSI);
+	uint64_t pending = guest_irq_read() & BIT(IRQ_VSSI);
 
-	csr_clear(CSR_HVIP, BIT(IRQ_VSSI));
+	guest_irq_clear(BIT(IRQ_VSSI));
 	return pending != 0;
 }
 

@@ -2,7 +2,7 @@
 /* TIME (SBI 3.0, chapter 6). With Sstc the guest has a timer of its own and this only sets it;
  * without, the PCPU's. */
 #include "sbi/sbi.h"
-#include "riscv/csr.h"
+#include "riscv/guest_csr.h"
 
 struct sbi_ret sbi_time(struct vcpu *v, uint64_t fid, const uint64_t *a)
 {
@@ -11,10 +11,10 @@ struct sbi_ret sbi_time(struct vcpu *v, uint64_t fid, const uint64_t *a)
 	if (fid != 0)
 		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	if (isa_has(&p->isa, ISA_SSTC)) {
-		csr_write(CSR_VSTIMECMP, a[0]);
+		guest_csr_write(TIMECMP, a[0]);
 		return sbi_value(0);
 	}
-	csr_clear(CSR_HVIP, BIT(IRQ_VSTI));
+	guest_irq_clear(BIT(IRQ_VSTI));
 	v->timer = a[0];
 	pcpu_set_timer(p);
 	return sbi_value(0);

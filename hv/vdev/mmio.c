@@ -6,9 +6,9 @@
  */
 #include "vdev/mmio.h"
 #include "mmu/gstage.h"
-#include "riscv/csr.h"
 #include "riscv/decode.h"
 #include "riscv/guard.h"
+#include "riscv/guest_csr.h"
 #include "vdev/vplic.h"
 #include "vdev/vuart.h"
 
@@ -75,7 +75,7 @@ void mmio_fault(struct vcpu *v, gpa_t at, bool store)
 {
 	/* Read before a guarded fetch may change it. */
 	uint64_t gva = csr_read(CSR_MTVAL), fetch_cause = 0;
-	enum err err = emulate(v, at, csr_read(CSR_MTINST), &fetch_cause);
+	enum err err = emulate(v, at, has_h ? csr_read(CSR_MTINST) : 0, &fetch_cause);
 
 	if (err == E_FAULT && fetch_cause < CAUSE_INSN_GUEST_PAGE)
 		vcpu_inject(v, CAUSE_INSN_PAGE, v->pc);

@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: MIT */
+/* The CSRs that the loaded guest sees as its S-mode's: with H the VS-mode ones, without the
+ * S-mode ones themselves. */
+#pragma once
+
+#include "riscv/csr.h"
+
+extern bool has_h; /* guests run in VS-mode; the same on all harts. Set at boot */
+
+#define guest_csr_read(name) (has_h ? csr_read(CSR_VS##name) : csr_read(CSR_S##name))
+
+#define guest_csr_write(name, v)                                                                   \
+	do {                                                                                       \
+		if (has_h)                                                                         \
+			csr_write(CSR_VS##name, v);                                                \
+		else                                                                               \
+			csr_write(CSR_S##name, v);                                                 \
+	} while (0)
+
+/* The guest's interrupts, of VS_INTERRUPTS: in mip they have their S-level places, one lower. */
+static inline void guest_irq_set(uint64_t bits)
+{
+	if (has_h)
+		csr_set(CSR_HVIP, bits);
+	else
+		csr_set(CSR_MIP, bits >> 1);
+}
+
+static inline void guest_irq_clear(uint64_t bits)
+{
+	if (has_h)
+		csr_clear(CSR_HVIP, bits);
+	else
+		csr_clear(CSR_MIP, bits >> 1);
+}
+
+static inline uint64_t guest_irq_read(void)
+{
+	return has_h ? csr_read(CSR_HVIP) : csr_read(CSR_MIP) << 1 & VS_INTERRUPTS;
+}

@@ -1,0 +1,228 @@
+/* SPDX-License-Identifier: MIT */
+/* See translate.h. Source: Privileged ISA 3.1.6.5 (TVM, TW), 12.2.1 (SFENCE.VMA), 12.1.11 (satp).
+ */
+#include <string.h>
+#include "riscv/translate.h"
+#include "mmu/gstage.h"
+#include "mmu/shadow.h"
+#include "riscv/guest_csr.h"
+#include "riscv/pmp.h"
+#include "riscv/time.h"
+
+#define ALL_MEMORY ((UINT64_C(1) << 56) - PAGE_SIZE)
+
+#define PAGE_FAULTS (BIT(CAUSE_INSN_PAGE) | BIT(CAUSE_LOAD_PAGE) | BIT(CAUSE_STORE_PAGE))
+#define DELEGATED                                                                                  \
+	(BIT(CAUSE_INSN_MISALIGNED) | BIT(CAUSE_BREAKPOINT) | BIT(CAUSE_LOAD_MISALIGNED) |         \
+		BIT(CAUSE_STORE_MISALIGNED) | BIT(CAUSE_ECALL_VU) | BIT(CAUSE_SOFTWARE_CHECK))
+
+static void sfence_all(void)
+{
+	__asm__ volatile("sfence.vma" ::: "memory");
+}
+
+static bool can_be_direct(const struct vm *vm)
+{
+	return vm->direct && __atomic_load_n(&vm->moved, __ATOMIC_ACQUIRE) == 0;
+}
+
+/* The hart keeps what it knows of other address spaces, if it has ASIDs to tell them apart. */
+static void use_shadow(struct vcpu *v)
+{
+	uint64_t satp = shadow_switch(v->shadow, v->csr.satp);
+
+	csr_write(CSR_SATP, satp);
+	if (csr_read(CSR_SATP) != satp)
+		sfence_all();
+}
+
+static void set_up(struct vcpu *v)
+{
+	struct vm *vm = v->vm;
+
+	v->direct = can_be_direct(vm);
+	if (v->direct) {
+		pmp_open(&this_pcpu()->pmp, hpa(vm->ram_base.v), vm->ram_size);
+		csr_write(CSR_SATP, v->csr.satp);
+	} else {
+		pmp_open(&this_pcpu()->pmp, hpa(0), ALL_MEMORY);
+		use_shadow(v);
+	}
+	sfence_all();
+}
+
+void translate_load(struct vcpu *v, bool moved)
+{
+	set_up(v);
+	if (moved)
+		__asm__ volatile("fence.i" ::: "memory");
+}
+
+void translate_map_changed(struct vcpu *v)
+{
+	v->csr.satp = vcpu_satp(v);
+	shadow_forget_all(v->shadow);
+	set_up(v);
+	translate_set_traps(v);
+}
+
+/* WFI shares its trap with illegal instructions, and so may reading the time. */
+void translate_set_traps(struct vcpu *v)
+{
+	bool waits = this_pcpu()->vtw;
+	uint64_t delegated = DELEGATED;
+
+	v->mstatus &= ~(MSTATUS_TVM | MSTATUS_TW);
+	v->mstatus |= (v->direct ? 0 : MSTATUS_TVM) | (waits ? MSTATUS_TW : 0);
+	if (v->direct)
+		delegated |= PAGE_FAULTS;
+	if (v->direct && !waits && !time_mmio.v)
+		delegated |= BIT(CAUSE_ILLEGAL_INSN);
+	csr_write(CSR_MEDELEG, delegated);
+}
+
+/* A mode that the harts do not have leaves satp as it is. */
+void translate_set_satp(struct vcpu *v, uint64_t satp)
+{
+	uint64_t mode = satp >> SATP_MODE_SHIFT;
+
+	if (v->direct) {
+		csr_write(CSR_SATP, satp);
+	} else if (mode == 0 ||
+		   (mode >= SATP_SV39 && mode - SATP_SV39 + 3 <= this_pcpu()->isa.mmu_levels)) {
+		v->csr.satp = satp;
+		use_shadow(v);
+	}
+}
+
+void translate_fence(struct vcpu *v, const struct fence *f)
+{
+	shadow_fence(
+		v->shadow, f->start, f->size, f->kind == FENCE_VVMA ? SHADOW_ALL_ASIDS : f->asid);
+	sfence_all();
+	use_shadow(v);
+}
+
+/* An access of the guest's, in the mode that `mstatus` tells. */
+static uint64_t how(uint64_t access, uint64_t mstatus)
+{
+	uint64_t pbmt = isa_has(&this_pcpu()->isa, ISA_SVPBMT) ? WALK_PBMT : 0;
+
+	return access | pbmt | (mstatus & (WALK_SUM | WALK_MXR)) |
+	       (mstatus & MSTATUS_MPP_S ? 0 : WALK_USER);
+}
+
+/* PMP did not let it: an emulated device, or a device that has no entry at this moment. */
+static enum err direct_fault(struct vcpu *v, gva_t at, uint64_t access, gpa_t *out)
+{
+	struct gstage_leaf leaf;
+	struct walk w;
+	enum err err = guest_walk(v->vm, vcpu_satp(v), at, how(access, v->mstatus), &w);
+
+	/* The other errors: another VCPU has changed the tables since. */
+	if (err != OK)
+		return err == E_DENIED ? E_FAULT : OK;
+	*out = w.gpa;
+	if (range_within(w.gpa.v, 1, v->vm->ram_base.v, v->vm->ram_size))
+		return E_FAULT;
+	if (gstage_lookup(v->vm, w.gpa, &leaf) != OK || !(leaf.flags & access))
+		return E_NOENT;
+	hpa_t base = hpa(ALIGN_DOWN(leaf.hpa.v, leaf.size));
+
+	if (!pmp_add(&this_pcpu()->pmp, base, leaf.size,
+		    leaf.flags & GSTAGE_W ? PMP_R | PMP_W : PMP_R))
+		return E_FAULT;
+	sfence_all();
+	return OK;
+}
+
+static uint64_t access_of(uint64_t cause)
+{
+	if (cause == CAUSE_INSN_PAGE || cause == CAUSE_INSN_ACCESS)
+		return WALK_EXECUTE;
+	return cause == CAUSE_STORE_PAGE || cause == CAUSE_STORE_ACCESS ? WALK_WRITE : WALK_READ;
+}
+
+enum err translate_fault(struct vcpu *v, uint64_t *cause, gpa_t *at)
+{
+	gva_t at_gva = gva(csr_read(CSR_MTVAL));
+
+	if (v->direct && !can_be_direct(v->vm)) {
+		translate_map_changed(v);
+		return OK;
+	}
+	if (v->direct)
+		return direct_fault(v, at_gva, access_of(*cause), at);
+	if (*cause < CAUSE_INSN_PAGE)
+		return E_FAULT; /* a bus error */
+	return shadow_fault(
+		v->vm, v->shadow, at_gva, how(access_of(*cause), v->mstatus), at, &v->refused);
+}
+
+#define INSN_CSR_OPCODE 0x73
+#define INSN_FENCE_MASK 0xfa007fff /* SFENCE.VMA and SINVAL.VMA differ in one bit */
+#define INSN_FENCE      0x12000073
+
+static unsigned field(uint32_t insn, unsigned low)
+{
+	return insn >> low & 31;
+}
+
+/* CSRRW, CSRRS and CSRRC, and the same with an immediate operand (Unprivileged ISA, Zicsr). */
+static void access_satp(struct vcpu *v, uint32_t insn)
+{
+	unsigned how = insn >> 12 & 7, rd = field(insn, 7), rs1 = field(insn, 15);
+	uint64_t old = v->csr.satp, operand = how & 4 ? rs1 : v->x[rs1];
+
+	if ((how & 3) == 1)
+		translate_set_satp(v, operand);
+	else if (rs1)
+		translate_set_satp(v, (how & 3) == 2 ? old | operand : old & ~operand);
+	if (rd)
+		v->x[rd] = old;
+}
+
+static void fence_insn(struct vcpu *v, uint32_t insn)
+{
+	unsigned rs1 = field(insn, 15), rs2 = field(insn, 20);
+	const struct fence f = {.kind = rs2 ? FENCE_VVMA_ASID : FENCE_VVMA,
+		.start = v->x[rs1],
+		.size = rs1 ? 1 : UINT64_MAX,
+		.asid = v->x[rs2]};
+
+	translate_fence(v, &f);
+}
+
+bool translate_insn(struct vcpu *v, uint32_t insn)
+{
+	if (v->direct)
+		return false;
+	if ((insn & INSN_FENCE_MASK) == INSN_FENCE)
+		fence_insn(v, insn);
+	else if ((insn & 0x7f) == INSN_CSR_OPCODE && insn >> 20 == CSR_SATP && insn >> 12 & 3)
+		access_satp(v, insn);
+	else
+		return false;
+	return true;
+}
+
+/* By the byte: it may lie across pages. */
+enum err translate_read(const struct vcpu *v, uint64_t mstatus, uint64_t va, bool exec, void *out,
+	size_t n, uint64_t *cause)
+{
+	for (size_t i = 0; i < n; i++) {
+		struct walk w;
+		enum err err = guest_walk(v->vm, vcpu_satp(v), gva(va + i),
+			how(exec ? WALK_EXECUTE : WALK_READ, mstatus), &w);
+		const uint8_t *p = err == OK ? guest_ptr(v->vm, w.gpa, 1, GSTAGE_R) : NULL;
+
+		if (!p) {
+			*cause = err == E_FAULT ? exec ? CAUSE_INSN_PAGE : CAUSE_LOAD_PAGE
+				 : exec         ? CAUSE_INSN_ACCESS
+						: CAUSE_LOAD_ACCESS;
+			return E_FAULT;
+		}
+		((uint8_t *)out)[i] = *p;
+	}
+	return OK;
+}

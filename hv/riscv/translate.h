@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * How the loaded guest's addresses become HPAs on harts without H. A VM that is `direct` has
+ * contiguous RAM with GPA = HPA; while all that it maps is where it is, its VCPUs run with their
+ * own satp, and PMP entries bound them (backend `pmp`). All others run on shadow tables of their
+ * own (mmu/shadow.h). In both the VM's tables (mmu/gstage.h) tell what is mapped.
+ *
+ * All for the VCPU that is loaded here, on the slow path, but where another thing is said.
+ */
+#pragma once
+
+#include "riscv/fence.h"
+
+/* Sets all up for the VCPU that is being loaded; `moved`: it ran elsewhere before. */
+void translate_load(struct vcpu *v, bool moved);
+
+/* See vcpu_set_traps. */
+void translate_set_traps(struct vcpu *v);
+
+/* As if the guest wrote it. */
+void translate_set_satp(struct vcpu *v, uint64_t satp);
+
+/* The VM's map is not what it was. */
+void translate_map_changed(struct vcpu *v);
+
+/* A fence of the guest's, for a VCPU that is not direct. */
+void translate_fence(struct vcpu *v, const struct fence *f);
+
+/*
+ * A page fault or an access fault of the guest, by mtval and `*cause`. OK: it tries again.
+ * E_NOENT: no RAM is at `*at`, which the guest's tables let it access so. E_FAULT: it gets the
+ * exception `*cause`. E_QUOTA_… (v->refused) and E_NOMEM: as gstage_touch.
+ */
+enum err must_check translate_fault(struct vcpu *v, uint64_t *cause, gpa_t *at);
+
+/* Does what `insn`, which the guest's kernel may execute, but not by itself, does: access to satp
+ * and fences. False: it is another. */
+bool translate_insn(struct vcpu *v, uint32_t insn);
+
+/* Reads `n` bytes of guest virtual memory, as data or as instructions, with the rights that
+ * `mstatus` says (MPP, SUM, MXR). E_FAULT: `*cause` is the exception that the guest's own access
+ * would raise. Fast path as well. */
+enum err must_check translate_read(const struct vcpu *v, uint64_t mstatus, uint64_t va, bool exec,
+	void *out, size_t n, uint64_t *cause);
