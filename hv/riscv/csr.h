@@ -87,6 +87,8 @@
 
 #define SATP_MODE_SHIFT 60
 #define SATP_SV39       8
+#define SATP_ASIDS      (UINT64_C(0xffff) << 44)
+#define SATP_ASIDS_MIN  (UINT64_C(0xff) << 44) /* that many are enough */
 
 #define HGATP_SV39X4     (UINT64_C(8) << 60)
 #define HGATP_VMID_SHIFT 44

@@ -88,6 +88,9 @@ void features_probe(struct pcpu *p)
 	drop_unless(&p->isa, csr_probe_read(CSR_MSTATEEN0, &v), BIT(ISA_SMSTATEEN));
 	p->has_envcfg = probe_envcfg(&p->isa);
 	probe_float_vector(&p->isa);
+	csr_write(CSR_SATP, (uint64_t)SATP_SV39 << SATP_MODE_SHIFT | SATP_ASIDS);
+	p->has_asids = (csr_read(CSR_SATP) & SATP_ASIDS) >= SATP_ASIDS_MIN;
+	csr_write(CSR_SATP, 0);
 	if (!csr_probe_read(CSR_TIME, &v))
 		time_mmio = machine.mtime;
 }

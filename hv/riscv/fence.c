@@ -2,6 +2,7 @@
 /* See fence.h. Source: Privileged ISA 18.3.2 (HFENCE), SBI 3.0 chapter 8. */
 #include "riscv/fence.h"
 #include "riscv/guest_csr.h"
+#include "mmu/shadow.h"
 #include "riscv/translate.h"
 
 #define RANGE_PAGES_MAX 64 /* beyond this a full flush is cheaper */
@@ -26,38 +27,58 @@ static void fence_i(void)
 	__asm__ volatile("fence.i" ::: "memory");
 }
 
-static void fence_vvma_range(const struct fence *f)
+static bool shadowed(const struct vcpu *v)
 {
-	uint64_t first = ALIGN_DOWN(f->start, PAGE_SIZE);
-	uint64_t pages = (ALIGN_UP(f->start + f->size, PAGE_SIZE) - first) >> PAGE_SHIFT;
+	return !has_h && !v->direct;
+}
 
-	for (uint64_t i = 0; i < pages; i++) {
-		if (f->kind == FENCE_VVMA)
-			GUEST_FENCE("%0, zero", "r"(first + (i << PAGE_SHIFT)));
-		else
-			GUEST_FENCE("%0, %1", "r"(first + (i << PAGE_SHIFT)), "r"(f->asid));
-	}
+static void fence_page(struct vcpu *v, uint64_t va, uint64_t asid)
+{
+	if (shadowed(v))
+		shadow_fence_page(v->shadow, gva(va), asid);
+	else if (asid == SHADOW_ALL_ASIDS)
+		GUEST_FENCE("%0, zero", "r"(va));
+	else
+		GUEST_FENCE("%0, %1", "r"(va), "r"(asid));
+}
+
+static void fence_space(struct vcpu *v, uint64_t asid)
+{
+	if (shadowed(v))
+		shadow_fence(v->shadow, asid);
+	else if (asid == SHADOW_ALL_ASIDS)
+		GUEST_FENCE("zero, zero");
+	else
+		GUEST_FENCE("zero, %0", "r"(asid));
+}
+
+static void fence_vvma(struct vcpu *v, const struct fence *f)
+{
+	uint64_t asid = f->kind == FENCE_VVMA ? SHADOW_ALL_ASIDS : f->asid;
+
+	if (f->size > RANGE_PAGES_MAX << PAGE_SHIFT)
+		fence_space(v, asid);
+	else
+		for (uint64_t at = ALIGN_DOWN(f->start, PAGE_SIZE); at < f->start + f->size;
+			at += PAGE_SIZE)
+			fence_page(v, at, asid);
+	if (shadowed(v))
+		translate_obey(v);
 }
 
 void fence_local(const struct fence *f)
 {
-	bool ranged = f->size <= RANGE_PAGES_MAX << PAGE_SHIFT;
+	struct vcpu *v = this_pcpu()->current;
 
 	if (f->kind == FENCE_I)
 		fence_i();
-	else if (f->kind == FENCE_GVMA && has_h)
+	else if (f->kind != FENCE_GVMA)
+		fence_vvma(v, f);
+	else if (has_h)
 		HFENCE("gvma zero, %0",
 			"r"(csr_read(CSR_HGATP) >> HGATP_VMID_SHIFT & HGATP_VMID_MASK));
-	else if (f->kind == FENCE_GVMA)
-		translate_map_changed(this_pcpu()->current);
-	else if (!has_h && !this_pcpu()->current->direct)
-		translate_fence(this_pcpu()->current, f);
-	else if (ranged)
-		fence_vvma_range(f);
-	else if (f->kind == FENCE_VVMA)
-		GUEST_FENCE("zero, zero");
 	else
-		GUEST_FENCE("zero, %0", "r"(f->asid));
+		translate_map_changed(v);
 }
 
 static void fence_everything(void)

@@ -38,8 +38,9 @@ struct pcpu {
 	const struct machine_hart *hart;
 	struct isa isa; /* as confirmed by probing */
 	uint32_t vmid_bits;
-	bool has_envcfg;          /* menvcfg and senvcfg */
-	struct pmp pmp;           /* without H */
+	bool has_envcfg; /* menvcfg and senvcfg */
+	bool has_asids;  /* and enough */
+	struct pmp pmp;
 	uint64_t vmid_generation; /* generation of VMIDs this hart's TLB was last emptied for */
 	uint64_t guard_page;
 };

@@ -26,14 +26,23 @@ static bool can_be_direct(const struct vm *vm)
 	return vm->direct && __atomic_load_n(&vm->moved, __ATOMIC_ACQUIRE) == 0;
 }
 
-/* The hart keeps what it knows of other address spaces, if it has ASIDs to tell them apart. */
-static void use_shadow(struct vcpu *v)
+/* Without ASIDs the hart takes what it knows of one address space for another's. */
+void translate_obey(struct vcpu *v)
 {
-	uint64_t satp = shadow_switch(v->shadow, v->csr.satp);
+	bool has_asids = this_pcpu()->has_asids;
+	struct shadow *s = v->shadow;
+	uint64_t satp = s->satp & ~(has_asids ? 0 : SATP_ASIDS);
 
-	csr_write(CSR_SATP, satp);
-	if (csr_read(CSR_SATP) != satp)
+	if (csr_read(CSR_SATP) != satp) {
+		csr_write(CSR_SATP, satp);
+		if (!has_asids)
+			s->flush = SHADOW_FLUSH_ALL;
+	}
+	if (s->flush == SHADOW_FLUSH_ALL)
 		sfence_all();
+	else if (s->flush != SHADOW_FLUSH_NONE)
+		__asm__ volatile("sfence.vma %0" ::"r"(s->flush) : "memory");
+	s->flush = SHADOW_FLUSH_NONE;
 }
 
 static void set_up(struct vcpu *v)
@@ -46,7 +55,8 @@ static void set_up(struct vcpu *v)
 		csr_write(CSR_SATP, v->csr.satp);
 	} else {
 		pmp_open(&this_pcpu()->pmp, hpa(0), ALL_MEMORY);
-		use_shadow(v);
+		shadow_switch(v->shadow, v->csr.satp);
+		translate_obey(v);
 	}
 	sfence_all();
 }
@@ -91,16 +101,9 @@ void translate_set_satp(struct vcpu *v, uint64_t satp)
 	} else if (mode == 0 ||
 		   (mode >= SATP_SV39 && mode - SATP_SV39 + 3 <= this_pcpu()->isa.mmu_levels)) {
 		v->csr.satp = satp;
-		use_shadow(v);
+		shadow_switch(v->shadow, satp);
+		translate_obey(v);
 	}
-}
-
-void translate_fence(struct vcpu *v, const struct fence *f)
-{
-	shadow_fence(
-		v->shadow, f->start, f->size, f->kind == FENCE_VVMA ? SHADOW_ALL_ASIDS : f->asid);
-	sfence_all();
-	use_shadow(v);
 }
 
 /* An access of the guest's, in the mode that `mstatus` tells. */
@@ -155,8 +158,15 @@ enum err translate_fault(struct vcpu *v, uint64_t *cause, gpa_t *at)
 		return direct_fault(v, at_gva, access_of(*cause), at);
 	if (*cause < CAUSE_INSN_PAGE)
 		return E_FAULT; /* a bus error */
-	return shadow_fault(
-		v->vm, v->shadow, at_gva, how(access_of(*cause), v->mstatus), at, &v->refused);
+	uint64_t access = how(access_of(*cause), v->mstatus);
+	enum err err = shadow_fault(v->shadow, at_gva, access, at, &v->refused);
+
+	translate_obey(v);
+	if (err == E_DENIED)
+		*cause = access & WALK_EXECUTE ? CAUSE_INSN_ACCESS
+			 : access & WALK_WRITE ? CAUSE_STORE_ACCESS
+					       : CAUSE_LOAD_ACCESS;
+	return err == E_DENIED ? E_FAULT : err;
 }
 
 #define INSN_CSR_OPCODE 0x73
@@ -182,7 +192,7 @@ static void access_satp(struct vcpu *v, uint32_t insn)
 		v->x[rd] = old;
 }
 
-static void fence_insn(struct vcpu *v, uint32_t insn)
+static void fence_insn(const struct vcpu *v, uint32_t insn)
 {
 	unsigned rs1 = field(insn, 15), rs2 = field(insn, 20);
 	const struct fence f = {.kind = rs2 ? FENCE_VVMA_ASID : FENCE_VVMA,
@@ -190,7 +200,7 @@ static void fence_insn(struct vcpu *v, uint32_t insn)
 		.size = rs1 ? 1 : UINT64_MAX,
 		.asid = v->x[rs2]};
 
-	translate_fence(v, &f);
+	fence_local(&f);
 }
 
 bool translate_insn(struct vcpu *v, uint32_t insn)

@@ -23,8 +23,8 @@ void translate_set_satp(struct vcpu *v, uint64_t satp);
 /* The VM's map is not what it was. */
 void translate_map_changed(struct vcpu *v);
 
-/* A fence of the guest's, for a VCPU that is not direct. */
-void translate_fence(struct vcpu *v, const struct fence *f);
+/* Of a VCPU that is not direct: tells the hart what its shadow tables say it must know. */
+void translate_obey(struct vcpu *v);
 
 /*
  * A page fault or an access fault of the guest, by mtval and `*cause`. OK: it tries again.

@@ -9,6 +9,7 @@
 #include "riscv/time.h"
 #include "riscv/translate.h"
 #include "core/tree.h"
+#include "mmu/shadow.h"
 #include "sbi/sbi.h"
 #include "vdev/devices.h"
 
@@ -60,6 +61,13 @@ enum err vcpu_create(struct vm *vm)
 	struct vcpu *v = mem;
 
 	v->vm = vm;
+	if (!has_h)
+		err = shadow_create(vm, pcpus[0]->isa.mmu_levels, &v->shadow);
+	if (err != OK) {
+		vm_struct_free(vm, v);
+		quota_release(&vm->quota, RES_VCPUS, 1);
+		return err;
+	}
 	v->id = vm->nvcpus;
 	v->hsm = HSM_STOPPED;
 	v->timer = SCHED_NEVER;
@@ -88,6 +96,8 @@ void vcpu_destroy(struct vm *vm)
 	struct vcpu *v = vm->vcpus[--vm->nvcpus];
 
 	vcpu_drop_buffer(v);
+	if (v->shadow)
+		shadow_destroy(v->shadow);
 	if (v->id == 0)
 		sched_group_remove(vm->sched);
 	vm_struct_free(vm, v);
