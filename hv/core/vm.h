@@ -156,9 +156,15 @@ void vm_struct_free(struct vm *vm, void *p); /* NULL: nothing */
  * halted. */
 bool vm_quiet(const struct vm *vm, const struct vcpu *but);
 
-/* No PCPU uses an older translation of the VM's GPAs when this returns, or before it runs the VM
- * again. May not be called with vm->lock held: it waits for other PCPUs. */
-void vm_fence(struct vm *vm);
+/* No PCPU uses an older translation of the VM's GPAs to [a, a + size), page aligned, when this
+ * returns, or before it runs the VM again. May not be called with vm->lock held: it waits for other
+ * PCPUs. */
+void vm_fence_of(struct vm *vm, hpa_t a, uint64_t size);
+
+static inline void vm_fence(struct vm *vm)
+{
+	vm_fence_of(vm, hpa(0), UINT64_MAX);
+}
 
 /* Sets a reason to halt, and makes the VCPUs leave the guest: vm_quiet tells when they have. */
 void vm_halt(struct vm *vm, uint32_t why);

@@ -70,7 +70,7 @@ static enum err replace(struct vm_locked l, uint64_t *pte, struct refusal *refus
 		return err;
 	pte_set(pte, PTE_BUSY);
 	vm_unlock(l);
-	vm_fence(l.vm);
+	vm_fence_of(l.vm, pte_hpa(old), PAGE_SIZE);
 	memcpy(hpa_ptr(page), hpa_ptr(pte_hpa(old)), PAGE_SIZE);
 	spin_lock(&l.vm->lock);
 	pte_set(pte, leaf_pte(page, GSTAGE_RWX));

@@ -78,13 +78,13 @@ void fence_local(const struct fence *f)
 		HFENCE("gvma zero, %0",
 			"r"(csr_read(CSR_HGATP) >> HGATP_VMID_SHIFT & HGATP_VMID_MASK));
 	else
-		translate_map_changed(v);
+		translate_map_changed(v, hpa(f->start), f->size);
 }
 
 static void fence_everything(void)
 {
 	fence_i();
-	fence_local(&(const struct fence){.kind = FENCE_GVMA});
+	fence_local(&(const struct fence){.kind = FENCE_GVMA, .size = UINT64_MAX});
 	fence_local(&(const struct fence){.kind = FENCE_VVMA, .size = UINT64_MAX});
 }
 

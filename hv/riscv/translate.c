@@ -68,8 +68,13 @@ void translate_load(struct vcpu *v, bool moved)
 		__asm__ volatile("fence.i" ::: "memory");
 }
 
-void translate_map_changed(struct vcpu *v)
+void translate_map_changed(struct vcpu *v, hpa_t a, uint64_t size)
 {
+	if (size != UINT64_MAX && !v->direct) {
+		shadow_forget(v->shadow, a, size);
+		translate_obey(v);
+		return;
+	}
 	v->csr.satp = vcpu_satp(v);
 	shadow_forget_all(v->shadow);
 	set_up(v);
@@ -151,7 +156,7 @@ enum err translate_fault(struct vcpu *v, uint64_t *cause, gpa_t *at)
 	gva_t at_gva = gva(csr_read(CSR_MTVAL));
 
 	if (v->direct && !can_be_direct(v->vm)) {
-		translate_map_changed(v);
+		translate_map_changed(v, hpa(0), UINT64_MAX);
 		return OK;
 	}
 	if (v->direct)

@@ -20,8 +20,9 @@ void translate_set_traps(struct vcpu *v);
 /* As if the guest wrote it. */
 void translate_set_satp(struct vcpu *v, uint64_t satp);
 
-/* The VM's map is not what it was. */
-void translate_map_changed(struct vcpu *v);
+/* The VM's map is not what it was: where it had HPAs in [a, a + size), or (size UINT64_MAX) all of
+ * it. */
+void translate_map_changed(struct vcpu *v, hpa_t a, uint64_t size);
 
 /* Of a VCPU that is not direct: tells the hart what its shadow tables say it must know. */
 void translate_obey(struct vcpu *v);

@@ -188,9 +188,9 @@ void vm_unhalt(struct vm *vm, uint32_t why)
 		sched_wake(&vm->vcpus[i]->sched, time_now());
 }
 
-void vm_fence(struct vm *vm)
+void vm_fence_of(struct vm *vm, hpa_t a, uint64_t size)
 {
-	const struct fence f = {.kind = FENCE_GVMA};
+	const struct fence f = {.kind = FENCE_GVMA, .start = a.v, .size = size};
 	struct vcpu *self = this_pcpu()->current;
 	uint64_t tickets[VM_MAX_VCPUS];
 

@@ -46,8 +46,8 @@ enum vcpu_action {
 
 struct fence {
 	enum fence_kind { FENCE_I, FENCE_VVMA, FENCE_VVMA_ASID, FENCE_GVMA } kind;
-	uint64_t start, size; /* bytes of guest virtual addresses; FENCE_VVMA…: size UINT64_MAX is
-				 everything */
+	uint64_t start, size; /* bytes, of guest virtual addresses, FENCE_GVMA of HPAs; size
+				 UINT64_MAX is everything */
 	uint64_t asid;
 };
 

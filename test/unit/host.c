@@ -36,7 +36,7 @@ void bug(const char *file, int line, const char *what)
 }
 
 /* The VCPUs of a VM: none runs, unless a test has some. */
-__attribute__((weak)) void vm_fence(struct vm *vm)
+__attribute__((weak)) void vm_fence_of(struct vm *vm, hpa_t a, uint64_t size)
 {
 }
 

@@ -95,7 +95,7 @@ bool vm_quiet(const struct vm *vm, const struct vcpu *but)
 	return true;
 }
 
-void vm_fence(struct vm *vm)
+void vm_fence_of(struct vm *vm, hpa_t a, uint64_t size)
 {
 	void (*hook)(struct vm * vm) = on_fence;
 
