@@ -13,37 +13,32 @@
 #include "mmu/shadow.h"
 #include "mmu/tables.h"
 
-#define PTE_G      BIT(5)
-#define NO_SATP    UINT64_MAX
-#define FORGET_MAX 4096 /* entries that are looked at for a page: beyond, all is forgotten */
+#define PTE_G        BIT(5)
+#define PTE_PPN_MASK (BIT(54) - BIT(10))
+#define NO_SATP      UINT64_MAX
+#define FORGET_MAX   4096 /* entries that are looked at for a page: beyond, all is forgotten */
 
-static bool is_link(uint64_t entry)
+/* The table that an entry leads to, NULL for none. Where in *s it is, is in its frame's record. */
+static inline struct shadow_table *child_of(struct shadow *s, uint64_t entry)
 {
-	return (entry & (PTE_V | GSTAGE_RWX)) == PTE_V;
+	if ((entry & (PTE_V | GSTAGE_RWX)) != PTE_V)
+		return NULL;
+	return (void *)((uint8_t *)s + frame_in(frame_records, entry >> 10)->refs);
 }
 
-/* A table's number is in the record of its frame. */
-static struct shadow_table *table_of(struct shadow *s, uint64_t link)
+static inline uint64_t *entry_for(const struct shadow_table *t, gva_t at)
 {
-	return &s->tables[frame_in(frame_records, link >> 10)->refs];
+	return &t->entries[at.v >> t->shift & 511];
 }
 
-/* The first entry from `i` on that may hold something, 512 if none does. */
-static unsigned next_used(const struct shadow_table *t, unsigned i)
-{
-	while (i < 512 && !(t->used >> (i / 8) & 1))
-		i = t->used >> (i / 8) ? (i | 7) + 1 : 512;
-	return i;
-}
+/* For each entry `i` of `t` that may hold something. */
+#define FOR_USED(t, i)                                                                             \
+	for (unsigned i = 0; i < 512; i++)                                                         \
+		if (!((t)->used >> (i / 8) & 1))                                                   \
+			i |= 7;                                                                    \
+		else
 
-static void flush_page(struct shadow *s, gva_t at)
-{
-	uint64_t page = ALIGN_DOWN(at.v, PAGE_SIZE);
-
-	s->flush = s->flush == SHADOW_FLUSH_NONE || s->flush == page ? page : SHADOW_FLUSH_ALL;
-}
-
-static void give(struct shadow *s, struct shadow_table *t)
+static void free_table(struct shadow *s, struct shadow_table *t)
 {
 	t->next = s->free;
 	s->free = t;
@@ -53,35 +48,39 @@ static void give(struct shadow *s, struct shadow_table *t)
 /* One link less leads to `t`. After the last, it is free, and so is what it alone led to. */
 static void put(struct shadow *s, struct shadow_table *t)
 {
-	struct shadow_table *list = t;
+	struct shadow_table *child, *list = --t->links ? NULL : t;
 
 	s->flush = SHADOW_FLUSH_ALL;
-	if (--t->links)
-		return;
 	t->next = NULL;
 	while ((t = list)) {
 		list = t->next;
-		for (unsigned i = t->level ? next_used(t, 0) : 512; i < 512;
-			i = next_used(t, i + 1)) {
-			struct shadow_table *child = table_of(s, t->entries[i]);
-
-			if (!is_link(t->entries[i]) || --child->links)
-				continue;
-			child->next = list;
-			list = child;
+		free_table(s, t);
+		if (t->level == 0)
+			continue;
+		FOR_USED(t, i)
+		{
+			child = child_of(s, t->entries[i]);
+			if (child && --child->links == 0) {
+				child->next = list;
+				list = child;
+			}
 		}
-		give(s, t);
 	}
 }
 
-static void set(struct shadow *s, struct shadow_table *t, unsigned i, uint64_t entry)
+/* What was there the hart forgets. */
+static void set(struct shadow *s, struct shadow_table *t, gva_t at, uint64_t entry)
 {
-	uint64_t old = t->entries[i];
+	uint64_t *place = entry_for(t, at), old = *place;
+	struct shadow_table *child = child_of(s, old);
 
-	t->used |= BIT(i / 8);
-	pte_set(&t->entries[i], entry);
-	if (is_link(old))
-		put(s, table_of(s, old));
+	t->used |= BIT((at.v >> t->shift & 511) / 8);
+	pte_set(place, entry);
+	if (child)
+		put(s, child);
+	else if (old)
+		s->flush = s->flush == SHADOW_FLUSH_NONE ? ALIGN_DOWN(at.v, PAGE_SIZE)
+							 : SHADOW_FLUSH_ALL;
 }
 
 static enum err grow(struct shadow *s)
@@ -92,9 +91,9 @@ static enum err grow(struct shadow *s)
 
 	if (err != OK)
 		return err;
-	frame_of(page)->refs = s->ntables;
+	frame_of(page)->refs = offsetof(struct shadow, tables[s->ntables]);
 	s->tables[s->ntables].entries = hpa_ptr(page);
-	give(s, &s->tables[s->ntables++]);
+	free_table(s, &s->tables[s->ntables++]);
 	return OK;
 }
 
@@ -110,7 +109,7 @@ static bool reserve(struct shadow *s, unsigned n)
 	return true;
 }
 
-static struct shadow_table *take(
+static struct shadow_table *take_table(
 	struct shadow *s, uint64_t pte, uint64_t base, unsigned level, bool global)
 {
 	struct shadow_table *t = s->free;
@@ -124,6 +123,7 @@ static struct shadow_table *take(
 	t->pte = pte;
 	t->base = base;
 	t->level = (uint8_t)level;
+	t->shift = (uint8_t)(PAGE_SHIFT + 9 * level);
 	t->global = global;
 	t->links = 1;
 	return t;
@@ -131,16 +131,13 @@ static struct shadow_table *take(
 
 /* From the root on, where there is no link to another of the guest's tables, or, with `own`, to
  * one of this space alone. */
-static struct shadow_table *descend(struct shadow *s, struct shadow_table *t, gva_t at, bool own)
+static inline struct shadow_table *descend(
+	struct shadow *s, struct shadow_table *t, gva_t at, bool own)
 {
 	for (;;) {
-		uint64_t entry = t->entries[gva_index(at, t->level)];
+		struct shadow_table *child = child_of(s, *entry_for(t, at));
 
-		if (!is_link(entry))
-			return t;
-		struct shadow_table *child = table_of(s, entry);
-
-		if (!child->guest || (own && child->global))
+		if (!child || !child->guest || (own && child->global))
 			return t;
 		t = child;
 	}
@@ -152,19 +149,10 @@ static void make_root(struct shadow *s, struct shadow_space *sp)
 {
 	unsigned levels = SATP_MODE(sp->satp) ? SATP_LEVELS(sp->satp) : s->levels;
 
-	sp->root = take(s, 0, 0, levels - 1, false);
+	sp->root = take_table(s, 0, 0, levels - 1, false);
 	sp->hart_satp = (levels + 5ull) << 60 | (sp - s->spaces + 1ull) << 44 |
 			ptr_hpa(sp->root->entries).v >> PAGE_SHIFT;
 	s->satp = sp->hart_satp;
-}
-
-static void drop_space(struct shadow *s, struct shadow_space *sp)
-{
-	if (sp->root)
-		put(s, sp->root);
-	sp->root = NULL;
-	sp->satp = NO_SATP;
-	sp->since = 0;
 }
 
 /* In the place of the one that was not used for longest. */
@@ -175,9 +163,10 @@ static struct shadow_space *make_space(struct shadow *s, uint64_t satp)
 	for (unsigned i = 1; i < SHADOW_SPACES; i++)
 		if (s->spaces[i].since < sp->since)
 			sp = &s->spaces[i];
-	drop_space(s, sp);
+	if (sp->root)
+		put(s, sp->root);
+	*sp = (struct shadow_space){.satp = satp};
 	s->space = sp;
-	sp->satp = satp;
 	if (reserve(s, 1))
 		make_root(s, sp);
 	return sp;
@@ -200,28 +189,22 @@ void shadow_switch(struct shadow *s, uint64_t satp)
 
 /* --- faults --- */
 
-/* What is known of the guest's table that `pte` leads to from `base` on, if it is the same in all
- * spaces. */
-static struct shadow_table *find_global(
-	struct shadow *s, uint64_t pte, uint64_t base, unsigned level)
-{
-	for (struct shadow_table *t = s->tables; t < s->tables + s->ntables; t++)
-		if (t->pte == pte && t->base == base && t->level == level && t->global && t->links)
-			return t;
-	return NULL;
-}
-
-static struct shadow_table *link(
+/* The guest's `pte` leads on from the entry for `at`. If what it leads to is the same in all spaces
+ * it may be known already. */
+static struct shadow_table *link_table(
 	struct shadow *s, struct shadow_table *t, gva_t at, uint64_t pte, bool global)
 {
 	uint64_t base = ALIGN_DOWN(at.v, level_size(t->level));
-	struct shadow_table *child = global && pte ? find_global(s, pte, base, t->level - 1) : NULL;
+	struct shadow_table *child = s->tables, *end = child + (global && pte ? s->ntables : 0);
 
-	if (child)
+	while (child < end && (child->pte != pte || child->base != base || !child->links ||
+				      child->level + 1 != t->level || !child->global))
+		child++;
+	if (child < end)
 		child->links++;
 	else
-		child = take(s, pte, base, t->level - 1, global);
-	set(s, t, gva_index(at, t->level), PTE_PPN(ptr_hpa(child->entries)) | PTE_V);
+		child = take_table(s, pte, base, t->level - 1, global);
+	set(s, t, at, PTE_PPN(ptr_hpa(child->entries)) | PTE_V);
 	return child;
 }
 
@@ -229,94 +212,83 @@ static struct shadow_table *link(
 static struct shadow_table *make_path(
 	struct shadow *s, struct shadow_table *t, gva_t at, unsigned level, const struct walk *w)
 {
+	if (w->level < WALK_LEVELS)
+		t->guest = w->tables[t->level]; /* a root's was not known */
 	while (t->level > level) {
 		uint64_t pte = t->level >= w->level ? w->ptes[t->level] : 0;
-		uint64_t entry = t->entries[gva_index(at, t->level)];
 		const uint64_t *guest = t->level > w->level ? w->tables[t->level - 1] : NULL;
-		struct shadow_table *child = is_link(entry) ? table_of(s, entry) : NULL;
+		struct shadow_table *child = child_of(s, *entry_for(t, at));
 
-		if (!child || child->pte != pte)
-			child = link(s, t, at, pte, w->pte & PTE_G);
+		if (!child || child->pte != pte || (child->global && !(w->pte & PTE_G)))
+			child = link_table(s, t, at, pte, w->pte & PTE_G);
 		child->guest = guest;
 		t = child;
 	}
 	return t;
 }
 
-/* Maps `at` by what the guest's tables (`w`) and the VM's map (`leaf` of `level`) both allow.
- * E_NOENT if that is nothing, or the address is none. */
-static enum err install(struct shadow *s, struct shadow_table *t, gva_t at, const struct walk *w,
-	unsigned level, uint64_t leaf)
+/* The VM's map has nothing with the right that `how` needs: it gets it, if it is RAM. */
+static noinline enum err touch(
+	struct shadow *s, gpa_t at, uint64_t how, uint64_t leaf, struct refusal *refused)
 {
-	unsigned small = MIN(level, w->level);
-	uint64_t in_leaf = w->gpa.v & (level_size(level) - level_size(small));
-	uint64_t entry = leaf & w->pte & GSTAGE_RWX;
-
-	if (!(w->pte & PTE_D))
-		entry &= ~GSTAGE_W;
-	if (!entry || !gva_is_canonical(at, s->space->root->level + 1u))
+	if (!in_ram(s->vm, at, 1) || (is_leaf(leaf) && !(how & WALK_WRITE)))
 		return E_NOENT;
-	if (!reserve(s, t->level - small))
-		return OK;
-	entry |= PTE_PPN(hpa_add(pte_hpa(leaf), in_leaf)) | (w->pte & (PTE_U | WALK_PBMT)) | PTE_V |
-		 PTE_A | PTE_D;
-	t = make_path(s, t, at, small, w);
-	uint64_t old = t->entries[gva_index(at, small)];
+	enum err err = gstage_touch(s->vm, at, how & WALK_WRITE, refused);
 
-	/* A hart may keep what was not valid, or allowed less. */
-	if (old == entry)
-		s->flush = SHADOW_FLUSH_ALL;
-	else if (old)
-		flush_page(s, at);
-	set(s, t, gva_index(at, small), entry);
-	return OK;
+	return err == E_EXISTS ? OK : err;
 }
 
-/* The guest's tables from `*t` on, where what is known ends. */
-static enum err walk(
-	struct shadow *s, struct shadow_table *t, gva_t at, uint64_t how, struct walk *w)
+/* What is the same for all goes to a table of all, the rest to one of this space alone. NULL: the
+ * guest faults again, it has lost something for that. */
+static noinline struct shadow_table *table_for(
+	struct shadow *s, struct shadow_table *t, gva_t at, unsigned level, const struct walk *w)
 {
-	uint64_t satp = s->space->satp;
-
-	if (SATP_MODE(satp) == 0)
-		return guest_walk(s->vm, satp, at, how, w);
-	if (!gva_is_canonical(at, SATP_LEVELS(satp)))
-		return E_FAULT;
-	if (!t->guest) {
-		enum err err = guest_table(s->vm, gpa(SATP_PPN(satp) << PAGE_SHIFT), &t->guest);
-
-		if (err != OK)
-			return err;
+	if (t->global && !(w->pte & PTE_G)) {
+		set(s, descend(s, s->space->root, at, true), at, 0);
+		return NULL;
 	}
-	return guest_walk_from(s->vm, t->guest, t->level, at, how, w);
+	return reserve(s, t->level - level) ? make_path(s, t, at, level, w) : NULL;
 }
 
 enum err shadow_fault(struct shadow *s, gva_t at, uint64_t how, gpa_t *gpa, struct refusal *refused)
 {
-	struct shadow_table *t = descend(s, s->space->root, at, false);
-	uint64_t leaf = 0;
-	unsigned level;
+	struct shadow_table *t = s->space->root;
+	uint64_t satp = s->space->satp, leaf = 0;
+	unsigned level, small;
 	struct walk w;
-	enum err err = walk(s, t, at, how, &w);
+	enum err err;
 
+	if (!gva_is_canonical(at, t->level + 1u)) {
+		gpa->v = at.v;
+		return SATP_MODE(satp) ? E_FAULT : E_NOENT;
+	}
+	t = descend(s, t, at, false);
+	err = likely(t->guest) ? guest_walk_from(s->vm, t->guest, t->level, at, how, &w)
+			       : guest_walk(s->vm, satp, at, how, &w);
 	if (err != OK)
 		return err == E_STATE ? OK : err;
 	*gpa = w.gpa;
 	if (w.gpa.v < GSTAGE_END)
 		gstage_walk(s->vm, w.gpa, &level, &leaf);
-	if (!(leaf & PTE_V) || !is_leaf(leaf) || (how & ~leaf & (GSTAGE_W | GSTAGE_X))) {
-		if (!in_ram(s->vm, w.gpa, 1) || (is_leaf(leaf) && !(how & WALK_WRITE)))
-			return E_NOENT;
-		err = gstage_touch(s->vm, w.gpa, how & WALK_WRITE, refused);
-		return err == E_EXISTS ? OK : err;
-	}
-	if (t->global && !(w.pte & PTE_G)) {
-		/* Not the same for all after all: this space gets a table of its own. */
-		t = descend(s, s->space->root, at, true);
-		set(s, t, gva_index(at, t->level), 0);
+	if (unlikely(!(leaf & PTE_V) || (how & ~leaf & (GSTAGE_W | GSTAGE_X))))
+		return touch(s, w.gpa, how, leaf, refused);
+	/* A and D are set ahead: without D in the guest's leaf, W waits for it. */
+	uint64_t rights = leaf & w.pte & (w.pte & PTE_D ? GSTAGE_RWX : GSTAGE_R | GSTAGE_X);
+
+	if (unlikely(!rights))
+		return E_NOENT; /* it may read what it may only execute, but not execute there */
+	small = MIN(level, w.level);
+	if (t->level != small || (t->global && !(w.pte & PTE_G)))
+		t = table_for(s, t, at, small, &w);
+	if (!t)
 		return OK;
-	}
-	return install(s, t, at, &w, level, leaf);
+	/* Of the VM's leaf the part that the entry maps. */
+	leaf = (leaf & PTE_PPN_MASK) | (w.gpa.v & (level_size(level) - level_size(small))) >> 2 |
+	       (w.pte & (PTE_U | WALK_PBMT)) | rights | PTE_V | PTE_A | PTE_D;
+	if (unlikely(*entry_for(t, at) == leaf))
+		s->flush = SHADOW_FLUSH_ALL; /* a hart may keep what was not valid */
+	set(s, t, at, leaf);
+	return OK;
 }
 
 /* --- fences --- */
@@ -328,24 +300,23 @@ void shadow_fence_page(struct shadow *s, gva_t at, uint64_t asid)
 			continue;
 		struct shadow_table *t = descend(s, sp->root, at, false);
 
-		if (t->entries[gva_index(at, t->level)]) {
-			flush_page(s, at);
-			set(s, t, gva_index(at, t->level), 0);
-		}
+		if (*entry_for(t, at))
+			set(s, t, at, 0);
 	}
 }
 
-/* What is linked in all spaces stays, if it is still linked by the guest. */
-static void empty_space(struct shadow *s, struct shadow_table *root)
+/* A fence without an address, in `t`: links stay that lead to what is the same in all spaces, and
+ * that the guest still has; leaves stay if `t` is the same in all spaces. */
+static void check_entries(struct shadow *s, struct shadow_table *t)
 {
-	s->flush = SHADOW_FLUSH_ALL;
-	for (unsigned i = next_used(root, 0); i < 512; i = next_used(root, i + 1)) {
-		uint64_t entry = root->entries[i];
-		struct shadow_table *child = is_link(entry) ? table_of(s, entry) : NULL;
+	FOR_USED(t, i)
+	{
+		const struct shadow_table *child = child_of(s, t->entries[i]);
+		bool same =
+			child && (!child->pte || (t->guest && pte_get(&t->guest[i]) == child->pte));
 
-		if (child && child->global && root->guest && pte_get(&root->guest[i]) == child->pte)
-			continue;
-		set(s, root, i, 0);
+		if (child ? !child->global || !same : !t->global)
+			set(s, t, gva(t->base + i * level_size(t->level)), 0);
 	}
 }
 
@@ -356,13 +327,14 @@ void shadow_fence(struct shadow *s, uint64_t asid)
 		return;
 	}
 	for (struct shadow_space *sp = s->spaces; sp < s->spaces + SHADOW_SPACES; sp++) {
-		if (!sp->root || SATP_ASID(sp->satp) != asid)
-			continue;
-		if (sp == s->space)
-			empty_space(s, sp->root);
-		else
-			drop_space(s, sp);
+		if (sp->root && SATP_ASID(sp->satp) == asid) {
+			s->flush = SHADOW_FLUSH_ALL;
+			check_entries(s, sp->root);
+		}
 	}
+	for (struct shadow_table *t = s->tables; t < s->tables + s->ntables; t++)
+		if (t->global && t->links && t->level)
+			check_entries(s, t);
 }
 
 void shadow_forget_all(struct shadow *s)
@@ -373,39 +345,18 @@ void shadow_forget_all(struct shadow *s)
 	s->nfree = 0;
 	for (unsigned i = 0; i < s->ntables; i++) {
 		s->tables[i].links = 0;
-		give(s, &s->tables[i]);
+		free_table(s, &s->tables[i]);
 	}
-	for (struct shadow_space *sp = s->spaces; sp < s->spaces + SHADOW_SPACES; sp++) {
-		sp->root = NULL;
-		sp->satp = NO_SATP;
-	}
-	s->space->satp = satp;
+	for (unsigned i = 0; i < SHADOW_SPACES; i++)
+		s->spaces[i] = (struct shadow_space){.satp = NO_SATP};
+	*s->space = (struct shadow_space){.satp = satp, .since = s->switches};
 	make_root(s, s->space);
 	s->flush = SHADOW_FLUSH_ALL;
 }
 
-/* Of a table, the entries that map a part of [a, a + size). False: there are more than `*budget`.
- */
-static bool forget_in(
-	struct shadow *s, struct shadow_table *t, hpa_t a, uint64_t size, unsigned *budget)
-{
-	for (unsigned i = next_used(t, 0); i < 512; i = next_used(t, i + 1)) {
-		uint64_t entry = t->entries[i];
-
-		if ((*budget)-- == 0)
-			return false;
-		if (is_leaf(entry) &&
-			range_overlaps(pte_hpa(entry).v, level_size(t->level), a.v, size)) {
-			t->entries[i] = 0;
-			s->flush = SHADOW_FLUSH_ALL;
-		}
-	}
-	return true;
-}
-
 void shadow_forget(struct shadow *s, hpa_t a, uint64_t size)
 {
-	unsigned budget = FORGET_MAX;
+	unsigned looked_at = 0;
 
 	for (struct shadow_table *t = s->tables; t < s->tables + s->ntables; t++) {
 		if (!t->links)
@@ -413,7 +364,18 @@ void shadow_forget(struct shadow *s, hpa_t a, uint64_t size)
 		/* What it held is still right: the new page is a copy. */
 		if (t->guest && range_within(ptr_hpa(t->guest).v, 1, a.v, size))
 			t->guest = NULL;
-		if (!forget_in(s, t, a, size, &budget)) {
+		FOR_USED(t, i)
+		{
+			uint64_t entry = t->entries[i];
+
+			looked_at++;
+			if (is_leaf(entry) &&
+				range_overlaps(pte_hpa(entry).v, level_size(t->level), a.v, size)) {
+				t->entries[i] = 0;
+				s->flush = SHADOW_FLUSH_ALL;
+			}
+		}
+		if (looked_at > FORGET_MAX) {
 			shadow_forget_all(s);
 			return;
 		}

@@ -44,12 +44,9 @@ struct walk {
 enum err must_check guest_walk(
 	const struct vm *vm, uint64_t satp, gva_t at, uint64_t how, struct walk *w);
 
-/* The same from table `table` of `level` on. `at` is canonical. */
+/* The same for a canonical address, from a table on that an earlier walk has found. */
 enum err must_check guest_walk_from(const struct vm *vm, const uint64_t *table, unsigned level,
 	gva_t at, uint64_t how, struct walk *w);
-
-/* Where the guest's table at `at` is. Errors as guest_walk: E_FAULT, it would read as zeros. */
-enum err must_check guest_table(const struct vm *vm, gpa_t at, const uint64_t **out);
 
 static inline bool gva_is_canonical(gva_t at, unsigned levels)
 {

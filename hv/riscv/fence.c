@@ -5,7 +5,8 @@
 #include "mmu/shadow.h"
 #include "riscv/translate.h"
 
-#define RANGE_PAGES_MAX 64 /* beyond this a full flush is cheaper */
+#define ASID_MASK       0xffff /* of an operand the rest is ignored */
+#define RANGE_PAGES_MAX 64     /* beyond this a full flush is cheaper */
 
 /* HFENCE.VVMA and .GVMA with these operands; `zero` in the text for none. */
 #define HFENCE(insn, ...)                                                                          \
@@ -54,7 +55,7 @@ static void fence_space(struct vcpu *v, uint64_t asid)
 
 static void fence_vvma(struct vcpu *v, const struct fence *f)
 {
-	uint64_t asid = f->kind == FENCE_VVMA ? SHADOW_ALL_ASIDS : f->asid;
+	uint64_t asid = f->kind == FENCE_VVMA ? SHADOW_ALL_ASIDS : f->asid & ASID_MASK;
 
 	if (f->size > RANGE_PAGES_MAX << PAGE_SHIFT)
 		fence_space(v, asid);

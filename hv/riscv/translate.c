@@ -144,34 +144,68 @@ static enum err direct_fault(struct vcpu *v, gva_t at, uint64_t access, gpa_t *o
 	return OK;
 }
 
-static uint64_t access_of(uint64_t cause)
+static const struct {
+	uint8_t access, access_fault;
+} causes[] = {
+	[CAUSE_INSN_ACCESS] = {WALK_EXECUTE, CAUSE_INSN_ACCESS},
+	[CAUSE_LOAD_ACCESS] = {WALK_READ, CAUSE_LOAD_ACCESS},
+	[CAUSE_STORE_ACCESS] = {WALK_WRITE, CAUSE_STORE_ACCESS},
+	[CAUSE_INSN_PAGE] = {WALK_EXECUTE, CAUSE_INSN_ACCESS},
+	[CAUSE_LOAD_PAGE] = {WALK_READ, CAUSE_LOAD_ACCESS},
+	[CAUSE_STORE_PAGE] = {WALK_WRITE, CAUSE_STORE_ACCESS},
+};
+
+uint64_t access_of(uint64_t cause)
 {
-	if (cause == CAUSE_INSN_PAGE || cause == CAUSE_INSN_ACCESS)
-		return WALK_EXECUTE;
-	return cause == CAUSE_STORE_PAGE || cause == CAUSE_STORE_ACCESS ? WALK_WRITE : WALK_READ;
+	return cause < ARRAY_SIZE(causes) ? causes[cause].access : 0;
 }
 
-enum err translate_fault(struct vcpu *v, uint64_t *cause, gpa_t *at)
+static inline enum err page_fault(struct vcpu *v, uint64_t *cause, uint64_t at, gpa_t *out)
 {
-	gva_t at_gva = gva(csr_read(CSR_MTVAL));
+	struct shadow *s = v->shadow;
+	enum err err =
+		shadow_fault(s, gva(at), how(causes[*cause].access, v->mstatus), out, &v->refused);
 
+	if (s->flush != SHADOW_FLUSH_NONE)
+		translate_obey(v);
+	if (err != E_DENIED)
+		return err;
+	*cause = causes[*cause].access_fault;
+	return E_FAULT;
+}
+
+bool translate_fast(struct vcpu *v, uint64_t cause)
+{
+	uint64_t at = csr_read(CSR_MTVAL);
+	gpa_t out;
+
+	v->pc = csr_read(CSR_MEPC);
+	v->mstatus = csr_read(CSR_MSTATUS);
+	enum err err = page_fault(v, &cause, at, &out);
+
+	if (likely(err == OK)) {
+		v->exits[DX_EXIT_MEMORY]++;
+		return true;
+	}
+	if (err != E_FAULT)
+		return false;
+	v->exits[DX_EXIT_OTHER]++;
+	vcpu_inject(v, cause, at);
+	csr_write(CSR_MEPC, v->pc);
+	csr_write(CSR_MSTATUS, v->mstatus);
+	return true;
+}
+
+enum err translate_fault(struct vcpu *v, uint64_t *cause, uint64_t at, gpa_t *out)
+{
 	if (v->direct && !can_be_direct(v->vm)) {
 		translate_map_changed(v, hpa(0), UINT64_MAX);
 		return OK;
 	}
 	if (v->direct)
-		return direct_fault(v, at_gva, access_of(*cause), at);
-	if (*cause < CAUSE_INSN_PAGE)
-		return E_FAULT; /* a bus error */
-	uint64_t access = how(access_of(*cause), v->mstatus);
-	enum err err = shadow_fault(v->shadow, at_gva, access, at, &v->refused);
-
-	translate_obey(v);
-	if (err == E_DENIED)
-		*cause = access & WALK_EXECUTE ? CAUSE_INSN_ACCESS
-			 : access & WALK_WRITE ? CAUSE_STORE_ACCESS
-					       : CAUSE_LOAD_ACCESS;
-	return err == E_DENIED ? E_FAULT : err;
+		return direct_fault(v, gva(at), access_of(*cause), out);
+	/* Shadow tables let it what PMP lets all: a bus error. */
+	return is_page_fault(*cause) ? page_fault(v, cause, at, out) : E_FAULT;
 }
 
 #define INSN_CSR_OPCODE 0x73

@@ -9,6 +9,8 @@
  */
 #pragma once
 
+#include "mmu/walk.h"
+#include "riscv/csr.h"
 #include "riscv/fence.h"
 
 /* Sets all up for the VCPU that is being loaded; `moved`: it ran elsewhere before. */
@@ -27,12 +29,25 @@ void translate_map_changed(struct vcpu *v, hpa_t a, uint64_t size);
 /* Of a VCPU that is not direct: tells the hart what its shadow tables say it must know. */
 void translate_obey(struct vcpu *v);
 
-/*
- * A page fault or an access fault of the guest, by mtval and `*cause`. OK: it tries again.
- * E_NOENT: no RAM is at `*at`, which the guest's tables let it access so. E_FAULT: it gets the
- * exception `*cause`. E_QUOTA_… (v->refused) and E_NOMEM: as gstage_touch.
+static inline bool is_page_fault(uint64_t cause)
+{
+	return cause == CAUSE_INSN_PAGE || cause == CAUSE_LOAD_PAGE || cause == CAUSE_STORE_PAGE;
+}
+
+/* What the guest tried, of WALK_…, when it got a page fault or an access fault; 0: another cause.
  */
-enum err must_check translate_fault(struct vcpu *v, uint64_t *cause, gpa_t *at);
+uint64_t access_of(uint64_t cause);
+
+/*
+ * A page fault or an access fault of the guest at `at`, in the state that v->pc and v->mstatus
+ * tell. OK: it tries again. E_NOENT: no RAM is at `*out`, which the guest's tables let it access
+ * so. E_FAULT: it gets the exception `*cause`. E_QUOTA_… (v->refused) and E_NOMEM: as gstage_touch.
+ */
+enum err must_check translate_fault(struct vcpu *v, uint64_t *cause, uint64_t at, gpa_t *out);
+
+/* On the fast path: a page fault of a VCPU that is not direct. Most are dealt with, true; false:
+ * for the slow path, which looks again. */
+bool translate_fast(struct vcpu *v, uint64_t cause);
 
 /* Does what `insn`, which the guest's kernel may execute, but not by itself, does: access to satp
  * and fences. False: it is another. */

@@ -66,6 +66,8 @@ bool exit_fast(struct vcpu *v, uint64_t cause)
 		return fast_timer(v);
 	if (cause == (CAUSE_INTERRUPT | IRQ_MSI))
 		return fast_msi(v);
+	if (is_page_fault(cause) && !has_h && !v->direct)
+		return translate_fast(v, cause);
 	return false;
 }
 
@@ -194,14 +196,14 @@ static void translation_fault(struct vcpu *v, uint64_t cause)
 {
 	uint64_t gva = csr_read(CSR_MTVAL);
 	gpa_t at;
-	enum err err = translate_fault(v, &cause, &at);
+	enum err err = translate_fault(v, &cause, gva, &at);
 
 	if (err == E_FAULT)
 		vcpu_inject(v, cause, gva);
-	else if (err == E_NOENT && (cause == CAUSE_INSN_PAGE || cause == CAUSE_INSN_ACCESS))
+	else if (err == E_NOENT && access_of(cause) == WALK_EXECUTE)
 		fetch_fault(v);
 	else if (err == E_NOENT)
-		device_access(v, at, cause == CAUSE_STORE_PAGE || cause == CAUSE_STORE_ACCESS);
+		device_access(v, at, access_of(cause) == WALK_WRITE);
 	else
 		memory_touched(v, err);
 }
@@ -225,18 +227,11 @@ static void handle_exception(struct vcpu *v, uint64_t cause)
 		if (!memory_fault(v, fault_gpa()))
 			device_access(v, fault_gpa(), cause == CAUSE_STORE_GUEST_PAGE);
 		break;
-	case CAUSE_INSN_ACCESS:
-	case CAUSE_LOAD_ACCESS:
-	case CAUSE_STORE_ACCESS:
-	case CAUSE_INSN_PAGE:
-	case CAUSE_LOAD_PAGE:
-	case CAUSE_STORE_PAGE:
-		if (!has_h) {
+	default:
+		if (!has_h && access_of(cause)) {
 			translation_fault(v, cause);
 			break;
 		}
-		/* fall through */
-	default:
 		/* Not delegable on this core, or reserved: the guest gets it as it came. */
 		v->exits[DX_EXIT_OTHER]++;
 		vcpu_inject(v, cause, csr_read(CSR_MTVAL));
