@@ -13,19 +13,19 @@ _start:
 	 * second traps and is skipped. */
 	li t0, 1
 	slli t0, t0, 42
-	csrc CSR_MSTATUS, t0
+	csrc mstatus, t0
 	la t0, early_skip
-	csrw CSR_MTVEC, t0
-	csrw CSR_MIE, zero
+	csrw mtvec, t0
+	csrw mie, zero
 	.insn i 0x73, 6, x0, x8, 0x744 /* csrsi mnstatus, NMIE */
 	li t0, 1
 	slli t0, t0, 42
-	csrc CSR_MSTATUS, t0
+	csrc mstatus, t0
 	la t0, trap_entry
-	csrw CSR_MTVEC, t0
-	csrw CSR_MSCRATCH, zero
+	csrw mtvec, t0
+	csrw mscratch, zero
 	/* A hart that says it has no S-mode takes no part in the lottery; misa may also be zero. */
-	csrr t0, CSR_MISA
+	csrr t0, misa
 	beqz t0, 1f
 	srli t0, t0, 18
 	andi t0, t0, 1
@@ -56,13 +56,13 @@ _start:
 /* mie.MSIE makes wfi return on an MSI; mstatus.MIE stays 0, so that none is taken as a trap. */
 secondary_wait:
 	li t0, 8
-	csrw CSR_MIE, t0
+	csrw mie, t0
 1:	wfi
 	la t0, secondary_go
 	lw t1, 0(t0)
 	beqz t1, 1b
 	fence r, rw
-	csrw CSR_MIE, zero
+	csrw mie, zero
 	la t0, pcpus
 	la t1, npcpus
 	lw t1, 0(t1)
@@ -80,20 +80,20 @@ secondary_wait:
 /* Harts that cannot host a VM, and those that the machine's tree does not list. */
 .global park
 park:
-	csrw CSR_MIE, zero
+	csrw mie, zero
 1:	wfi
 	j 1b
 
 /* mtvec wants 4-byte alignment. */
 .balign 4
 early_skip:
-	csrr t1, CSR_MEPC
+	csrr t1, mepc
 	addi t1, t1, 4
-	csrw CSR_MEPC, t1
+	csrw mepc, t1
 	/* The trap cleared nothing we need but set MPP = M and, with Smdbltrp, MDT. */
 	li t1, 1
 	slli t1, t1, 42
-	csrc CSR_MSTATUS, t1
+	csrc mstatus, t1
 	mret
 
 .section .data

@@ -105,7 +105,7 @@ static void seed_from_zkr(void)
 		uint64_t v;
 
 		guard_begin();
-		__asm__ volatile("csrrw %0, %1, zero" : "=r"(v) : "i"(CSR_SEED) : "memory");
+		__asm__ volatile("csrrw %0, seed, zero" : "=r"(v)::"memory");
 		if (guard_end() != 0)
 			return;
 		if (v >> 30 == 2) /* ES16 */

@@ -1,69 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* CSR numbers and fields that Diosix uses, and access to them. Numbers instead of names, since the
- * assembler's knowledge of names differs by version. Source: Privileged ISA 20240411 and the
- * extensions named beside them. */
+/* Fields of the CSRs that Diosix uses, and access to CSRs, by the names that the assembler knows
+ * (binutils 2.40). Source: Privileged ISA 20240411 and the extensions named beside them. */
 #pragma once
-
-#define CSR_FCSR       0x003
-#define CSR_VSTART     0x008
-#define CSR_VCSR       0x00f
-#define CSR_SIE        0x104
-#define CSR_STVEC      0x105
-#define CSR_SCOUNTEREN 0x106
-#define CSR_SENVCFG    0x10a
-#define CSR_SSTATEEN0  0x10c
-#define CSR_SSCRATCH   0x140
-#define CSR_SEPC       0x141
-#define CSR_SCAUSE     0x142
-#define CSR_STVAL      0x143
-#define CSR_STIMECMP   0x14d /* Sstc */
-#define CSR_SISELECT   0x150 /* Ssaia */
-#define CSR_SATP       0x180
-#define CSR_VSSTATUS   0x200
-#define CSR_VSIE       0x204
-#define CSR_VSTVEC     0x205
-#define CSR_VSSCRATCH  0x240
-#define CSR_VSEPC      0x241
-#define CSR_VSCAUSE    0x242
-#define CSR_VSTVAL     0x243
-#define CSR_VSTIMECMP  0x24d /* Sstc */
-#define CSR_VSISELECT  0x250 /* Ssaia */
-#define CSR_VSATP      0x280
-#define CSR_MSTATUS    0x300
-#define CSR_MISA       0x301
-#define CSR_MEDELEG    0x302
-#define CSR_MIDELEG    0x303
-#define CSR_MIE        0x304
-#define CSR_MTVEC      0x305
-#define CSR_MCOUNTEREN 0x306
-#define CSR_MENVCFG    0x30a
-#define CSR_MSTATEEN0  0x30c /* Smstateen */
-#define CSR_MSCRATCH   0x340
-#define CSR_MEPC       0x341
-#define CSR_MCAUSE     0x342
-#define CSR_MTVAL      0x343
-#define CSR_MIP        0x344
-#define CSR_MTINST     0x34a
-#define CSR_MTVAL2     0x34b
-#define CSR_PMPCFG0    0x3a0
-#define CSR_PMPCFG2    0x3a2
-#define CSR_PMPADDR0   0x3b0
-#define CSR_HSTATUS    0x600
-#define CSR_HEDELEG    0x602
-#define CSR_HIDELEG    0x603
-#define CSR_HIE        0x604
-#define CSR_HTIMEDELTA 0x605
-#define CSR_HCOUNTEREN 0x606
-#define CSR_HGEIE      0x607
-#define CSR_HENVCFG    0x60a
-#define CSR_HSTATEEN0  0x60c
-#define CSR_HVIP       0x645
-#define CSR_HGATP      0x680
-#define CSR_TIME       0xc01
-#define CSR_VL         0xc20
-#define CSR_VTYPE      0xc21
-#define CSR_VLENB      0xc22
-#define CSR_SEED       0x015 /* Zkr */
 
 #define MSTATUS_SIE      (UINT64_C(1) << 1)
 #define MSTATUS_SPIE     (UINT64_C(1) << 5)
@@ -71,8 +9,6 @@
 #define MSTATUS_VS       (UINT64_C(3) << 9)
 #define MSTATUS_MPP_S    (UINT64_C(1) << 11)
 #define MSTATUS_FS       (UINT64_C(3) << 13)
-#define MSTATUS_SUM      (UINT64_C(1) << 18)
-#define MSTATUS_MXR      (UINT64_C(1) << 19)
 #define MSTATUS_TVM      (UINT64_C(1) << 20)
 #define MSTATUS_TW       (UINT64_C(1) << 21)
 #define MSTATUS_XL_64    (UINT64_C(10) << 32) /* UXL and SXL */
@@ -142,10 +78,10 @@
 #define csr_read(csr)                                                                              \
 	({                                                                                         \
 		uint64_t csr_v_;                                                                   \
-		__asm__ volatile("csrr %0, %1" : "=r"(csr_v_) : "i"(csr) : "memory");              \
+		__asm__ volatile("csrr %0, " #csr : "=r"(csr_v_)::"memory");                       \
 		csr_v_;                                                                            \
 	})
-#define csr_write(csr, v) __asm__ volatile("csrw %0, %1" ::"i"(csr), "rK"((uint64_t)(v)) : "memory")
-#define csr_set(csr, v)   __asm__ volatile("csrs %0, %1" ::"i"(csr), "rK"((uint64_t)(v)) : "memory")
-#define csr_clear(csr, v) __asm__ volatile("csrc %0, %1" ::"i"(csr), "rK"((uint64_t)(v)) : "memory")
+#define csr_write(csr, v) __asm__ volatile("csrw " #csr ", %0" ::"rK"((uint64_t)(v)) : "memory")
+#define csr_set(csr, v)   __asm__ volatile("csrs " #csr ", %0" ::"rK"((uint64_t)(v)) : "memory")
+#define csr_clear(csr, v) __asm__ volatile("csrc " #csr ", %0" ::"rK"((uint64_t)(v)) : "memory")
 #endif

@@ -43,10 +43,10 @@ static bool probe_envcfg(struct isa *isa)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(envcfg); i++)
 		all |= envcfg[i].exists;
-	bool found = csr_probe_write(CSR_MENVCFG, all, &v);
+	bool found = csr_probe_write(menvcfg, all, &v);
 
 	if (found)
-		csr_write(CSR_MENVCFG, 0);
+		csr_write(menvcfg, 0);
 	for (unsigned i = 0; i < ARRAY_SIZE(envcfg); i++)
 		drop_unless(isa, v & envcfg[i].exists, BIT(envcfg[i].ext));
 	return found;
@@ -56,10 +56,10 @@ static void probe_float_vector(struct isa *isa)
 {
 	uint64_t v;
 
-	csr_set(CSR_MSTATUS, MSTATUS_FS | MSTATUS_VS);
+	csr_set(mstatus, MSTATUS_FS | MSTATUS_VS);
 	/* Registers are saved as doubles: F without D is not offered. */
-	drop_unless(isa, (csr_read(CSR_MSTATUS) & MSTATUS_FS) && isa_has(isa, ISA_D), FLOAT_EXTS);
-	drop_unless(isa, csr_probe_read(CSR_VLENB, &v), VECTOR_EXTS);
+	drop_unless(isa, (csr_read(mstatus) & MSTATUS_FS) && isa_has(isa, ISA_D), FLOAT_EXTS);
+	drop_unless(isa, csr_probe_read(vlenb, &v), VECTOR_EXTS);
 	isa->vlenb = isa->exts & VECTOR_EXTS ? (uint32_t)v : 0;
 }
 
@@ -68,9 +68,9 @@ static bool probe_hgatp(struct pcpu *p)
 {
 	uint64_t v;
 
-	if (!csr_probe_write(CSR_HGATP, HGATP_SV39X4 | HGATP_VMID_MASK << HGATP_VMID_SHIFT, &v))
+	if (!csr_probe_write(hgatp, HGATP_SV39X4 | HGATP_VMID_MASK << HGATP_VMID_SHIFT, &v))
 		return false;
-	csr_write(CSR_HGATP, 0);
+	csr_write(hgatp, 0);
 	p->vmid_bits = 0;
 	while (v >> HGATP_VMID_SHIFT & BIT(p->vmid_bits) & HGATP_VMID_MASK)
 		p->vmid_bits++;
@@ -83,15 +83,15 @@ void features_probe(struct pcpu *p)
 
 	p->isa = p->hart->isa;
 	/* misa may be zero, which says nothing. */
-	v = csr_read(CSR_MISA);
+	v = csr_read(misa);
 	drop_unless(&p->isa, (!v || v & BIT('H' - 'A')) && probe_hgatp(p), BIT(ISA_H));
-	drop_unless(&p->isa, csr_probe_read(CSR_MSTATEEN0, &v), BIT(ISA_SMSTATEEN));
+	drop_unless(&p->isa, csr_probe_read(mstateen0, &v), BIT(ISA_SMSTATEEN));
 	p->has_envcfg = probe_envcfg(&p->isa);
 	probe_float_vector(&p->isa);
-	csr_write(CSR_SATP, (uint64_t)SATP_SV39 << SATP_MODE_SHIFT | SATP_ASIDS);
-	p->has_asids = (csr_read(CSR_SATP) & SATP_ASIDS) >= SATP_ASIDS_MIN;
-	csr_write(CSR_SATP, 0);
-	if (!csr_probe_read(CSR_TIME, &v))
+	csr_write(satp, (uint64_t)SATP_SV39 << SATP_MODE_SHIFT | SATP_ASIDS);
+	p->has_asids = (csr_read(satp) & SATP_ASIDS) >= SATP_ASIDS_MIN;
+	csr_write(satp, 0);
+	if (!csr_probe_read(time, &v))
 		time_mmio = machine.mtime;
 }
 
@@ -111,31 +111,31 @@ void features_apply(const struct pcpu *p)
 
 	for (unsigned i = 0; i < ARRAY_SIZE(envcfg); i++)
 		menvcfg |= isa_has(&p->isa, envcfg[i].ext) ? envcfg[i].set : 0;
-	(void)csr_probe_write(CSR_MENVCFG, menvcfg, &v);
+	(void)csr_probe_write(menvcfg, menvcfg, &v);
 	if (isa_has(&p->isa, ISA_SMSTATEEN))
-		csr_write(CSR_MSTATEEN0, MSTATEEN0_ENVCFG | MSTATEEN0_SE0);
+		csr_write(mstateen0, MSTATEEN0_ENVCFG | MSTATEEN0_SE0);
 	/* Where a hart has no time CSR, a guest's reading of it is an illegal instruction that is
 	 * ours to carry out. */
 	if (time_mmio.v)
 		delegated &= ~BIT(CAUSE_ILLEGAL_INSN);
-	csr_write(CSR_MEDELEG, delegated);
+	csr_write(medeleg, delegated);
 	/* SGEIP goes to HS-mode, where nobody lives: hie stays 0. With H the S-mode bits are never
 	 * pending and enabled; QEMU (10.0) shows a guest only those bits of its sie and sip that
 	 * are set in mideleg, at their S-mode places. */
-	csr_write(CSR_MIDELEG, VS_INTERRUPTS | VS_INTERRUPTS >> 1 | BIT(IRQ_SGEI));
-	csr_write(CSR_MCOUNTEREN, COUNTEREN_TM);
-	csr_write(CSR_MIE, BIT(IRQ_MSI) | BIT(IRQ_MTI) | BIT(IRQ_MEI));
+	csr_write(mideleg, VS_INTERRUPTS | VS_INTERRUPTS >> 1 | BIT(IRQ_SGEI));
+	csr_write(mcounteren, COUNTEREN_TM);
+	csr_write(mie, BIT(IRQ_MSI) | BIT(IRQ_MTI) | BIT(IRQ_MEI));
 	if (!has_h)
 		return;
 	if (isa_has(&p->isa, ISA_SMSTATEEN))
-		csr_write(CSR_HSTATEEN0, MSTATEEN0_ENVCFG | MSTATEEN0_SE0);
-	csr_write(CSR_HENVCFG, menvcfg);
-	csr_write(CSR_HEDELEG, delegated);
-	csr_write(CSR_HIDELEG, VS_INTERRUPTS);
-	csr_write(CSR_HIE, 0);
-	csr_write(CSR_HGEIE, 0);
-	csr_write(CSR_HTIMEDELTA, 0);
-	csr_write(CSR_HCOUNTEREN, COUNTEREN_TM);
+		csr_write(hstateen0, MSTATEEN0_ENVCFG | MSTATEEN0_SE0);
+	csr_write(henvcfg, menvcfg);
+	csr_write(hedeleg, delegated);
+	csr_write(hideleg, VS_INTERRUPTS);
+	csr_write(hie, 0);
+	csr_write(hgeie, 0);
+	csr_write(htimedelta, 0);
+	csr_write(hcounteren, COUNTEREN_TM);
 }
 
 static void intersect(struct isa *all, const struct isa *one)

@@ -76,8 +76,7 @@ void fence_local(const struct fence *f)
 	else if (f->kind != FENCE_GVMA)
 		fence_vvma(v, f);
 	else if (has_h)
-		HFENCE("gvma zero, %0",
-			"r"(csr_read(CSR_HGATP) >> HGATP_VMID_SHIFT & HGATP_VMID_MASK));
+		HFENCE("gvma zero, %0", "r"(csr_read(hgatp) >> HGATP_VMID_SHIFT & HGATP_VMID_MASK));
 	else
 		translate_map_changed(v, hpa(f->start), f->size);
 }
@@ -180,8 +179,8 @@ static bool assign(struct vcpu *v, uint32_t bits)
 
 static void set_hgatp(const struct vcpu *v)
 {
-	csr_write(CSR_HGATP, HGATP_SV39X4 | v->vm->gstage_root.v >> PAGE_SHIFT |
-				     (uint64_t)v->vmid << HGATP_VMID_SHIFT);
+	csr_write(hgatp, HGATP_SV39X4 | v->vm->gstage_root.v >> PAGE_SHIFT |
+				 (uint64_t)v->vmid << HGATP_VMID_SHIFT);
 }
 
 void vmid_activate(struct vcpu *v, struct pcpu *p, bool moved)
@@ -195,7 +194,7 @@ void vmid_activate(struct vcpu *v, struct pcpu *p, bool moved)
 		stale = true;
 	}
 	/* The next tables must not meet the last hgatp: vsatp is live even here. */
-	csr_write(CSR_VSATP, 0);
+	csr_write(vsatp, 0);
 	set_hgatp(v);
 	/* What the guest fenced elsewhere has to hold here too, its FENCE.I included. */
 	if (stale) {
@@ -203,5 +202,5 @@ void vmid_activate(struct vcpu *v, struct pcpu *p, bool moved)
 		HFENCE("vvma zero, zero");
 		fence_i();
 	}
-	csr_write(CSR_VSATP, v->csr.satp);
+	csr_write(vsatp, v->csr.satp);
 }

@@ -23,7 +23,7 @@ enum err guest_load_u64(const struct vcpu *v, uint64_t va, uint64_t *out, uint64
 {
 	if (has_h)
 		return guest_load("hlv.d", va, out, cause);
-	return translate_read(v, csr_read(CSR_MSTATUS), va, false, out, sizeof(*out), cause);
+	return translate_read(v, csr_read(mstatus), va, false, out, sizeof(*out), cause);
 }
 
 static enum err load_half(const struct vcpu *v, uint64_t va, uint64_t *out, uint64_t *cause)
@@ -50,10 +50,10 @@ enum err guest_fetch(const struct vcpu *v, uint32_t *insn, uint64_t *cause)
 	bool user = has_h && !(v->mstatus & MSTATUS_MPP_S);
 
 	if (user)
-		csr_clear(CSR_HSTATUS, HSTATUS_SPVP);
+		csr_clear(hstatus, HSTATUS_SPVP);
 	enum err err = fetch(v, insn, cause);
 
 	if (user)
-		csr_set(CSR_HSTATUS, HSTATUS_SPVP);
+		csr_set(hstatus, HSTATUS_SPVP);
 	return err;
 }

@@ -14,7 +14,7 @@
 
 static inline void guard_begin(void)
 {
-	csr_clear(CSR_MSTATUS, MSTATUS_MDT); /* Smdbltrp: or the expected trap would be fatal */
+	csr_clear(mstatus, MSTATUS_MDT); /* Smdbltrp: or the expected trap would be fatal */
 	this_pcpu()->faulted = 0;
 	__atomic_store_n(&this_pcpu()->guard, 1, __ATOMIC_RELAXED);
 	__asm__ volatile("" ::: "memory");

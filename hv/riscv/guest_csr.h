@@ -7,34 +7,34 @@
 
 extern bool has_h; /* guests run in VS-mode; the same on all harts. Set at boot */
 
-#define guest_csr_read(name) (has_h ? csr_read(CSR_VS##name) : csr_read(CSR_S##name))
+#define guest_csr_read(name) (has_h ? csr_read(v##name) : csr_read(name))
 
-#define guest_csr_write(name, v)                                                                   \
+#define guest_csr_write(name, value)                                                               \
 	do {                                                                                       \
 		if (has_h)                                                                         \
-			csr_write(CSR_VS##name, v);                                                \
+			csr_write(v##name, value);                                                 \
 		else                                                                               \
-			csr_write(CSR_S##name, v);                                                 \
+			csr_write(name, value);                                                    \
 	} while (0)
 
 /* The guest's interrupts, of VS_INTERRUPTS: in mip they have their S-level places, one lower. */
 static inline void guest_irq_set(uint64_t bits)
 {
 	if (has_h)
-		csr_set(CSR_HVIP, bits);
+		csr_set(hvip, bits);
 	else
-		csr_set(CSR_MIP, bits >> 1);
+		csr_set(mip, bits >> 1);
 }
 
 static inline void guest_irq_clear(uint64_t bits)
 {
 	if (has_h)
-		csr_clear(CSR_HVIP, bits);
+		csr_clear(hvip, bits);
 	else
-		csr_clear(CSR_MIP, bits >> 1);
+		csr_clear(mip, bits >> 1);
 }
 
 static inline uint64_t guest_irq_read(void)
 {
-	return has_h ? csr_read(CSR_HVIP) : csr_read(CSR_MIP) << 1 & VS_INTERRUPTS;
+	return has_h ? csr_read(hvip) : csr_read(mip) << 1 & VS_INTERRUPTS;
 }

@@ -83,12 +83,12 @@ noreturn void panic_trap(const uint64_t regs[32])
 	become_reporter();
 	klog("fatal trap in the hypervisor on PCPU %u (hart %lu): mcause 0x%lx mtval 0x%lx mstatus "
 	     "0x%lx",
-		this_pcpu()->id, this_pcpu()->hartid, csr_read(CSR_MCAUSE), csr_read(CSR_MTVAL),
-		csr_read(CSR_MSTATUS));
+		this_pcpu()->id, this_pcpu()->hartid, csr_read(mcause), csr_read(mtval),
+		csr_read(mstatus));
 	for (unsigned i = 0; i < 32; i += 4)
 		klog("  x%02u %016lx  x%02u %016lx  x%02u %016lx  x%02u %016lx", i, i ? regs[i] : 0,
 			i + 1, regs[i + 1], i + 2, regs[i + 2], i + 3, regs[i + 3]);
-	report_address("  at", csr_read(CSR_MEPC));
+	report_address("  at", csr_read(mepc));
 	report_address("  ra", regs[1]);
 	backtrace_and_restart(regs[8]);
 }

@@ -91,7 +91,7 @@ void pcpu_set_timer(struct pcpu *p)
 
 noreturn void pcpu_stop(void)
 {
-	csr_write(CSR_MIE, 0);
+	csr_write(mie, 0);
 	__atomic_store_n(&this_pcpu()->stopped, true, __ATOMIC_RELEASE);
 	for (;;)
 		__asm__ volatile("wfi");

@@ -45,18 +45,18 @@ static void write_cfg(const struct pmp *pmp)
 	uint64_t v[2];
 
 	memcpy(v, pmp->cfg, sizeof(v));
-	csr_write(CSR_PMPCFG0, v[0]);
+	csr_write(pmpcfg0, v[0]);
 	if (pmp->count > 8)
-		csr_write(CSR_PMPCFG2, v[1]);
+		csr_write(pmpcfg2, v[1]);
 }
 
 unsigned pmp_count(void)
 {
 	uint64_t v;
 
-	if (csr_probe_write(CSR_PMPADDR0 + 15, ~UINT64_C(0), &v) && v & PAGE_BITS)
+	if (csr_probe_write(pmpaddr15, ~UINT64_C(0), &v) && v & PAGE_BITS)
 		return 16;
-	return csr_probe_write(CSR_PMPADDR0 + 7, ~UINT64_C(0), &v) && v & PAGE_BITS ? 8 : 0;
+	return csr_probe_write(pmpaddr7, ~UINT64_C(0), &v) && v & PAGE_BITS ? 8 : 0;
 }
 
 static void protect_image(struct pmp *pmp)
@@ -73,7 +73,7 @@ enum err pmp_protect(struct pcpu *p, unsigned count)
 	struct pmp *pmp = &p->pmp;
 	uint64_t v;
 
-	if (!csr_probe_read(CSR_PMPCFG0, &v))
+	if (!csr_probe_read(pmpcfg0, &v))
 		return E_UNSUPPORTED;
 	pmp->count = count;
 	set(pmp, 0, napot(p->guard_page, PAGE_SIZE), PMP_L | PMP_NAPOT);
@@ -83,7 +83,7 @@ enum err pmp_protect(struct pcpu *p, unsigned count)
 		protect_image(pmp);
 	write_cfg(pmp);
 	memcpy(&v, pmp->cfg, sizeof(v));
-	if (csr_read(CSR_PMPCFG0) != v)
+	if (csr_read(pmpcfg0) != v)
 		return E_STATE;
 	__asm__ volatile("sfence.vma" ::: "memory");
 	return OK;

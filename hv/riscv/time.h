@@ -14,7 +14,7 @@ static inline uint64_t time_now(void)
 {
 	if (unlikely(time_mmio.v))
 		return aclint_time(time_mmio);
-	return csr_read(CSR_TIME);
+	return csr_read(time);
 }
 
 static inline uint64_t time_to_ns(uint64_t ticks)

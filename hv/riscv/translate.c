@@ -33,8 +33,8 @@ void translate_obey(struct vcpu *v)
 	struct shadow *s = v->shadow;
 	uint64_t satp = s->satp & ~(has_asids ? 0 : SATP_ASIDS);
 
-	if (csr_read(CSR_SATP) != satp) {
-		csr_write(CSR_SATP, satp);
+	if (csr_read(satp) != satp) {
+		csr_write(satp, satp);
 		if (!has_asids)
 			s->flush = SHADOW_FLUSH_ALL;
 	}
@@ -52,7 +52,7 @@ static void set_up(struct vcpu *v)
 	v->direct = can_be_direct(vm);
 	if (v->direct) {
 		pmp_open(&this_pcpu()->pmp, hpa(vm->ram_base.v), vm->ram_size);
-		csr_write(CSR_SATP, v->csr.satp);
+		csr_write(satp, v->csr.satp);
 	} else {
 		pmp_open(&this_pcpu()->pmp, hpa(0), ALL_MEMORY);
 		shadow_switch(v->shadow, v->csr.satp);
@@ -93,7 +93,7 @@ void translate_set_traps(struct vcpu *v)
 		delegated |= PAGE_FAULTS;
 	if (v->direct && !waits && !time_mmio.v)
 		delegated |= BIT(CAUSE_ILLEGAL_INSN);
-	csr_write(CSR_MEDELEG, delegated);
+	csr_write(medeleg, delegated);
 }
 
 /* A mode that the harts do not have leaves satp as it is. */
@@ -102,7 +102,7 @@ void translate_set_satp(struct vcpu *v, uint64_t satp)
 	uint64_t mode = satp >> SATP_MODE_SHIFT;
 
 	if (v->direct) {
-		csr_write(CSR_SATP, satp);
+		csr_write(satp, satp);
 	} else if (mode == 0 ||
 		   (mode >= SATP_SV39 && mode - SATP_SV39 + 3 <= this_pcpu()->isa.mmu_levels)) {
 		v->csr.satp = satp;
@@ -176,11 +176,11 @@ static inline enum err page_fault(struct vcpu *v, uint64_t *cause, uint64_t at, 
 
 bool translate_fast(struct vcpu *v, uint64_t cause)
 {
-	uint64_t at = csr_read(CSR_MTVAL);
+	uint64_t at = csr_read(mtval);
 	gpa_t out;
 
-	v->pc = csr_read(CSR_MEPC);
-	v->mstatus = csr_read(CSR_MSTATUS);
+	v->pc = csr_read(mepc);
+	v->mstatus = csr_read(mstatus);
 	enum err err = page_fault(v, &cause, at, &out);
 
 	if (likely(err == OK)) {
@@ -191,8 +191,8 @@ bool translate_fast(struct vcpu *v, uint64_t cause)
 		return false;
 	v->exits[DX_EXIT_OTHER]++;
 	vcpu_inject(v, cause, at);
-	csr_write(CSR_MEPC, v->pc);
-	csr_write(CSR_MSTATUS, v->mstatus);
+	csr_write(mepc, v->pc);
+	csr_write(mstatus, v->mstatus);
 	return true;
 }
 
@@ -209,6 +209,7 @@ enum err translate_fault(struct vcpu *v, uint64_t *cause, uint64_t at, gpa_t *ou
 }
 
 #define INSN_CSR_OPCODE 0x73
+#define INSN_CSR_SATP   0x180      /* in the place of the CSR's number */
 #define INSN_FENCE_MASK 0xfa007fff /* SFENCE.VMA and SINVAL.VMA differ in one bit */
 #define INSN_FENCE      0x12000073
 
@@ -248,7 +249,7 @@ bool translate_insn(struct vcpu *v, uint32_t insn)
 		return false;
 	if ((insn & INSN_FENCE_MASK) == INSN_FENCE)
 		fence_insn(v, insn);
-	else if ((insn & 0x7f) == INSN_CSR_OPCODE && insn >> 20 == CSR_SATP && insn >> 12 & 3)
+	else if ((insn & 0x7f) == INSN_CSR_OPCODE && insn >> 20 == INSN_CSR_SATP && insn >> 12 & 3)
 		access_satp(v, insn);
 	else
 		return false;

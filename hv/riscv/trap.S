@@ -29,7 +29,7 @@
 .balign 64
 .global trap_entry
 trap_entry:
-	csrrw sp, CSR_MSCRATCH, sp
+	csrrw sp, mscratch, sp
 	beqz sp, trap_in_m_mode
 	sd ra, VCPU_X(1)(sp)
 	sd tp, VCPU_X(4)(sp)
@@ -38,17 +38,17 @@ trap_entry:
 	sd a1, VCPU_X(11)(sp)
 	sd t6, VCPU_X(31)(sp)
 	mv a0, sp
-	csrrw t0, CSR_MSCRATCH, zero
+	csrrw t0, mscratch, zero
 	sd t0, VCPU_X(2)(a0)
 	ld tp, VCPU_PCPU(a0)
 	ld sp, PCPU_STACK_TOP(tp)
-	csrr a1, CSR_MCAUSE
+	csrr a1, mcause
 	li t0, CAUSE_ECALL_VS
 	bne a1, t0, not_from_vs
 is_a_call:
-	csrr t0, CSR_MEPC
+	csrr t0, mepc
 	addi t0, t0, 4
-	csrw CSR_MEPC, t0
+	csrw mepc, t0
 	ld t0, VCPU_CALLS(a0)
 	addi t0, t0, 1
 	sd t0, VCPU_CALLS(a0)
@@ -67,7 +67,7 @@ resume:
 	ld a1, VCPU_X(11)(t6)
 /* And a0, a1, the answer of a call. */
 resume_call:
-	csrw CSR_MSCRATCH, t6
+	csrw mscratch, t6
 	ld ra, VCPU_X(1)(t6)
 	ld sp, VCPU_X(2)(t6)
 	ld tp, VCPU_X(4)(t6)
@@ -80,13 +80,13 @@ not_from_vs:
 	beq a1, t0, is_a_call
 	call exit_fast
 	ld t6, PCPU_CURRENT(tp)
-	csrr t2, CSR_MCAUSE
+	csrr t2, mcause
 	bnez a0, resume
 
 /* t2 = mcause as it was at the trap. */
 exit_to_slow:
-	csrr t0, CSR_MEPC
-	csrr t1, CSR_MSTATUS
+	csrr t0, mepc
+	csrr t1, mstatus
 	sd t0, VCPU_PC(t6)
 	sd t1, VCPU_MSTATUS(t6)
 	slow_registers sd, t6
@@ -100,8 +100,8 @@ exit_to_slow:
 resume_all:
 	ld t0, VCPU_PC(t6)
 	ld t1, VCPU_MSTATUS(t6)
-	csrw CSR_MEPC, t0
-	csrw CSR_MSTATUS, t1
+	csrw mepc, t0
+	csrw mstatus, t1
 	slow_registers ld, t6
 	j resume
 
@@ -116,16 +116,16 @@ enter_guest:
  * stack, which may be what is broken. On entry mscratch = the interrupted sp, sp = 0.
  */
 trap_in_m_mode:
-	csrrw sp, CSR_MSCRATCH, sp
+	csrrw sp, mscratch, sp
 	sd t0, PCPU_SCRATCH(tp)
 	ld t0, PCPU_GUARD(tp)
 	beqz t0, fatal_trap
-	csrr t0, CSR_MCAUSE
+	csrr t0, mcause
 	addi t0, t0, 1
 	sd t0, PCPU_FAULTED(tp)
-	csrr t0, CSR_MEPC
+	csrr t0, mepc
 	addi t0, t0, 4
-	csrw CSR_MEPC, t0
+	csrw mepc, t0
 	ld t0, PCPU_SCRATCH(tp)
 	mret
 

@@ -75,7 +75,7 @@ bool exit_fast(struct vcpu *v, uint64_t cause)
  * ISA 3.1.16). */
 static uint32_t trapped_insn(const struct vcpu *v)
 {
-	uint32_t insn = (uint32_t)csr_read(CSR_MTVAL);
+	uint32_t insn = (uint32_t)csr_read(mtval);
 	uint64_t cause;
 
 	if (insn == 0 && guest_fetch(v, &insn, &cause) != OK)
@@ -111,7 +111,7 @@ static bool emulate_insn(struct vcpu *v, uint32_t insn)
  * the H extension, a counter it may not read. */
 static void illegal_instruction(struct vcpu *v)
 {
-	uint64_t tval = csr_read(CSR_MTVAL);
+	uint64_t tval = csr_read(mtval);
 
 	if (emulate_insn(v, trapped_insn(v)))
 		v->pc += 4;
@@ -136,7 +136,7 @@ static void handle_interrupt(struct vcpu *v, uint64_t irq)
 /* The GPA of a guest-page fault (Privileged ISA 18.4.4): mtval has the two low bits. */
 static gpa_t fault_gpa(void)
 {
-	return gpa(csr_read(CSR_MTVAL2) << 2 | (csr_read(CSR_MTVAL) & 3));
+	return gpa(csr_read(mtval2) << 2 | (csr_read(mtval) & 3));
 }
 
 /* What gstage_touch said of the loaded VCPU's access. */
@@ -174,8 +174,8 @@ static bool memory_fault(struct vcpu *v, gpa_t at)
  * only come again. (With translation on, another hart may mend the tables.) */
 static void fetch_fault(struct vcpu *v)
 {
-	if (v->pc != (guest_csr_read(TVEC) & ~UINT64_C(3)) || vcpu_satp(v)) {
-		vcpu_inject(v, CAUSE_INSN_ACCESS, csr_read(CSR_MTVAL));
+	if (v->pc != (guest_csr_read(stvec) & ~UINT64_C(3)) || vcpu_satp(v)) {
+		vcpu_inject(v, CAUSE_INSN_ACCESS, csr_read(mtval));
 		return;
 	}
 	if (!v->vm->parent)
@@ -194,7 +194,7 @@ static void device_access(struct vcpu *v, gpa_t at, bool store)
 /* Without H: a page fault or an access fault. */
 static void translation_fault(struct vcpu *v, uint64_t cause)
 {
-	uint64_t gva = csr_read(CSR_MTVAL);
+	uint64_t gva = csr_read(mtval);
 	gpa_t at;
 	enum err err = translate_fault(v, &cause, gva, &at);
 
@@ -234,7 +234,7 @@ static void handle_exception(struct vcpu *v, uint64_t cause)
 		}
 		/* Not delegable on this core, or reserved: the guest gets it as it came. */
 		v->exits[DX_EXIT_OTHER]++;
-		vcpu_inject(v, cause, csr_read(CSR_MTVAL));
+		vcpu_inject(v, cause, csr_read(mtval));
 	}
 }
 
@@ -336,7 +336,7 @@ static void leave(struct pcpu *p, struct vcpu *v, enum sched_state to, uint64_t 
 /* Deals with what would interrupt a guest: in M-mode nothing does. */
 static void serve_interrupts(struct pcpu *p)
 {
-	uint64_t mip = csr_read(CSR_MIP);
+	uint64_t mip = csr_read(mip);
 
 	if (mip & BIT(IRQ_MSI))
 		aclint_clear_msi(p->hart->msip);
@@ -473,7 +473,7 @@ struct vcpu *exit_slow(struct vcpu *v, uint64_t cause)
 {
 	struct pcpu *p = this_pcpu();
 
-	csr_clear(CSR_MSTATUS, MSTATUS_MDT); /* so that a fault of ours is reported (Smdbltrp) */
+	csr_clear(mstatus, MSTATUS_MDT); /* so that a fault of ours is reported (Smdbltrp) */
 	if (cause & CAUSE_INTERRUPT)
 		handle_interrupt(v, cause & 0xff);
 	else

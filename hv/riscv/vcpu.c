@@ -286,7 +286,7 @@ void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
 	/* Kernels rely on their user mode being able to read the time from the start, as firmware
 	 * leaves it; hcounteren has the last word. */
 	v->csr.scounteren = COUNTEREN_CY | COUNTEREN_TM | COUNTEREN_IR;
-	v->csr.sstatus = UINT64_C(2) << 32; /* UXL 64 */
+	v->csr.vsstatus = UINT64_C(2) << 32; /* UXL 64 */
 	v->timer = SCHED_NEVER;
 	v->sta = gpa(STA_OFF);
 	v->stage = 0;
@@ -300,15 +300,15 @@ void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
 
 static void load_fp_vector(struct vcpu *v, const struct pcpu *p)
 {
-	csr_set(CSR_MSTATUS, MSTATUS_FS | MSTATUS_VS);
+	csr_set(mstatus, MSTATUS_FS | MSTATUS_VS);
 	if (isa_has(&p->isa, ISA_D)) {
 		fp_load(v->f);
-		csr_write(CSR_FCSR, v->fcsr);
+		csr_write(fcsr, v->fcsr);
 	}
 	if (v->vregs) {
 		vector_load(v->vregs, p->isa.vlenb, v->vl, v->vtype);
-		csr_write(CSR_VCSR, v->vcsr);
-		csr_write(CSR_VSTART, v->vstart);
+		csr_write(vcsr, v->vcsr);
+		csr_write(vstart, v->vstart);
 	}
 }
 
@@ -320,19 +320,19 @@ static void save_fp_vector(struct vcpu *v, const struct pcpu *p)
 {
 	uint64_t status = has_h ? v->mstatus : MSTATUS_FS | MSTATUS_VS;
 
-	csr_set(CSR_MSTATUS, MSTATUS_FS | MSTATUS_VS);
+	csr_set(mstatus, MSTATUS_FS | MSTATUS_VS);
 	if (isa_has(&p->isa, ISA_D)) {
-		v->fcsr = csr_read(CSR_FCSR);
+		v->fcsr = csr_read(fcsr);
 		if ((status & MSTATUS_FS) == MSTATUS_FS) {
 			fp_save(v->f);
 			status ^= MSTATUS_FS ^ MSTATUS_FS_CLEAN;
 		}
 	}
 	if (v->vregs) {
-		v->vstart = csr_read(CSR_VSTART);
-		v->vcsr = csr_read(CSR_VCSR);
-		v->vl = csr_read(CSR_VL);
-		v->vtype = csr_read(CSR_VTYPE);
+		v->vstart = csr_read(vstart);
+		v->vcsr = csr_read(vcsr);
+		v->vl = csr_read(vl);
+		v->vtype = csr_read(vtype);
 		if ((status & MSTATUS_VS) == MSTATUS_VS) {
 			vector_save(v->vregs, p->isa.vlenb);
 			status ^= MSTATUS_VS ^ MSTATUS_VS_CLEAN;
@@ -344,41 +344,23 @@ static void save_fp_vector(struct vcpu *v, const struct pcpu *p)
 
 static void load_csrs(const struct vcpu_csrs *c, const struct pcpu *p)
 {
-#define LOAD(name, field) guest_csr_write(name, c->field);
+#define LOAD(access, name, when)                                                                   \
+	if (when)                                                                                  \
+		access##_write(name, c->name);
 	SWAPPED_CSRS(LOAD)
-	if (has_h)
-		csr_write(CSR_VSSTATUS, c->sstatus);
 	guest_irq_clear(VS_INTERRUPTS);
 	guest_irq_set(c->hvip);
-	csr_write(CSR_SCOUNTEREN, c->scounteren);
-	if (p->has_envcfg)
-		csr_write(CSR_SENVCFG, c->senvcfg);
-	if (isa_has(&p->isa, ISA_SSTC))
-		guest_csr_write(TIMECMP, c->stimecmp);
-	if (isa_has(&p->isa, ISA_SMSTATEEN))
-		csr_write(CSR_SSTATEEN0, c->sstateen0);
-	if (isa_has(&p->isa, ISA_SSAIA))
-		guest_csr_write(ISELECT, c->siselect);
 }
 
 static void save_csrs(struct vcpu_csrs *c, const struct pcpu *p)
 {
-#define SAVE(name, field) c->field = guest_csr_read(name);
+#define SAVE(access, name, when)                                                                   \
+	if (when)                                                                                  \
+		c->name = access##_read(name);
 	SWAPPED_CSRS(SAVE)
-	if (has_h)
-		c->sstatus = csr_read(CSR_VSSTATUS);
 	c->hvip = guest_irq_read();
-	c->scounteren = csr_read(CSR_SCOUNTEREN);
-	if (p->has_envcfg)
-		c->senvcfg = csr_read(CSR_SENVCFG);
-	if (isa_has(&p->isa, ISA_SSTC))
-		c->stimecmp = guest_csr_read(TIMECMP);
-	if (isa_has(&p->isa, ISA_SMSTATEEN))
-		c->sstateen0 = csr_read(CSR_SSTATEEN0);
-	if (isa_has(&p->isa, ISA_SSAIA))
-		c->siselect = guest_csr_read(ISELECT);
 	/* What it left pending must not keep an idle PCPU from sleeping. */
-	guest_csr_write(IE, 0);
+	guest_csr_write(sie, 0);
 }
 
 /* The VCPU that ran before may have left a reservation, with which an SC of this one could succeed
@@ -454,26 +436,26 @@ bool vcpu_interrupt_due(const struct vcpu *v)
 {
 	uint32_t pending = __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE);
 
-	return (guest_csr_read(IE) << has_h & csr_read(CSR_MIP) &
+	return (guest_csr_read(sie) << has_h & csr_read(mip) &
 		       (VS_INTERRUPTS | VS_INTERRUPTS >> 1)) ||
 	       pending;
 }
 
 uint64_t vcpu_wake_time(const struct vcpu *v)
 {
-	if (!(guest_csr_read(IE) & BIT(5)))
+	if (!(guest_csr_read(sie) & BIT(5)))
 		return SCHED_NEVER;
-	return isa_has(&this_pcpu()->isa, ISA_SSTC) ? guest_csr_read(TIMECMP) : v->timer;
+	return isa_has(&this_pcpu()->isa, ISA_SSTC) ? guest_csr_read(stimecmp) : v->timer;
 }
 
 void vcpu_inject(struct vcpu *v, uint64_t cause, uint64_t tval)
 {
 	/* The fields have the same places in mstatus. */
-	uint64_t s = has_h ? csr_read(CSR_VSSTATUS) : v->mstatus;
+	uint64_t s = has_h ? csr_read(vsstatus) : v->mstatus;
 
-	guest_csr_write(CAUSE, cause);
-	guest_csr_write(TVAL, tval);
-	guest_csr_write(EPC, v->pc);
+	guest_csr_write(scause, cause);
+	guest_csr_write(stval, tval);
+	guest_csr_write(sepc, v->pc);
 	s &= ~(MSTATUS_SPP | MSTATUS_SPIE);
 	if (v->mstatus & MSTATUS_MPP_S)
 		s |= MSTATUS_SPP;
@@ -481,16 +463,16 @@ void vcpu_inject(struct vcpu *v, uint64_t cause, uint64_t tval)
 		s |= MSTATUS_SPIE;
 	s &= ~MSTATUS_SIE;
 	if (has_h)
-		csr_write(CSR_VSSTATUS, s);
+		csr_write(vsstatus, s);
 	else
 		v->mstatus = s;
 	v->mstatus |= MSTATUS_MPP_S | MSTATUS_MPV;
-	v->pc = guest_csr_read(TVEC) & ~UINT64_C(3);
+	v->pc = guest_csr_read(stvec) & ~UINT64_C(3);
 }
 
 uint64_t vcpu_satp(const struct vcpu *v)
 {
-	return has_h || v->direct ? guest_csr_read(ATP) : v->csr.satp;
+	return has_h || v->direct ? guest_csr_read(satp) : v->csr.satp;
 }
 
 void vcpu_set_traps(struct vcpu *v)
@@ -498,7 +480,7 @@ void vcpu_set_traps(struct vcpu *v)
 	const struct pcpu *p = this_pcpu();
 
 	if (has_h)
-		csr_write(CSR_HSTATUS, HSTATUS_VSXL_64 | HSTATUS_SPVP | (p->vtw ? HSTATUS_VTW : 0));
+		csr_write(hstatus, HSTATUS_VSXL_64 | HSTATUS_SPVP | (p->vtw ? HSTATUS_VTW : 0));
 	else
 		translate_set_traps(v);
 }

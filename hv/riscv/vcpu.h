@@ -53,21 +53,27 @@ struct fence {
 
 #define FENCE_QUEUE 8
 
-/* The guest's CSRs, which are live while it is loaded: name in riscv/guest_csr.h, field of
- * vcpu_csrs. Those that not every hart has, and satp, have a place of their own in vcpu_load and
- * vcpu_save. */
+/* The guest's CSRs that are live while it is loaded: how they are accessed (guest_csr: as its
+ * S-mode's), name, and on which PCPUs `p`. Its satp and interrupts have a place of their own in
+ * vcpu_load and vcpu_save. */
 #define SWAPPED_CSRS(X)                                                                            \
-	X(IE, sie)                                                                                 \
-	X(TVEC, stvec)                                                                             \
-	X(SCRATCH, sscratch)                                                                       \
-	X(EPC, sepc)                                                                               \
-	X(CAUSE, scause)                                                                           \
-	X(TVAL, stval)
+	X(guest_csr, sie, true)                                                                    \
+	X(guest_csr, stvec, true)                                                                  \
+	X(guest_csr, sscratch, true)                                                               \
+	X(guest_csr, sepc, true)                                                                   \
+	X(guest_csr, scause, true)                                                                 \
+	X(guest_csr, stval, true)                                                                  \
+	X(guest_csr, stimecmp, isa_has(&p->isa, ISA_SSTC))                                         \
+	X(guest_csr, siselect, isa_has(&p->isa, ISA_SSAIA))                                        \
+	X(csr, vsstatus, has_h) /* without H it is a part of mstatus */                            \
+	X(csr, scounteren, true)                                                                   \
+	X(csr, senvcfg, p->has_envcfg)                                                             \
+	X(csr, sstateen0, isa_has(&p->isa, ISA_SMSTATEEN))
 
 struct vcpu_csrs {
-	uint64_t sie, stvec, sscratch, sepc, scause, stval, satp, stimecmp;
-	uint64_t sstatus; /* with H; without it is a part of mstatus */
-	uint64_t hvip, scounteren, senvcfg, sstateen0, siselect;
+#define FIELD(access, name, when) uint64_t name;
+	SWAPPED_CSRS(FIELD)
+	uint64_t satp, hvip;
 };
 
 /* riscv/offsets.h knows the fields up to `action`. */

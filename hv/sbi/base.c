@@ -6,10 +6,6 @@
 #include "core/version.h"
 #include "riscv/csr.h"
 
-#define CSR_MVENDORID 0xf11
-#define CSR_MARCHID   0xf12
-#define CSR_MIMPID    0xf13
-
 #define SPEC_VERSION_3_0 0x03000000
 
 struct sbi_ret sbi_base(struct vcpu *v, uint64_t fid, const uint64_t *a)
@@ -24,11 +20,11 @@ struct sbi_ret sbi_base(struct vcpu *v, uint64_t fid, const uint64_t *a)
 	case 3:
 		return sbi_value(sbi_probe(a[0]));
 	case 4:
-		return sbi_value(csr_read(CSR_MVENDORID));
+		return sbi_value(csr_read(mvendorid));
 	case 5:
-		return sbi_value(csr_read(CSR_MARCHID));
+		return sbi_value(csr_read(marchid));
 	case 6:
-		return sbi_value(csr_read(CSR_MIMPID));
+		return sbi_value(csr_read(mimpid));
 	default:
 		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	}

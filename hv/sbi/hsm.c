@@ -91,8 +91,8 @@ struct sbi_ret sbi_hsm(struct vcpu *v, uint64_t fid, const uint64_t *a)
 void vcpu_resume(struct vcpu *v)
 {
 	if (has_h) {
-		csr_write(CSR_VSATP, 0);
-		csr_clear(CSR_VSSTATUS, MSTATUS_SIE);
+		csr_write(vsatp, 0);
+		csr_clear(vsstatus, MSTATUS_SIE);
 	} else {
 		v->mstatus &= ~MSTATUS_SIE;
 		translate_set_satp(v, 0);

@@ -16,7 +16,7 @@ static_assert(VM_MAX_VCPUS <= 64, "one word of a mask holds all harts");
 static enum err read_mask(struct vcpu *v, uint64_t va, uint64_t *set)
 {
 	uint64_t all = ~UINT64_C(0) >> (64 - v->vm->nvcpus), cause;
-	uint64_t mepc = csr_read(CSR_MEPC), mstatus = csr_read(CSR_MSTATUS);
+	uint64_t mepc = csr_read(mepc), mstatus = csr_read(mstatus);
 
 	*set = all;
 	if (va == 0)
@@ -24,8 +24,8 @@ static enum err read_mask(struct vcpu *v, uint64_t va, uint64_t *set)
 	enum err err = guest_load_u64(v, va, set, &cause);
 
 	/* On the fast path these are still the guest's. */
-	csr_write(CSR_MEPC, mepc);
-	csr_write(CSR_MSTATUS, mstatus);
+	csr_write(mepc, mepc);
+	csr_write(mstatus, mstatus);
 	*set &= all;
 	return err;
 }

@@ -57,7 +57,7 @@ struct sbi_ret sbi_call(struct vcpu *v)
 
 struct sbi_ret sbi_retry(struct vcpu *v)
 {
-	csr_write(CSR_MEPC, csr_read(CSR_MEPC) - 4);
+	csr_write(mepc, csr_read(mepc) - 4);
 	v->action = ACTION_YIELD;
 	return (struct sbi_ret){(int64_t)v->x[10], v->x[11]};
 }

@@ -11,7 +11,7 @@ struct sbi_ret sbi_time(struct vcpu *v, uint64_t fid, const uint64_t *a)
 	if (fid != 0)
 		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	if (isa_has(&p->isa, ISA_SSTC)) {
-		guest_csr_write(TIMECMP, a[0]);
+		guest_csr_write(stimecmp, a[0]);
 		return sbi_value(0);
 	}
 	guest_irq_clear(BIT(IRQ_VSTI));

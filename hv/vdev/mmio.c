@@ -74,8 +74,8 @@ static enum err emulate(struct vcpu *v, gpa_t at, uint64_t mtinst, uint64_t *fet
 void mmio_fault(struct vcpu *v, gpa_t at, bool store)
 {
 	/* Read before a guarded fetch may change it. */
-	uint64_t gva = csr_read(CSR_MTVAL), fetch_cause = 0;
-	enum err err = emulate(v, at, has_h ? csr_read(CSR_MTINST) : 0, &fetch_cause);
+	uint64_t gva = csr_read(mtval), fetch_cause = 0;
+	enum err err = emulate(v, at, has_h ? csr_read(mtinst) : 0, &fetch_cause);
 
 	if (err == E_FAULT && fetch_cause < CAUSE_INSN_GUEST_PAGE)
 		vcpu_inject(v, CAUSE_INSN_PAGE, v->pc);
