@@ -71,9 +71,8 @@ static bool probe_hgatp(struct pcpu *p)
 	if (!csr_probe_write(hgatp, HGATP_SV39X4 | HGATP_VMID_MASK << HGATP_VMID_SHIFT, &v))
 		return false;
 	csr_write(hgatp, 0);
-	p->vmid_bits = 0;
-	while (v >> HGATP_VMID_SHIFT & BIT(p->vmid_bits) & HGATP_VMID_MASK)
-		p->vmid_bits++;
+	p->vmid_mask = v >> HGATP_VMID_SHIFT & HGATP_VMID_MASK;
+	p->vmid = p->vmid_mask + 1; /* no VCPU begins with these upper bits */
 	return v >> 60 == HGATP_SV39X4 >> 60;
 }
 
@@ -152,19 +151,15 @@ static void intersect(struct isa *all, const struct isa *one)
 void features_unify(void)
 {
 	struct isa all = pcpus[0]->isa;
-	uint32_t vmid_bits = pcpus[0]->vmid_bits;
 
 	for (uint32_t i = 0; i < npcpus; i++) {
 		if (isa_has(&pcpus[i]->isa, ISA_H) != isa_has(&all, ISA_H))
 			halt("some harts have the H extension with Sv39x4, and some do not");
 		intersect(&all, &pcpus[i]->isa);
-		vmid_bits = MIN(vmid_bits, pcpus[i]->vmid_bits);
 	}
 	has_h = isa_has(&all, ISA_H);
-	for (uint32_t i = 0; i < npcpus; i++) {
+	for (uint32_t i = 0; i < npcpus; i++)
 		pcpus[i]->isa = all;
-		pcpus[i]->vmid_bits = vmid_bits;
-	}
 }
 
 struct isa features_for_guests(void)

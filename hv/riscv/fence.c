@@ -145,62 +145,22 @@ void fence_wait(struct vcpu *self, struct vcpu *v, uint64_t ticket)
 }
 
 /*
- * VMIDs are handed out in order; when they run out a new generation begins: every VCPU gets a new
- * one when it is next loaded, and every PCPU empties its TLB before it runs the first VCPU of the
- * new generation. VCPUs that go on running meanwhile keep their old number, which a new one may get
- * on another PCPU only: TLBs are per hart, and the PCPU they are on flushes before it loads
- * anything of the new generation.
+ * Each PCPU hands out VMIDs of its own, in order, to VCPUs that are new to it. `vmid` counts on
+ * above the bits of `vmid_mask`, which the harts have: when they run out, which the bits above
+ * show, every VCPU is new. What was cached under a number that is handed out again is flushed, and
+ * so is what the VCPU fenced on another PCPU meanwhile, by a FENCE.I as well.
  */
-static struct {
-	struct spinlock lock;
-	uint64_t generation;
-	uint32_t next;
-} vmids = {.generation = 1};
-
-/* Gives the VCPU a number of `bits` bits, of the present generation; false when it has one. */
-static bool assign(struct vcpu *v, uint32_t bits)
-{
-	if (bits && v->vmid_generation == __atomic_load_n(&vmids.generation, __ATOMIC_RELAXED))
-		return false;
-	spin_lock(&vmids.lock);
-	bool needed = v->vmid_generation != vmids.generation || bits == 0;
-
-	if (needed) {
-		if (vmids.next >= BIT(bits)) {
-			__atomic_store_n(&vmids.generation, vmids.generation + 1, __ATOMIC_RELAXED);
-			vmids.next = 0;
-		}
-		v->vmid = vmids.next++;
-		v->vmid_generation = vmids.generation;
-	}
-	spin_unlock(&vmids.lock);
-	return needed;
-}
-
-static void set_hgatp(const struct vcpu *v)
-{
-	csr_write(hgatp, HGATP_SV39X4 | v->vm->gstage_root.v >> PAGE_SHIFT |
-				 (uint64_t)v->vmid << HGATP_VMID_SHIFT);
-}
-
 void vmid_activate(struct vcpu *v, struct pcpu *p, bool moved)
 {
-	/* A number that is new to the VCPU may have been another's here. */
-	bool stale = assign(v, p->vmid_bits) || moved;
+	bool known = !moved && (v->vmid | p->vmid_mask) == (p->vmid | p->vmid_mask);
 
-	if (p->vmid_generation != v->vmid_generation) {
-		p->vmid_generation = v->vmid_generation;
-		HFENCE("gvma zero, zero");
-		stale = true;
-	}
+	if (!known)
+		v->vmid = ++p->vmid;
 	/* The next tables must not meet the last hgatp: vsatp is live even here. */
 	csr_write(vsatp, 0);
-	set_hgatp(v);
-	/* What the guest fenced elsewhere has to hold here too, its FENCE.I included. */
-	if (stale) {
-		HFENCE("gvma zero, %0", "r"((uint64_t)v->vmid));
-		HFENCE("vvma zero, zero");
-		fence_i();
-	}
+	csr_write(hgatp, HGATP_SV39X4 | v->vm->gstage_root.v >> PAGE_SHIFT |
+				 (v->vmid & p->vmid_mask) << HGATP_VMID_SHIFT);
+	if (!known)
+		fence_everything();
 	csr_write(vsatp, v->csr.satp);
 }

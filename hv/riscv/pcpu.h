@@ -36,12 +36,11 @@ struct pcpu {
 		sched_deadline; /* when the scheduler wants the timer; SCHED_NEVER for not at all */
 	uint64_t timer_set;     /* what mtimecmp holds */
 	const struct machine_hart *hart;
-	struct isa isa; /* as confirmed by probing */
-	uint32_t vmid_bits;
-	bool has_envcfg; /* menvcfg and senvcfg */
-	bool has_asids;  /* and enough */
+	struct isa isa;           /* as confirmed by probing */
+	uint64_t vmid_mask, vmid; /* see vmid_activate */
+	bool has_envcfg;          /* menvcfg and senvcfg */
+	bool has_asids;           /* and enough */
 	struct pmp pmp;
-	uint64_t vmid_generation; /* generation of VMIDs this hart's TLB was last emptied for */
 	uint64_t guard_page;
 };
 

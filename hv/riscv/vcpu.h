@@ -116,8 +116,7 @@ struct vcpu {
 	struct quota *stalled_at; /* where it waits, or did until it was woken */
 
 	uint32_t ceilings; /* as far as it has obeyed them */
-	uint32_t vmid;
-	uint64_t vmid_generation;
+	uint64_t vmid;     /* on `pcpu`, see vmid_activate */
 	struct spinlock fence_lock;
 	/* under fence_lock: */
 	struct fence fences[FENCE_QUEUE];
