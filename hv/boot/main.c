@@ -148,19 +148,16 @@ static void banner(void)
 {
 	const struct isa *isa = &this_pcpu()->isa;
 	char letters[ISA_TEXT_SIZE], *longer;
-	uint64_t ram = 0;
 
 	isa_write(isa, false, letters);
 	longer = strchr(letters, '_'); /* the names of more than one letter */
 	if (longer)
 		*longer = '\0';
-	for (unsigned i = 0; i < machine.nram; i++)
-		ram += machine.ram[i].size;
 	klog("Diosix %s on %s", DIOSIX_VERSION, machine.model);
 	klog("%u PCPU%s %s%s%s%s, %lu MiB RAM, backend gstage (Sv39x4, %u VMID bits)", npcpus,
 		npcpus == 1 ? "" : "s", letters, isa_has(isa, ISA_SSTC) ? " sstc" : "",
 		isa_has(isa, ISA_SVADU) ? " svadu" : "", isa_has(isa, ISA_SVPBMT) ? " svpbmt" : "",
-		ram >> 20, this_pcpu()->vmid_bits);
+		machine.ram_size >> 20, this_pcpu()->vmid_bits);
 }
 
 /* Frames that VMs are charged for, when the allocator is sound. */
