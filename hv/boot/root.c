@@ -109,7 +109,7 @@ static uint32_t uart_source(void)
 	return machine.uart.irq <= host_sources() ? machine.uart.irq : 0;
 }
 
-enum err vm_tree(const struct vm *vm, void *buf, size_t size, unsigned *part, size_t *used)
+enum err vm_tree(const struct vm *vm, void *buf, size_t size, uint64_t *part, size_t *used)
 {
 	const struct guest_tree t = {
 		.vm = vm,
@@ -134,7 +134,7 @@ static void build_tree(struct vm *vm, const struct dx_payload *p, const struct l
 		.initrd_size = p->initrd.size,
 	};
 	void *buf = guest_ptr(vm, at->fdt, PAGE_SIZE, GSTAGE_W);
-	unsigned part = 0;
+	uint64_t part = 0;
 	size_t used = 0;
 
 	while (used == 0)

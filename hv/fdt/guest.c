@@ -268,10 +268,10 @@ static void put_rest(struct build *b)
 }
 
 enum err fdt_guest_part(
-	const struct guest_tree *t, void *buf, size_t size, unsigned *part, size_t *used)
+	const struct guest_tree *t, void *buf, size_t size, uint64_t *part, size_t *used)
 {
 	struct build b = {.t = t, .fdt = buf, .plic = MAX(t->machine->plic.phandle, 1u)};
-	unsigned cpu = *part * CPUS_IN_PART, end = MIN(cpu + CPUS_IN_PART, t->vm->nvcpus);
+	unsigned cpu = (unsigned)*part * CPUS_IN_PART, end = MIN(cpu + CPUS_IN_PART, t->vm->nvcpus);
 	bool last = cpu >= t->vm->nvcpus;
 
 	*used = 0;

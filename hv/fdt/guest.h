@@ -35,4 +35,4 @@ struct guest_tree {
  * Errors: E_NOMEM the buffer is too small.
  */
 enum err must_check fdt_guest_part(
-	const struct guest_tree *t, void *buf, size_t size, unsigned *part, size_t *used);
+	const struct guest_tree *t, void *buf, size_t size, uint64_t *part, size_t *used);

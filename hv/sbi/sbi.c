@@ -74,9 +74,10 @@ struct sbi_ret sbi_wait(struct vcpu *v)
 	return sbi_again(v);
 }
 
-struct sbi_ret sbi_failed(enum err err)
+struct sbi_ret sbi_result(enum err err)
 {
 	static const int64_t codes[] = {
+		[OK] = SBI_SUCCESS,
 		[-E_INVAL] = SBI_ERR_INVALID_PARAM,
 		[-E_RANGE] = SBI_ERR_INVALID_PARAM,
 		[-E_ALIGN] = SBI_ERR_INVALID_PARAM,

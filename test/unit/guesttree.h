@@ -34,7 +34,7 @@ void rng_bytes(void *out, size_t n)
 
 static inline enum err build_guest(const struct guest_tree *t, void *buf, size_t size, size_t *used)
 {
-	unsigned part = 0;
+	uint64_t part = 0;
 	enum err err;
 
 	do
