@@ -72,15 +72,6 @@ static void read_machine(uint64_t fdt)
 		klog("the device tree lists more than this build keeps; the rest is ignored");
 }
 
-/* What the tree claims of the hart that runs this: the others come later. */
-static uint32_t boot_hart_cboz(void)
-{
-	for (unsigned i = 0; i < machine.nharts; i++)
-		if (machine.harts[i].hartid == this_pcpu()->hartid)
-			return machine.harts[i].isa.cboz_block;
-	return 0;
-}
-
 /* Zkr gives 16 bits at a time and may answer that it is not ready: a bounded number of tries, on
  * top of the tree's seed. */
 static void seed_from_zkr(void)
@@ -110,8 +101,11 @@ static void init_rng(void)
 		klog("warning: no rng-seed and no Zkr: random numbers are predictable");
 }
 
-static void protect(const struct pcpu *p)
+/* What every hart does for itself, the boot hart included. */
+static void init_hart(struct pcpu *p)
 {
+	if (features_probe(p) != OK)
+		halt("hart %lu has no H extension with Sv39x4; this version needs one", p->hartid);
 	enum err err = pmp_protect(p);
 
 	if (err == E_UNSUPPORTED)
@@ -119,14 +113,6 @@ static void protect(const struct pcpu *p)
 			p->hartid);
 	else if (err != OK)
 		halt("the PMP of hart %lu does not take our entries", p->hartid);
-}
-
-/* What every hart does for itself, the boot hart included. */
-static void init_hart(struct pcpu *p)
-{
-	if (features_probe(p) != OK)
-		halt("hart %lu has no H extension with Sv39x4; this version needs one", p->hartid);
-	protect(p);
 	/* What the compare register holds after reset is not defined. */
 	aclint_set_timer(p->hart->mtimecmp, p->timer_set);
 	__atomic_store_n(&p->online, true, __ATOMIC_RELEASE);
@@ -201,7 +187,6 @@ static void start_other_harts(void)
 noreturn void boot_main(uint64_t hartid, uint64_t fdt)
 {
 	read_machine(fdt);
-	zero_init(boot_hart_cboz());
 	memory_init(fdt);
 	if (pcpus_init(&machine) != OK)
 		halt("not enough memory for the harts");
