@@ -214,7 +214,7 @@ static uint64_t some_number(const struct vm *vm)
 }
 
 /* What each argument of a call should be: see argument(). */
-static const char *const shapes[DX_FID_RAISE + 2] = {[DX_FID_FORK] = "o",
+static const char *const shapes[DX_FID_PRIORITY + 4] = {[DX_FID_FORK] = "o",
 	[DX_FID_EXEC] = "on",
 	[DX_FID_QUOTA_READ] = "ho",
 	[DX_FID_QUOTA_SET] = "hln",
@@ -327,7 +327,7 @@ static void call(struct vm *vm, unsigned n)
 	if (!may_run(v))
 		return;
 	if (v->action != ACTION_CALL) {
-		v->x[16] = take(1) % (DX_FID_RAISE + 2);
+		v->x[16] = take(1) % (DX_FID_PRIORITY + 4);
 		const char *shape = take(1) & 7 ? shapes[v->x[16]] : NULL;
 
 		for (unsigned i = 10; i < 15; i++)
