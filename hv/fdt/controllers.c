@@ -38,7 +38,7 @@ static int32_t entry_of(
 
 static void read_plic(const struct node *n, struct machine *m)
 {
-	uint32_t ndev = node_u32(n, "riscv,ndev", 0);
+	uint32_t ndev = node_u32(n, "riscv,ndev", 0), phandle = node_u32(n, "phandle", 0);
 	struct machine_range r;
 	uint64_t contexts;
 
@@ -46,12 +46,14 @@ static void read_plic(const struct node *n, struct machine *m)
 		m->truncated = true; /* we drive one PLIC */
 		return;
 	}
-	/* Another number of cells means a variant with a different programming model. */
+	/* Another number of cells means a variant with a different programming model. In a guest's
+	 * tree, phandles of VCPUs follow the PLIC's. */
 	if (node_u32(n, "#interrupt-cells", 0) != 1 || node_u32(n, "#address-cells", 0) != 0 ||
 		ndev < 1 || ndev > PLIC_MAX_SOURCES || node_region(n, 0, &r) != OK ||
-		!IS_ALIGNED(r.base.v, PAGE_SIZE) || r.size <= PLIC_CONTEXTS)
+		!IS_ALIGNED(r.base.v, PAGE_SIZE) || r.size <= PLIC_CONTEXTS ||
+		phandle >= UINT32_MAX - MACHINE_MAX_HARTS)
 		return;
-	m->plic = (struct machine_plic){r.base, r.size, ndev, node_u32(n, "phandle", 0)};
+	m->plic = (struct machine_plic){r.base, r.size, ndev, phandle};
 	contexts = (r.size - PLIC_CONTEXTS) / PLIC_CONTEXT_SIZE;
 	for (struct machine_hart *h = m->harts; h < m->harts + m->nharts; h++) {
 		h->plic_m_context = entry_of(n, h, IRQ_M_EXT, contexts);

@@ -85,7 +85,8 @@ void translate_map_changed(struct vcpu *v, hpa_t a, uint64_t size)
 void translate_set_traps(struct vcpu *v)
 {
 	bool waits = this_pcpu()->vtw;
-	uint64_t delegated = DELEGATED, traps = (v->direct ? 0 : MSTATUS_TVM) | (waits ? MSTATUS_TW : 0);
+	uint64_t delegated = DELEGATED,
+		 traps = (v->direct ? 0 : MSTATUS_TVM) | (waits ? MSTATUS_TW : 0);
 
 	v->mstatus = (v->mstatus & ~(MSTATUS_TVM | MSTATUS_TW)) | traps;
 	/* A fence may change it on the fast path, which goes on with what is in the CSR. */

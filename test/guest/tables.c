@@ -7,6 +7,7 @@
  * Without a fence both the old and the new are allowed, so the tests ask for no more. It runs on
  * plain hardware as well.
  */
+#include "access.h"
 #include "look.h"
 
 #define VA      (100ul << 30) /* pages */
@@ -160,6 +161,30 @@ static void test_fences(void)
 	check("fences of what is no address", true);
 }
 
+/* --- code and data, global and not, in one table --- */
+
+static void test_mixed(void)
+{
+	static const uint64_t global[] = {PTE_G, 0};
+	const uint64_t code = VA + 8 * PAGE, data = VA + 9 * PAGE, own = frame_of(7);
+
+	for (unsigned i = 0; i < 4; i++) {
+		uint64_t g = global[i & 1], other = PTE_G & ~g;
+
+		pt_map(root, code, access_code(), PTE_V | PTE_X | PTE_A | g);
+		pt_map(root, data, own, RW | other);
+		pt_map(root, data + PAGE, frame_of(6), RW | g);
+		sfence();
+		this_hart()->x[11] = i & 2 ? data : data + PAGE - 4; /* across two pages */
+		struct trap t = run_code(this_hart(), code + ACCESS_LOAD, false);
+
+		check_eq("global code loads what is not, and the other way round", t.cause,
+			ACCESS_DONE);
+		check_eq("that page", look(data), 7);
+		check_eq("and the next", look(data + PAGE), 6);
+	}
+}
+
 /* --- roots that are tables of theirs --- */
 
 static void test_self(void)
@@ -197,6 +222,7 @@ static void test_all(void)
 	csr_write(satp, satp_for(root, ASID));
 	sfence();
 	test_fences();
+	test_mixed();
 	test_self();
 	csr_write(satp, 0);
 }

@@ -24,7 +24,7 @@ def dump(tmp_path_factory):
     program = folder / "fdt_dump"
     sources = sorted((ROOT / "hv/fdt").glob("*.c")) + [Path(__file__).with_name("fdt_dump.c")]
     subprocess.run(["gcc", "-std=gnu11", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
-                    "-I", ROOT / "hv", "-I", ROOT, "-o", program, *sources, "-lfdt"], check=True)
+                    "-I", ROOT / "test/unit", "-I", ROOT / "hv", "-I", ROOT, "-o", program, *sources, "-lfdt"], check=True)
 
     def run(machine, *options):
         host, guest = folder / "host.dtb", folder / "guest.dtb"
