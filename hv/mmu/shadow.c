@@ -1,0 +1,456 @@
+/* SPDX-License-Identifier: MIT */
+/*
+ * Shadow tables; see shadow.h. Sources: Privileged ISA 12.2.1 (SFENCE.VMA), 12.3.2 (translation).
+ *
+ * What another PCPU changes in the VM's map meanwhile: it takes the entry away, and then has every
+ * VCPU of the VM forget (vm_fence), this one before its next instruction. So what shadow_fault has
+ * read of the map and installs is forgotten after that, if it was the old; and pages are not freed
+ * before. gstage_touch may fence this VCPU too: nothing that was found before it is used after it.
+ *
+ * Links are not looked at again while they last, as hardware may do with entries that are no
+ * leaves: only fences without an address cover them. A leaf's entry is read anew at each fault.
+ */
+#include "mmu/shadow.h"
+#include "mmu/tables.h"
+
+#define PTE_G      BIT(5)
+#define NO_SATP    UINT64_MAX
+#define FORGET_MAX 4096 /* entries that are looked at for a page: beyond, all is forgotten */
+
+static bool is_link(uint64_t entry)
+{
+	return (entry & (PTE_V | GSTAGE_RWX)) == PTE_V;
+}
+
+/* A table's number is in the record of its frame. */
+static struct shadow_table *table_of(struct shadow *s, uint64_t link)
+{
+	return &s->tables[frame_in(frame_records, link >> 10)->refs];
+}
+
+/* The first entry from `i` on that may hold something, 512 if none does. */
+static unsigned next_used(const struct shadow_table *t, unsigned i)
+{
+	while (i < 512 && !(t->used >> (i / 8) & 1))
+		i = t->used >> (i / 8) ? (i | 7) + 1 : 512;
+	return i;
+}
+
+static void flush_page(struct shadow *s, gva_t at)
+{
+	uint64_t page = ALIGN_DOWN(at.v, PAGE_SIZE);
+
+	s->flush = s->flush == SHADOW_FLUSH_NONE || s->flush == page ? page : SHADOW_FLUSH_ALL;
+}
+
+static void give(struct shadow *s, struct shadow_table *t)
+{
+	t->next = s->free;
+	s->free = t;
+	s->nfree++;
+}
+
+/* One link less leads to `t`. After the last, it is free, and so is what it alone led to. */
+static void put(struct shadow *s, struct shadow_table *t)
+{
+	struct shadow_table *list = t;
+
+	s->flush = SHADOW_FLUSH_ALL;
+	if (--t->links)
+		return;
+	t->next = NULL;
+	while ((t = list)) {
+		list = t->next;
+		for (unsigned i = t->level ? next_used(t, 0) : 512; i < 512;
+			i = next_used(t, i + 1)) {
+			struct shadow_table *child = table_of(s, t->entries[i]);
+
+			if (!is_link(t->entries[i]) || --child->links)
+				continue;
+			child->next = list;
+			list = child;
+		}
+		give(s, t);
+	}
+}
+
+static void set(struct shadow *s, struct shadow_table *t, unsigned i, uint64_t entry)
+{
+	uint64_t old = t->entries[i];
+
+	t->used |= BIT(i / 8);
+	pte_set(&t->entries[i], entry);
+	if (is_link(old))
+		put(s, table_of(s, old));
+}
+
+static enum err grow(struct shadow *s)
+{
+	hpa_t page;
+	enum err err =
+		s->ntables < SHADOW_TABLES ? vm_page_alloc(s->vm, 0, FRAME_TABLE, &page) : E_NOMEM;
+
+	if (err != OK)
+		return err;
+	frame_of(page)->refs = s->ntables;
+	s->tables[s->ntables].entries = hpa_ptr(page);
+	give(s, &s->tables[s->ntables++]);
+	return OK;
+}
+
+/* Sees to it that `n` tables can be taken. False: all had to be forgotten for that. */
+static bool reserve(struct shadow *s, unsigned n)
+{
+	while (s->nfree < n) {
+		if (grow(s) != OK) {
+			shadow_forget_all(s);
+			return false;
+		}
+	}
+	return true;
+}
+
+static struct shadow_table *take(
+	struct shadow *s, uint64_t pte, uint64_t base, unsigned level, bool global)
+{
+	struct shadow_table *t = s->free;
+
+	s->free = t->next;
+	s->nfree--;
+	for (uint64_t *e = t->entries; t->used; t->used >>= 1, e += 8)
+		if (t->used & 1)
+			e[0] = e[1] = e[2] = e[3] = e[4] = e[5] = e[6] = e[7] = 0;
+	t->guest = NULL;
+	t->pte = pte;
+	t->base = base;
+	t->level = (uint8_t)level;
+	t->global = global;
+	t->links = 1;
+	return t;
+}
+
+/* From the root on, where there is no link to another of the guest's tables, or, with `own`, to
+ * one of this space alone. */
+static struct shadow_table *descend(struct shadow *s, struct shadow_table *t, gva_t at, bool own)
+{
+	for (;;) {
+		uint64_t entry = t->entries[gva_index(at, t->level)];
+
+		if (!is_link(entry))
+			return t;
+		struct shadow_table *child = table_of(s, entry);
+
+		if (!child->guest || (own && child->global))
+			return t;
+		t = child;
+	}
+}
+
+/* --- spaces --- */
+
+static void make_root(struct shadow *s, struct shadow_space *sp)
+{
+	unsigned levels = SATP_MODE(sp->satp) ? SATP_LEVELS(sp->satp) : s->levels;
+
+	sp->root = take(s, 0, 0, levels - 1, false);
+	sp->hart_satp = (levels + 5ull) << 60 | (sp - s->spaces + 1ull) << 44 |
+			ptr_hpa(sp->root->entries).v >> PAGE_SHIFT;
+	s->satp = sp->hart_satp;
+}
+
+static void drop_space(struct shadow *s, struct shadow_space *sp)
+{
+	if (sp->root)
+		put(s, sp->root);
+	sp->root = NULL;
+	sp->satp = NO_SATP;
+	sp->since = 0;
+}
+
+/* In the place of the one that was not used for longest. */
+static struct shadow_space *make_space(struct shadow *s, uint64_t satp)
+{
+	struct shadow_space *sp = s->spaces;
+
+	for (unsigned i = 1; i < SHADOW_SPACES; i++)
+		if (s->spaces[i].since < sp->since)
+			sp = &s->spaces[i];
+	drop_space(s, sp);
+	s->space = sp;
+	sp->satp = satp;
+	if (reserve(s, 1))
+		make_root(s, sp);
+	return sp;
+}
+
+void shadow_switch(struct shadow *s, uint64_t satp)
+{
+	struct shadow_space *sp = s->spaces;
+
+	if (SATP_MODE(satp) == 0)
+		satp = 0;
+	while (sp < s->spaces + SHADOW_SPACES && sp->satp != satp)
+		sp++;
+	if (sp == s->spaces + SHADOW_SPACES)
+		sp = make_space(s, satp);
+	sp->since = ++s->switches;
+	s->space = sp;
+	s->satp = sp->hart_satp;
+}
+
+/* --- faults --- */
+
+/* What is known of the guest's table that `pte` leads to from `base` on, if it is the same in all
+ * spaces. */
+static struct shadow_table *find_global(
+	struct shadow *s, uint64_t pte, uint64_t base, unsigned level)
+{
+	for (struct shadow_table *t = s->tables; t < s->tables + s->ntables; t++)
+		if (t->pte == pte && t->base == base && t->level == level && t->global && t->links)
+			return t;
+	return NULL;
+}
+
+static struct shadow_table *link(
+	struct shadow *s, struct shadow_table *t, gva_t at, uint64_t pte, bool global)
+{
+	uint64_t base = ALIGN_DOWN(at.v, level_size(t->level));
+	struct shadow_table *child = global && pte ? find_global(s, pte, base, t->level - 1) : NULL;
+
+	if (child)
+		child->links++;
+	else
+		child = take(s, pte, base, t->level - 1, global);
+	set(s, t, gva_index(at, t->level), PTE_PPN(ptr_hpa(child->entries)) | PTE_V);
+	return child;
+}
+
+/* The table of `level` for `at`, from `t` on, where the walk `w` began. There are enough. */
+static struct shadow_table *make_path(
+	struct shadow *s, struct shadow_table *t, gva_t at, unsigned level, const struct walk *w)
+{
+	while (t->level > level) {
+		uint64_t pte = t->level >= w->level ? w->ptes[t->level] : 0;
+		uint64_t entry = t->entries[gva_index(at, t->level)];
+		const uint64_t *guest = t->level > w->level ? w->tables[t->level - 1] : NULL;
+		struct shadow_table *child = is_link(entry) ? table_of(s, entry) : NULL;
+
+		if (!child || child->pte != pte)
+			child = link(s, t, at, pte, w->pte & PTE_G);
+		child->guest = guest;
+		t = child;
+	}
+	return t;
+}
+
+/* Maps `at` by what the guest's tables (`w`) and the VM's map (`leaf` of `level`) both allow.
+ * E_NOENT if that is nothing, or the address is none. */
+static enum err install(struct shadow *s, struct shadow_table *t, gva_t at, const struct walk *w,
+	unsigned level, uint64_t leaf)
+{
+	unsigned small = MIN(level, w->level);
+	uint64_t in_leaf = w->gpa.v & (level_size(level) - level_size(small));
+	uint64_t entry = leaf & w->pte & GSTAGE_RWX;
+
+	if (!(w->pte & PTE_D))
+		entry &= ~GSTAGE_W;
+	if (!entry || !gva_is_canonical(at, s->space->root->level + 1u))
+		return E_NOENT;
+	if (!reserve(s, t->level - small))
+		return OK;
+	entry |= PTE_PPN(hpa_add(pte_hpa(leaf), in_leaf)) | (w->pte & (PTE_U | WALK_PBMT)) | PTE_V |
+		 PTE_A | PTE_D;
+	t = make_path(s, t, at, small, w);
+	uint64_t old = t->entries[gva_index(at, small)];
+
+	/* A hart may keep what was not valid, or allowed less. */
+	if (old == entry)
+		s->flush = SHADOW_FLUSH_ALL;
+	else if (old)
+		flush_page(s, at);
+	set(s, t, gva_index(at, small), entry);
+	return OK;
+}
+
+/* The guest's tables from `*t` on, where what is known ends. */
+static enum err walk(
+	struct shadow *s, struct shadow_table *t, gva_t at, uint64_t how, struct walk *w)
+{
+	uint64_t satp = s->space->satp;
+
+	if (SATP_MODE(satp) == 0)
+		return guest_walk(s->vm, satp, at, how, w);
+	if (!gva_is_canonical(at, SATP_LEVELS(satp)))
+		return E_FAULT;
+	if (!t->guest) {
+		enum err err = guest_table(s->vm, gpa(SATP_PPN(satp) << PAGE_SHIFT), &t->guest);
+
+		if (err != OK)
+			return err;
+	}
+	return guest_walk_from(s->vm, t->guest, t->level, at, how, w);
+}
+
+enum err shadow_fault(struct shadow *s, gva_t at, uint64_t how, gpa_t *gpa, struct refusal *refused)
+{
+	struct shadow_table *t = descend(s, s->space->root, at, false);
+	uint64_t leaf = 0;
+	unsigned level;
+	struct walk w;
+	enum err err = walk(s, t, at, how, &w);
+
+	if (err != OK)
+		return err == E_STATE ? OK : err;
+	*gpa = w.gpa;
+	if (w.gpa.v < GSTAGE_END)
+		gstage_walk(s->vm, w.gpa, &level, &leaf);
+	if (!(leaf & PTE_V) || !is_leaf(leaf) || (how & ~leaf & (GSTAGE_W | GSTAGE_X))) {
+		if (!in_ram(s->vm, w.gpa, 1) || (is_leaf(leaf) && !(how & WALK_WRITE)))
+			return E_NOENT;
+		err = gstage_touch(s->vm, w.gpa, how & WALK_WRITE, refused);
+		return err == E_EXISTS ? OK : err;
+	}
+	if (t->global && !(w.pte & PTE_G)) {
+		/* Not the same for all after all: this space gets a table of its own. */
+		t = descend(s, s->space->root, at, true);
+		set(s, t, gva_index(at, t->level), 0);
+		return OK;
+	}
+	return install(s, t, at, &w, level, leaf);
+}
+
+/* --- fences --- */
+
+void shadow_fence_page(struct shadow *s, gva_t at, uint64_t asid)
+{
+	for (struct shadow_space *sp = s->spaces; sp < s->spaces + SHADOW_SPACES; sp++) {
+		if (!sp->root || (asid != SHADOW_ALL_ASIDS && SATP_ASID(sp->satp) != asid))
+			continue;
+		struct shadow_table *t = descend(s, sp->root, at, false);
+
+		if (t->entries[gva_index(at, t->level)]) {
+			flush_page(s, at);
+			set(s, t, gva_index(at, t->level), 0);
+		}
+	}
+}
+
+/* What is linked in all spaces stays, if it is still linked by the guest. */
+static void empty_space(struct shadow *s, struct shadow_table *root)
+{
+	s->flush = SHADOW_FLUSH_ALL;
+	for (unsigned i = next_used(root, 0); i < 512; i = next_used(root, i + 1)) {
+		uint64_t entry = root->entries[i];
+		struct shadow_table *child = is_link(entry) ? table_of(s, entry) : NULL;
+
+		if (child && child->global && root->guest && pte_get(&root->guest[i]) == child->pte)
+			continue;
+		set(s, root, i, 0);
+	}
+}
+
+void shadow_fence(struct shadow *s, uint64_t asid)
+{
+	if (asid == SHADOW_ALL_ASIDS) {
+		shadow_forget_all(s);
+		return;
+	}
+	for (struct shadow_space *sp = s->spaces; sp < s->spaces + SHADOW_SPACES; sp++) {
+		if (!sp->root || SATP_ASID(sp->satp) != asid)
+			continue;
+		if (sp == s->space)
+			empty_space(s, sp->root);
+		else
+			drop_space(s, sp);
+	}
+}
+
+void shadow_forget_all(struct shadow *s)
+{
+	uint64_t satp = s->space->satp;
+
+	s->free = NULL;
+	s->nfree = 0;
+	for (unsigned i = 0; i < s->ntables; i++) {
+		s->tables[i].links = 0;
+		give(s, &s->tables[i]);
+	}
+	for (struct shadow_space *sp = s->spaces; sp < s->spaces + SHADOW_SPACES; sp++) {
+		sp->root = NULL;
+		sp->satp = NO_SATP;
+	}
+	s->space->satp = satp;
+	make_root(s, s->space);
+	s->flush = SHADOW_FLUSH_ALL;
+}
+
+/* Of a table, the entries that map a part of [a, a + size). False: there are more than `*budget`.
+ */
+static bool forget_in(
+	struct shadow *s, struct shadow_table *t, hpa_t a, uint64_t size, unsigned *budget)
+{
+	for (unsigned i = next_used(t, 0); i < 512; i = next_used(t, i + 1)) {
+		uint64_t entry = t->entries[i];
+
+		if ((*budget)-- == 0)
+			return false;
+		if (is_leaf(entry) &&
+			range_overlaps(pte_hpa(entry).v, level_size(t->level), a.v, size)) {
+			t->entries[i] = 0;
+			s->flush = SHADOW_FLUSH_ALL;
+		}
+	}
+	return true;
+}
+
+void shadow_forget(struct shadow *s, hpa_t a, uint64_t size)
+{
+	unsigned budget = FORGET_MAX;
+
+	for (struct shadow_table *t = s->tables; t < s->tables + s->ntables; t++) {
+		if (!t->links)
+			continue;
+		/* What it held is still right: the new page is a copy. */
+		if (t->guest && range_within(ptr_hpa(t->guest).v, 1, a.v, size))
+			t->guest = NULL;
+		if (!forget_in(s, t, a, size, &budget)) {
+			shadow_forget_all(s);
+			return;
+		}
+	}
+}
+
+/* --- life --- */
+
+void shadow_destroy(struct shadow *s)
+{
+	while (s->ntables)
+		vm_page_free(s->vm, ptr_hpa(s->tables[--s->ntables].entries));
+	vm_struct_free(s->vm, s);
+}
+
+enum err shadow_create(struct vm *vm, unsigned levels, struct shadow **out)
+{
+	void *mem;
+	enum err err = vm_struct_alloc(vm, sizeof(struct shadow), &mem);
+
+	if (err != OK)
+		return err;
+	struct shadow *s = mem;
+
+	s->vm = vm;
+	s->levels = levels;
+	s->flush = SHADOW_FLUSH_ALL;
+	for (unsigned i = 0; i < SHADOW_SPACES; i++)
+		s->spaces[i].satp = NO_SATP;
+	/* An instruction may lie on two pages, and access two. */
+	while (err == OK && s->nfree < 1 + 4 * (levels - 1))
+		err = grow(s);
+	if (err != OK) {
+		shadow_destroy(s);
+		return err;
+	}
+	shadow_switch(s, 0);
+	*out = s;
+	return OK;
+}
