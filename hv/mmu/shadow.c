@@ -17,15 +17,12 @@
 #define NO_SATP    UINT64_MAX
 #define FORGET_MAX 4096 /* entries that are looked at for a page: beyond, all is forgotten */
 
-static bool is_link(uint64_t entry)
+/* The table that an entry leads to, NULL for none. Its number is in the record of its frame. */
+static struct shadow_table *child_of(struct shadow *s, uint64_t entry)
 {
-	return (entry & (PTE_V | GSTAGE_RWX)) == PTE_V;
-}
-
-/* A table's number is in the record of its frame. */
-static struct shadow_table *table_of(struct shadow *s, uint64_t link)
-{
-	return &s->tables[frame_in(frame_records, link >> 10)->refs];
+	if ((entry & (PTE_V | GSTAGE_RWX)) != PTE_V)
+		return NULL;
+	return &s->tables[frame_in(frame_records, entry >> 10)->refs];
 }
 
 /* The first entry from `i` on that may hold something, 512 if none does. */
@@ -43,7 +40,7 @@ static void flush_page(struct shadow *s, gva_t at)
 	s->flush = s->flush == SHADOW_FLUSH_NONE || s->flush == page ? page : SHADOW_FLUSH_ALL;
 }
 
-static void give(struct shadow *s, struct shadow_table *t)
+static void free_table(struct shadow *s, struct shadow_table *t)
 {
 	t->next = s->free;
 	s->free = t;
@@ -63,25 +60,25 @@ static void put(struct shadow *s, struct shadow_table *t)
 		list = t->next;
 		for (unsigned i = t->level ? next_used(t, 0) : 512; i < 512;
 			i = next_used(t, i + 1)) {
-			struct shadow_table *child = table_of(s, t->entries[i]);
+			struct shadow_table *child = child_of(s, t->entries[i]);
 
-			if (!is_link(t->entries[i]) || --child->links)
-				continue;
-			child->next = list;
-			list = child;
+			if (child && --child->links == 0) {
+				child->next = list;
+				list = child;
+			}
 		}
-		give(s, t);
+		free_table(s, t);
 	}
 }
 
 static void set(struct shadow *s, struct shadow_table *t, unsigned i, uint64_t entry)
 {
-	uint64_t old = t->entries[i];
+	struct shadow_table *old = child_of(s, t->entries[i]);
 
 	t->used |= BIT(i / 8);
 	pte_set(&t->entries[i], entry);
-	if (is_link(old))
-		put(s, table_of(s, old));
+	if (old)
+		put(s, old);
 }
 
 static enum err grow(struct shadow *s)
@@ -94,7 +91,7 @@ static enum err grow(struct shadow *s)
 		return err;
 	frame_of(page)->refs = s->ntables;
 	s->tables[s->ntables].entries = hpa_ptr(page);
-	give(s, &s->tables[s->ntables++]);
+	free_table(s, &s->tables[s->ntables++]);
 	return OK;
 }
 
@@ -110,7 +107,7 @@ static bool reserve(struct shadow *s, unsigned n)
 	return true;
 }
 
-static struct shadow_table *take(
+static struct shadow_table *take_table(
 	struct shadow *s, uint64_t pte, uint64_t base, unsigned level, bool global)
 {
 	struct shadow_table *t = s->free;
@@ -134,13 +131,9 @@ static struct shadow_table *take(
 static struct shadow_table *descend(struct shadow *s, struct shadow_table *t, gva_t at, bool own)
 {
 	for (;;) {
-		uint64_t entry = t->entries[gva_index(at, t->level)];
+		struct shadow_table *child = child_of(s, t->entries[gva_index(at, t->level)]);
 
-		if (!is_link(entry))
-			return t;
-		struct shadow_table *child = table_of(s, entry);
-
-		if (!child->guest || (own && child->global))
+		if (!child || !child->guest || (own && child->global))
 			return t;
 		t = child;
 	}
@@ -152,7 +145,7 @@ static void make_root(struct shadow *s, struct shadow_space *sp)
 {
 	unsigned levels = SATP_MODE(sp->satp) ? SATP_LEVELS(sp->satp) : s->levels;
 
-	sp->root = take(s, 0, 0, levels - 1, false);
+	sp->root = take_table(s, 0, 0, levels - 1, false);
 	sp->hart_satp = (levels + 5ull) << 60 | (sp - s->spaces + 1ull) << 44 |
 			ptr_hpa(sp->root->entries).v >> PAGE_SHIFT;
 	s->satp = sp->hart_satp;
@@ -211,7 +204,7 @@ static struct shadow_table *find_global(
 	return NULL;
 }
 
-static struct shadow_table *link(
+static struct shadow_table *link_table(
 	struct shadow *s, struct shadow_table *t, gva_t at, uint64_t pte, bool global)
 {
 	uint64_t base = ALIGN_DOWN(at.v, level_size(t->level));
@@ -220,7 +213,7 @@ static struct shadow_table *link(
 	if (child)
 		child->links++;
 	else
-		child = take(s, pte, base, t->level - 1, global);
+		child = take_table(s, pte, base, t->level - 1, global);
 	set(s, t, gva_index(at, t->level), PTE_PPN(ptr_hpa(child->entries)) | PTE_V);
 	return child;
 }
@@ -231,12 +224,11 @@ static struct shadow_table *make_path(
 {
 	while (t->level > level) {
 		uint64_t pte = t->level >= w->level ? w->ptes[t->level] : 0;
-		uint64_t entry = t->entries[gva_index(at, t->level)];
 		const uint64_t *guest = t->level > w->level ? w->tables[t->level - 1] : NULL;
-		struct shadow_table *child = is_link(entry) ? table_of(s, entry) : NULL;
+		struct shadow_table *child = child_of(s, t->entries[gva_index(at, t->level)]);
 
 		if (!child || child->pte != pte)
-			child = link(s, t, at, pte, w->pte & PTE_G);
+			child = link_table(s, t, at, pte, w->pte & PTE_G);
 		child->guest = guest;
 		t = child;
 	}
@@ -335,17 +327,17 @@ void shadow_fence_page(struct shadow *s, gva_t at, uint64_t asid)
 	}
 }
 
-/* What is linked in all spaces stays, if it is still linked by the guest. */
-static void empty_space(struct shadow *s, struct shadow_table *root)
+/* Of what a fence without an address covers in `t`: links stay that lead to what is the same in all
+ * spaces, and that the guest still has; other entries stay if `t` is such a table itself. */
+static void check_entries(struct shadow *s, struct shadow_table *t)
 {
-	s->flush = SHADOW_FLUSH_ALL;
-	for (unsigned i = next_used(root, 0); i < 512; i = next_used(root, i + 1)) {
-		uint64_t entry = root->entries[i];
-		struct shadow_table *child = is_link(entry) ? table_of(s, entry) : NULL;
+	for (unsigned i = next_used(t, 0); i < 512; i = next_used(t, i + 1)) {
+		const struct shadow_table *child = child_of(s, t->entries[i]);
 
-		if (child && child->global && root->guest && pte_get(&root->guest[i]) == child->pte)
-			continue;
-		set(s, root, i, 0);
+		if (child ? !child->global || (child->pte && (!t->guest ||
+						     pte_get(&t->guest[i]) != child->pte))
+			  : !t->global)
+			set(s, t, i, 0);
 	}
 }
 
@@ -358,11 +350,15 @@ void shadow_fence(struct shadow *s, uint64_t asid)
 	for (struct shadow_space *sp = s->spaces; sp < s->spaces + SHADOW_SPACES; sp++) {
 		if (!sp->root || SATP_ASID(sp->satp) != asid)
 			continue;
+		s->flush = SHADOW_FLUSH_ALL;
 		if (sp == s->space)
-			empty_space(s, sp->root);
+			check_entries(s, sp->root);
 		else
 			drop_space(s, sp);
 	}
+	for (struct shadow_table *t = s->tables; t < s->tables + s->ntables; t++)
+		if (t->global && t->links && t->level)
+			check_entries(s, t);
 }
 
 void shadow_forget_all(struct shadow *s)
@@ -373,7 +369,7 @@ void shadow_forget_all(struct shadow *s)
 	s->nfree = 0;
 	for (unsigned i = 0; i < s->ntables; i++) {
 		s->tables[i].links = 0;
-		give(s, &s->tables[i]);
+		free_table(s, &s->tables[i]);
 	}
 	for (struct shadow_space *sp = s->spaces; sp < s->spaces + SHADOW_SPACES; sp++) {
 		sp->root = NULL;
