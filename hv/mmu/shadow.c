@@ -71,14 +71,19 @@ static void put(struct shadow *s, struct shadow_table *t)
 	}
 }
 
-static void set(struct shadow *s, struct shadow_table *t, unsigned i, uint64_t entry)
+/* What the entry for `at` was the hart forgets. */
+static void set(struct shadow *s, struct shadow_table *t, gva_t at, uint64_t entry)
 {
-	struct shadow_table *old = child_of(s, t->entries[i]);
+	unsigned i = gva_index(at, t->level);
+	uint64_t old = t->entries[i];
+	struct shadow_table *child = child_of(s, old);
 
 	t->used |= BIT(i / 8);
 	pte_set(&t->entries[i], entry);
-	if (old)
-		put(s, old);
+	if (child)
+		put(s, child);
+	else if (old)
+		flush_page(s, at);
 }
 
 static enum err grow(struct shadow *s)
@@ -214,7 +219,7 @@ static struct shadow_table *link_table(
 		child->links++;
 	else
 		child = take_table(s, pte, base, t->level - 1, global);
-	set(s, t, gva_index(at, t->level), PTE_PPN(ptr_hpa(child->entries)) | PTE_V);
+	set(s, t, at, PTE_PPN(ptr_hpa(child->entries)) | PTE_V);
 	return child;
 }
 
@@ -227,7 +232,7 @@ static struct shadow_table *make_path(
 		const uint64_t *guest = t->level > w->level ? w->tables[t->level - 1] : NULL;
 		struct shadow_table *child = child_of(s, t->entries[gva_index(at, t->level)]);
 
-		if (!child || child->pte != pte)
+		if (!child || child->pte != pte || (child->global && !(w->pte & PTE_G)))
 			child = link_table(s, t, at, pte, w->pte & PTE_G);
 		child->guest = guest;
 		t = child;
@@ -253,14 +258,10 @@ static enum err install(struct shadow *s, struct shadow_table *t, gva_t at, cons
 	entry |= PTE_PPN(hpa_add(pte_hpa(leaf), in_leaf)) | (w->pte & (PTE_U | WALK_PBMT)) | PTE_V |
 		 PTE_A | PTE_D;
 	t = make_path(s, t, at, small, w);
-	uint64_t old = t->entries[gva_index(at, small)];
-
-	/* A hart may keep what was not valid, or allowed less. */
-	if (old == entry)
+	/* A hart may keep what was not valid. */
+	if (t->entries[gva_index(at, small)] == entry)
 		s->flush = SHADOW_FLUSH_ALL;
-	else if (old)
-		flush_page(s, at);
-	set(s, t, gva_index(at, small), entry);
+	set(s, t, at, entry);
 	return OK;
 }
 
@@ -305,7 +306,7 @@ enum err shadow_fault(struct shadow *s, gva_t at, uint64_t how, gpa_t *gpa, stru
 	if (t->global && !(w.pte & PTE_G)) {
 		/* Not the same for all after all: this space gets a table of its own. */
 		t = descend(s, s->space->root, at, true);
-		set(s, t, gva_index(at, t->level), 0);
+		set(s, t, at, 0);
 		return OK;
 	}
 	return install(s, t, at, &w, level, leaf);
@@ -320,10 +321,8 @@ void shadow_fence_page(struct shadow *s, gva_t at, uint64_t asid)
 			continue;
 		struct shadow_table *t = descend(s, sp->root, at, false);
 
-		if (t->entries[gva_index(at, t->level)]) {
-			flush_page(s, at);
-			set(s, t, gva_index(at, t->level), 0);
-		}
+		if (t->entries[gva_index(at, t->level)])
+			set(s, t, at, 0);
 	}
 }
 
@@ -334,10 +333,10 @@ static void check_entries(struct shadow *s, struct shadow_table *t)
 	for (unsigned i = next_used(t, 0); i < 512; i = next_used(t, i + 1)) {
 		const struct shadow_table *child = child_of(s, t->entries[i]);
 
-		if (child ? !child->global || (child->pte && (!t->guest ||
-						     pte_get(&t->guest[i]) != child->pte))
+		if (child ? !child->global || (child->pte && (!t->guest || pte_get(&t->guest[i]) !=
+										   child->pte))
 			  : !t->global)
-			set(s, t, i, 0);
+			set(s, t, gva(t->base + i * level_size(t->level)), 0);
 	}
 }
 

@@ -156,8 +156,7 @@ static bool search(const struct look *l, uint64_t table, unsigned level)
 		enum kind kind = kind_of(pte, level);
 
 		if (kind == POINTER) {
-			if (end > MAX(last_fence, asid_fence[l->asid]) &&
-				leads_on(l, pte, level))
+			if (end > MAX(last_fence, asid_fence[l->asid]) && leads_on(l, pte, level))
 				return true;
 		} else if (kind == INVALID || !leaf_allows(pte, l->how)) {
 			/* Another VCPU may have changed it after it was read. */
@@ -410,30 +409,33 @@ static uint64_t some_target(void)
 	}
 }
 
-static uint64_t some_entry(void)
+/* The first tables are mostly for the upper levels, the last for leaves; but any may be used as
+ * any. */
+static uint64_t some_entry(unsigned t)
 {
-	uint64_t kind = pick(16), pte;
+	uint64_t kind = pick(32), pte;
 
 	if (kind == 0)
 		return 0;
 	if (kind == 1) /* a table in a bad place, or one with bits it must not have */
 		return some_target() >> 2 | 1 | (pick(2) ? BIT(pick(10)) : 0);
-	if (kind < 9)
-		return table_gpa(pick(TABLES)) >> 2 | 1 | (pick(16) ? 0 : BIT(pick(64)));
+	if (kind < (t < TABLES / 2 ? 28 : 4)) {
+		t = pick(4) ? t + 1 + pick(3) : pick(TABLES);
+		return table_gpa(t % TABLES) >> 2 | 1 | (pick(64) ? 0 : BIT(pick(64)));
+	}
 	pte = some_target() >> 2 | 0xc1;
 	pte |= pick(4) ? 0xe : pick(8) << 1;
-	pte |= pick(2) << 4 | pick(2) << 5;
-	if (pick(4) == 0)
+	pte |= (pick(4) == 0) << 4 | pick(2) << 5;
+	if (pick(8) == 0)
 		pte &= ~(BIT(6) << pick(2));
 	if (pick(8) == 0)
 		pte |= pick(4) << 61;
-	return pick(32) ? pte : pte ^ BIT(pick(64));
+	return pick(64) ? pte : pte ^ BIT(pick(64));
 }
 
-static void edit(void)
+static void edit_to(unsigned t, unsigned k, uint64_t pte)
 {
-	unsigned t = pick(TABLES), k = pick(SLOTS);
-	uint64_t at = table_gpa(t) + 8 * slot_index[k], pte = some_entry(), *entry;
+	uint64_t at = table_gpa(t) + 8 * slot_index[k], *entry;
 
 	if (elsewhere && (history[t][k].n == PAST_MAX || !guest_ptr(vm, gpa(at), 8, GSTAGE_W)))
 		return;
@@ -446,6 +448,15 @@ static void edit(void)
 	*entry = pte;
 }
 
+static void edit(void)
+{
+	unsigned t = pick(TABLES);
+
+	edit_to(t, pick(SLOTS), some_entry(t));
+}
+
+static uint64_t seen[8]; /* addresses where accesses succeeded */
+
 static uint64_t some_address(void)
 {
 	unsigned levels = levels_of(guest_satp), unused = 64 - 12 - 9 * levels;
@@ -453,6 +464,8 @@ static uint64_t some_address(void)
 
 	if (pick(100) == 0)
 		return pick(UINT64_MAX);
+	if (pick(3))
+		return seen[pick(ARRAY_SIZE(seen))];
 	if (guest_satp == 0)
 		return some_target() + at;
 	for (unsigned l = 0; l < levels; l++)
@@ -510,23 +523,37 @@ static void break_end(void)
 	broken.pte = NULL;
 }
 
-/* This VCPU's own copies: the entry is busy. */
+/* The pages that are mostly used, and what they were at the beginning of the step. */
+static uint64_t was[4 * (16 + 2)];
+
+static gpa_t page_gpa(unsigned i)
+{
+	uint64_t in_block = i / 4 < 16 ? i / 4 : slot_index[3 + i / 4 - 16];
+
+	return gpa(GUEST_RAM + i % 4 * MIB(2) + in_block * PAGE_SIZE);
+}
+
+static void note_pages(void)
+{
+	for (unsigned i = 0; i < ARRAY_SIZE(was); i++)
+		was[i] = map_of(page_gpa(i).v, 0);
+}
+
+/* This VCPU makes a page its own: the entry is busy. */
 void vm_fence(struct vm *of)
 {
-	static uint64_t was[RAM_SIZE / PAGE_SIZE];
-	uint64_t value;
+	uint64_t value, *pte;
 	unsigned level;
 
+	require(of == vm && !spin_is_locked(&vm->lock));
 	for (unsigned i = 0; i < ARRAY_SIZE(was); i++) {
-		gstage_walk(vm, gpa(GUEST_RAM + i * PAGE_SIZE), &level, &value);
-		if (value != PTE_BUSY)
-			was[i] = pte_hpa(value).v;
-		else if (was[i])
+		pte = gstage_walk(vm, page_gpa(i), &level, &value);
+		if (pte != broken.pte && value == PTE_BUSY && was[i]) {
 			forget(was[i]);
-		else
-			shadow_forget_all(s);
+			return;
+		}
 	}
-	(void)of;
+	shadow_forget_all(s);
 }
 
 static void map_own(uint64_t at, uint64_t to, uint64_t size, uint64_t flags)
@@ -540,7 +567,6 @@ static void map_devices(void)
 	map_own(DEVICES + MIB(2), FAR + MIB(2), MIB(2), GSTAGE_R | GSTAGE_DEVICE);
 	map_own(GIB(8), FAR + GIB(1), GIB(1), GSTAGE_R | GSTAGE_W | GSTAGE_DEVICE);
 }
-
 
 /* --- one step --- */
 
@@ -571,6 +597,7 @@ static void try_access(uint64_t at, uint64_t how)
 		if (hart_access(at, how, &l.hpa, &leaf)) {
 			l.pbmt = leaf >> 61 & 3;
 			require(possible(&l, guest_satp));
+			seen[pick(ARRAY_SIZE(seen))] = at;
 			return;
 		}
 		elsewhere = true;
@@ -592,7 +619,7 @@ static void try_fence(void)
 {
 	uint64_t asid = pick(3), at = some_address();
 
-	switch (pick(12)) {
+	switch (pick(32)) {
 	case 0:
 		fence_all();
 		break;
@@ -661,10 +688,13 @@ static void take_devices(void)
 
 static void step(void)
 {
-	static const uint64_t modes[] = {0, WALK_USER, WALK_SUM, WALK_MXR, WALK_SUM | WALK_MXR};
+	static const uint64_t modes[] = {
+		0, WALK_SUM, WALK_USER, WALK_SUM, WALK_MXR, WALK_SUM | WALK_MXR};
 	uint64_t what = pick(64);
 
-	if (what < 20)
+	exact = pick(2);
+	note_pages();
+	if (what < 10)
 		edit();
 	else if (what < 44)
 		try_access(some_address(), BIT(1 + pick(3)) | modes[pick(ARRAY_SIZE(modes))]);
@@ -679,7 +709,6 @@ static void step(void)
 	else if (what == 58)
 		break_begin();
 	break_end();
-	exact = pick(2);
 }
 
 /* --- the start --- */
@@ -712,9 +741,11 @@ static void new_guest(unsigned levels, uint64_t limit, bool forked)
 	satps = 0;
 	satp_list[satps++] = 0;
 	while (satps < ARRAY_SIZE(satp_list)) {
-		uint64_t root = pick(20) ? table_gpa(pick(TABLES)) : some_target() & ~0xfffull;
+		uint64_t root = pick(20) ? table_gpa(pick(TABLES / 2)) : some_target() & ~0xfffull;
 
-		satp_list[satps++] = (8 + pick(levels - 2)) << 60 | pick(3) << 44 |
-				     (root >> 12 & (BIT(44) - 1));
+		satp_list[satps++] =
+			(8 + pick(levels - 2)) << 60 | pick(3) << 44 | (root >> 12 & (BIT(44) - 1));
 	}
+	for (unsigned i = 0; i < TABLES * SLOTS; i++)
+		edit_to(i / SLOTS, i % SLOTS, some_entry(i / SLOTS));
 }
