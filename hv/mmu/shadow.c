@@ -25,20 +25,12 @@ static struct shadow_table *child_of(struct shadow *s, uint64_t entry)
 	return &s->tables[frame_in(frame_records, entry >> 10)->refs];
 }
 
-/* The first entry from `i` on that may hold something, 512 if none does. */
-static unsigned next_used(const struct shadow_table *t, unsigned i)
-{
-	while (i < 512 && !(t->used >> (i / 8) & 1))
-		i = t->used >> (i / 8) ? (i | 7) + 1 : 512;
-	return i;
-}
-
-static void flush_page(struct shadow *s, gva_t at)
-{
-	uint64_t page = ALIGN_DOWN(at.v, PAGE_SIZE);
-
-	s->flush = s->flush == SHADOW_FLUSH_NONE || s->flush == page ? page : SHADOW_FLUSH_ALL;
-}
+/* For each entry `i` of `t` that may hold something. */
+#define FOR_USED(t, i)                                                                             \
+	for (unsigned i = 0; i < 512; i++)                                                         \
+		if (!((t)->used >> (i / 8) & 1))                                                   \
+			i |= 7;                                                                    \
+		else
 
 static void free_table(struct shadow *s, struct shadow_table *t)
 {
@@ -50,40 +42,38 @@ static void free_table(struct shadow *s, struct shadow_table *t)
 /* One link less leads to `t`. After the last, it is free, and so is what it alone led to. */
 static void put(struct shadow *s, struct shadow_table *t)
 {
-	struct shadow_table *list = t;
+	struct shadow_table *child, *list = --t->links ? NULL : t;
 
 	s->flush = SHADOW_FLUSH_ALL;
-	if (--t->links)
-		return;
 	t->next = NULL;
 	while ((t = list)) {
 		list = t->next;
-		for (unsigned i = t->level ? next_used(t, 0) : 512; i < 512;
-			i = next_used(t, i + 1)) {
-			struct shadow_table *child = child_of(s, t->entries[i]);
-
+		free_table(s, t);
+		if (t->level == 0)
+			continue;
+		FOR_USED(t, i)
+		{
+			child = child_of(s, t->entries[i]);
 			if (child && --child->links == 0) {
 				child->next = list;
 				list = child;
 			}
 		}
-		free_table(s, t);
 	}
 }
 
-/* What the entry for `at` was the hart forgets. */
+/* What was there the hart forgets. */
 static void set(struct shadow *s, struct shadow_table *t, gva_t at, uint64_t entry)
 {
-	unsigned i = gva_index(at, t->level);
-	uint64_t old = t->entries[i];
+	uint64_t page = ALIGN_DOWN(at.v, PAGE_SIZE), old = t->entries[gva_index(at, t->level)];
 	struct shadow_table *child = child_of(s, old);
 
-	t->used |= BIT(i / 8);
-	pte_set(&t->entries[i], entry);
+	t->used |= BIT(gva_index(at, t->level) / 8);
+	pte_set(&t->entries[gva_index(at, t->level)], entry);
 	if (child)
 		put(s, child);
 	else if (old)
-		flush_page(s, at);
+		s->flush = s->flush == SHADOW_FLUSH_NONE ? page : SHADOW_FLUSH_ALL;
 }
 
 static enum err grow(struct shadow *s)
@@ -227,6 +217,8 @@ static struct shadow_table *link_table(
 static struct shadow_table *make_path(
 	struct shadow *s, struct shadow_table *t, gva_t at, unsigned level, const struct walk *w)
 {
+	if (w->level < WALK_LEVELS)
+		t->guest = w->tables[t->level]; /* a root's was not known */
 	while (t->level > level) {
 		uint64_t pte = t->level >= w->level ? w->ptes[t->level] : 0;
 		const uint64_t *guest = t->level > w->level ? w->tables[t->level - 1] : NULL;
@@ -265,32 +257,13 @@ static enum err install(struct shadow *s, struct shadow_table *t, gva_t at, cons
 	return OK;
 }
 
-/* The guest's tables from `*t` on, where what is known ends. */
-static enum err walk(
-	struct shadow *s, struct shadow_table *t, gva_t at, uint64_t how, struct walk *w)
-{
-	uint64_t satp = s->space->satp;
-
-	if (SATP_MODE(satp) == 0)
-		return guest_walk(s->vm, satp, at, how, w);
-	if (!gva_is_canonical(at, SATP_LEVELS(satp)))
-		return E_FAULT;
-	if (!t->guest) {
-		enum err err = guest_table(s->vm, gpa(SATP_PPN(satp) << PAGE_SHIFT), &t->guest);
-
-		if (err != OK)
-			return err;
-	}
-	return guest_walk_from(s->vm, t->guest, t->level, at, how, w);
-}
-
 enum err shadow_fault(struct shadow *s, gva_t at, uint64_t how, gpa_t *gpa, struct refusal *refused)
 {
 	struct shadow_table *t = descend(s, s->space->root, at, false);
 	uint64_t leaf = 0;
 	unsigned level;
 	struct walk w;
-	enum err err = walk(s, t, at, how, &w);
+	enum err err = guest_walk_from(s->vm, s->space->satp, t->guest, t->level, at, how, &w);
 
 	if (err != OK)
 		return err == E_STATE ? OK : err;
@@ -326,16 +299,19 @@ void shadow_fence_page(struct shadow *s, gva_t at, uint64_t asid)
 	}
 }
 
-/* Of what a fence without an address covers in `t`: links stay that lead to what is the same in all
- * spaces, and that the guest still has; other entries stay if `t` is such a table itself. */
+/* A fence without an address, in `t`: links stay that lead to what is the same in all spaces, and
+ * that the guest still has; leaves stay if `t` is the same in all spaces. */
 static void check_entries(struct shadow *s, struct shadow_table *t)
 {
-	for (unsigned i = next_used(t, 0); i < 512; i = next_used(t, i + 1)) {
+	FOR_USED(t, i)
+	{
 		const struct shadow_table *child = child_of(s, t->entries[i]);
+		bool stays = t->global;
 
-		if (child ? !child->global || (child->pte && (!t->guest || pte_get(&t->guest[i]) !=
-										   child->pte))
-			  : !t->global)
+		if (child)
+			stays = child->global &&
+				(!child->pte || (t->guest && pte_get(&t->guest[i]) == child->pte));
+		if (!stays)
 			set(s, t, gva(t->base + i * level_size(t->level)), 0);
 	}
 }
@@ -379,36 +355,26 @@ void shadow_forget_all(struct shadow *s)
 	s->flush = SHADOW_FLUSH_ALL;
 }
 
-/* Of a table, the entries that map a part of [a, a + size). False: there are more than `*budget`.
- */
-static bool forget_in(
-	struct shadow *s, struct shadow_table *t, hpa_t a, uint64_t size, unsigned *budget)
-{
-	for (unsigned i = next_used(t, 0); i < 512; i = next_used(t, i + 1)) {
-		uint64_t entry = t->entries[i];
-
-		if ((*budget)-- == 0)
-			return false;
-		if (is_leaf(entry) &&
-			range_overlaps(pte_hpa(entry).v, level_size(t->level), a.v, size)) {
-			t->entries[i] = 0;
-			s->flush = SHADOW_FLUSH_ALL;
-		}
-	}
-	return true;
-}
-
 void shadow_forget(struct shadow *s, hpa_t a, uint64_t size)
 {
-	unsigned budget = FORGET_MAX;
+	unsigned looked_at = 0;
 
 	for (struct shadow_table *t = s->tables; t < s->tables + s->ntables; t++) {
-		if (!t->links)
-			continue;
 		/* What it held is still right: the new page is a copy. */
 		if (t->guest && range_within(ptr_hpa(t->guest).v, 1, a.v, size))
 			t->guest = NULL;
-		if (!forget_in(s, t, a, size, &budget)) {
+		FOR_USED(t, i)
+		{
+			uint64_t entry = t->entries[i];
+
+			looked_at += t->links != 0;
+			if (is_leaf(entry) &&
+				range_overlaps(pte_hpa(entry).v, level_size(t->level), a.v, size)) {
+				t->entries[i] = 0;
+				s->flush = SHADOW_FLUSH_ALL;
+			}
+		}
+		if (looked_at > FORGET_MAX) {
 			shadow_forget_all(s);
 			return;
 		}

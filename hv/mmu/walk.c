@@ -6,7 +6,8 @@
 #define PTE_N        BIT(63)
 #define PTE_RESERVED (UINT64_C(0x3ff) << 54) /* N and PBMT among them */
 
-enum err guest_table(const struct vm *vm, gpa_t at, const uint64_t **out)
+/* Where the guest's table at `at` is. */
+static enum err guest_table(const struct vm *vm, gpa_t at, const uint64_t **out)
 {
 	unsigned level;
 	uint64_t value;
@@ -50,10 +51,24 @@ static enum err finish(uint64_t leaf, unsigned level, gva_t at, uint64_t how, st
 	return OK;
 }
 
-enum err guest_walk_from(const struct vm *vm, const uint64_t *table, unsigned level, gva_t at,
-	uint64_t how, struct walk *w)
+enum err guest_walk_from(const struct vm *vm, uint64_t satp, const uint64_t *table, unsigned level,
+	gva_t at, uint64_t how, struct walk *w)
 {
-	for (;; level--) {
+	enum err err = OK;
+
+	if (SATP_MODE(satp) == 0) {
+		w->gpa = gpa(at.v);
+		w->level = WALK_LEVELS;
+		w->pte = PTE_V | GSTAGE_RWX | PTE_A | PTE_D | (how & WALK_USER);
+		return OK;
+	}
+	if (!gva_is_canonical(at, SATP_LEVELS(satp)))
+		return E_FAULT;
+	if (!table) {
+		level = SATP_LEVELS(satp) - 1;
+		err = guest_table(vm, gpa(SATP_PPN(satp) << PAGE_SHIFT), &table);
+	}
+	for (; err == OK; level--) {
 		uint64_t pte = pte_get(&table[gva_index(at, level)]);
 
 		w->tables[level] = table;
@@ -65,26 +80,7 @@ enum err guest_walk_from(const struct vm *vm, const uint64_t *table, unsigned le
 			return finish(pte, level, at, how, w);
 		if (level == 0 || (pte & (PTE_U | PTE_A | PTE_D | WALK_PBMT)))
 			return E_FAULT;
-		enum err err = guest_table(vm, gpa(pte_hpa(pte).v), &table);
-
-		if (err != OK)
-			return err;
+		err = guest_table(vm, gpa(pte_hpa(pte).v), &table);
 	}
-}
-
-enum err guest_walk(const struct vm *vm, uint64_t satp, gva_t at, uint64_t how, struct walk *w)
-{
-	const uint64_t *root;
-
-	if (SATP_MODE(satp) == 0) {
-		w->gpa = gpa(at.v);
-		w->level = WALK_LEVELS;
-		w->pte = PTE_V | GSTAGE_RWX | PTE_A | PTE_D | (how & WALK_USER);
-		return OK;
-	}
-	if (!gva_is_canonical(at, SATP_LEVELS(satp)))
-		return E_FAULT;
-	enum err err = guest_table(vm, gpa(SATP_PPN(satp) << PAGE_SHIFT), &root);
-
-	return err == OK ? guest_walk_from(vm, root, SATP_LEVELS(satp) - 1, at, how, w) : err;
+	return err;
 }
