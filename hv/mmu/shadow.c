@@ -146,15 +146,6 @@ static void make_root(struct shadow *s, struct shadow_space *sp)
 	s->satp = sp->hart_satp;
 }
 
-static void drop_space(struct shadow *s, struct shadow_space *sp)
-{
-	if (sp->root)
-		put(s, sp->root);
-	sp->root = NULL;
-	sp->satp = NO_SATP;
-	sp->since = 0;
-}
-
 /* In the place of the one that was not used for longest. */
 static struct shadow_space *make_space(struct shadow *s, uint64_t satp)
 {
@@ -163,9 +154,10 @@ static struct shadow_space *make_space(struct shadow *s, uint64_t satp)
 	for (unsigned i = 1; i < SHADOW_SPACES; i++)
 		if (s->spaces[i].since < sp->since)
 			sp = &s->spaces[i];
-	drop_space(s, sp);
+	if (sp->root)
+		put(s, sp->root);
+	*sp = (struct shadow_space){.satp = satp};
 	s->space = sp;
-	sp->satp = satp;
 	if (reserve(s, 1))
 		make_root(s, sp);
 	return sp;
@@ -188,24 +180,18 @@ void shadow_switch(struct shadow *s, uint64_t satp)
 
 /* --- faults --- */
 
-/* What is known of the guest's table that `pte` leads to from `base` on, if it is the same in all
- * spaces. */
-static struct shadow_table *find_global(
-	struct shadow *s, uint64_t pte, uint64_t base, unsigned level)
-{
-	for (struct shadow_table *t = s->tables; t < s->tables + s->ntables; t++)
-		if (t->pte == pte && t->base == base && t->level == level && t->global && t->links)
-			return t;
-	return NULL;
-}
-
+/* The guest's `pte` leads on from the entry for `at`. If what it leads to is the same in all spaces
+ * it may be known already. */
 static struct shadow_table *link_table(
 	struct shadow *s, struct shadow_table *t, gva_t at, uint64_t pte, bool global)
 {
 	uint64_t base = ALIGN_DOWN(at.v, level_size(t->level));
-	struct shadow_table *child = global && pte ? find_global(s, pte, base, t->level - 1) : NULL;
+	struct shadow_table *child = s->tables, *end = child + (global && pte ? s->ntables : 0);
 
-	if (child)
+	while (child < end && (child->pte != pte || child->base != base || !child->links ||
+				      child->level + 1 != t->level || !child->global))
+		child++;
+	if (child < end)
 		child->links++;
 	else
 		child = take_table(s, pte, base, t->level - 1, global);
@@ -306,12 +292,10 @@ static void check_entries(struct shadow *s, struct shadow_table *t)
 	FOR_USED(t, i)
 	{
 		const struct shadow_table *child = child_of(s, t->entries[i]);
-		bool stays = t->global;
+		bool same =
+			child && (!child->pte || (t->guest && pte_get(&t->guest[i]) == child->pte));
 
-		if (child)
-			stays = child->global &&
-				(!child->pte || (t->guest && pte_get(&t->guest[i]) == child->pte));
-		if (!stays)
+		if (child ? !child->global || !same : !t->global)
 			set(s, t, gva(t->base + i * level_size(t->level)), 0);
 	}
 }
@@ -323,13 +307,10 @@ void shadow_fence(struct shadow *s, uint64_t asid)
 		return;
 	}
 	for (struct shadow_space *sp = s->spaces; sp < s->spaces + SHADOW_SPACES; sp++) {
-		if (!sp->root || SATP_ASID(sp->satp) != asid)
-			continue;
-		s->flush = SHADOW_FLUSH_ALL;
-		if (sp == s->space)
+		if (sp->root && SATP_ASID(sp->satp) == asid) {
+			s->flush = SHADOW_FLUSH_ALL;
 			check_entries(s, sp->root);
-		else
-			drop_space(s, sp);
+		}
 	}
 	for (struct shadow_table *t = s->tables; t < s->tables + s->ntables; t++)
 		if (t->global && t->links && t->level)
@@ -346,11 +327,9 @@ void shadow_forget_all(struct shadow *s)
 		s->tables[i].links = 0;
 		free_table(s, &s->tables[i]);
 	}
-	for (struct shadow_space *sp = s->spaces; sp < s->spaces + SHADOW_SPACES; sp++) {
-		sp->root = NULL;
-		sp->satp = NO_SATP;
-	}
-	s->space->satp = satp;
+	for (unsigned i = 0; i < SHADOW_SPACES; i++)
+		s->spaces[i] = (struct shadow_space){.satp = NO_SATP};
+	*s->space = (struct shadow_space){.satp = satp, .since = s->switches};
 	make_root(s, s->space);
 	s->flush = SHADOW_FLUSH_ALL;
 }
@@ -360,6 +339,8 @@ void shadow_forget(struct shadow *s, hpa_t a, uint64_t size)
 	unsigned looked_at = 0;
 
 	for (struct shadow_table *t = s->tables; t < s->tables + s->ntables; t++) {
+		if (!t->links)
+			continue;
 		/* What it held is still right: the new page is a copy. */
 		if (t->guest && range_within(ptr_hpa(t->guest).v, 1, a.v, size))
 			t->guest = NULL;
@@ -367,7 +348,7 @@ void shadow_forget(struct shadow *s, hpa_t a, uint64_t size)
 		{
 			uint64_t entry = t->entries[i];
 
-			looked_at += t->links != 0;
+			looked_at++;
 			if (is_leaf(entry) &&
 				range_overlaps(pte_hpa(entry).v, level_size(t->level), a.v, size)) {
 				t->entries[i] = 0;
