@@ -13,16 +13,22 @@
 #include "mmu/shadow.h"
 #include "mmu/tables.h"
 
-#define PTE_G      BIT(5)
-#define NO_SATP    UINT64_MAX
-#define FORGET_MAX 4096 /* entries that are looked at for a page: beyond, all is forgotten */
+#define PTE_G        BIT(5)
+#define PTE_PPN_MASK (BIT(54) - BIT(10))
+#define NO_SATP      UINT64_MAX
+#define FORGET_MAX   4096 /* entries that are looked at for a page: beyond, all is forgotten */
 
-/* The table that an entry leads to, NULL for none. Its number is in the record of its frame. */
-static struct shadow_table *child_of(struct shadow *s, uint64_t entry)
+/* The table that an entry leads to, NULL for none. Where in *s it is, is in its frame's record. */
+static inline struct shadow_table *child_of(struct shadow *s, uint64_t entry)
 {
 	if ((entry & (PTE_V | GSTAGE_RWX)) != PTE_V)
 		return NULL;
-	return &s->tables[frame_in(frame_records, entry >> 10)->refs];
+	return (void *)((uint8_t *)s + frame_in(frame_records, entry >> 10)->refs);
+}
+
+static inline uint64_t *entry_for(const struct shadow_table *t, gva_t at)
+{
+	return &t->entries[at.v >> t->shift & 511];
 }
 
 /* For each entry `i` of `t` that may hold something. */
@@ -65,15 +71,16 @@ static void put(struct shadow *s, struct shadow_table *t)
 /* What was there the hart forgets. */
 static void set(struct shadow *s, struct shadow_table *t, gva_t at, uint64_t entry)
 {
-	uint64_t page = ALIGN_DOWN(at.v, PAGE_SIZE), old = t->entries[gva_index(at, t->level)];
+	uint64_t *place = entry_for(t, at), old = *place;
 	struct shadow_table *child = child_of(s, old);
 
-	t->used |= BIT(gva_index(at, t->level) / 8);
-	pte_set(&t->entries[gva_index(at, t->level)], entry);
+	t->used |= BIT((at.v >> t->shift & 511) / 8);
+	pte_set(place, entry);
 	if (child)
 		put(s, child);
 	else if (old)
-		s->flush = s->flush == SHADOW_FLUSH_NONE ? page : SHADOW_FLUSH_ALL;
+		s->flush = s->flush == SHADOW_FLUSH_NONE ? ALIGN_DOWN(at.v, PAGE_SIZE)
+							 : SHADOW_FLUSH_ALL;
 }
 
 static enum err grow(struct shadow *s)
@@ -84,7 +91,7 @@ static enum err grow(struct shadow *s)
 
 	if (err != OK)
 		return err;
-	frame_of(page)->refs = s->ntables;
+	frame_of(page)->refs = offsetof(struct shadow, tables[s->ntables]);
 	s->tables[s->ntables].entries = hpa_ptr(page);
 	free_table(s, &s->tables[s->ntables++]);
 	return OK;
@@ -116,6 +123,7 @@ static struct shadow_table *take_table(
 	t->pte = pte;
 	t->base = base;
 	t->level = (uint8_t)level;
+	t->shift = (uint8_t)(PAGE_SHIFT + 9 * level);
 	t->global = global;
 	t->links = 1;
 	return t;
@@ -123,10 +131,11 @@ static struct shadow_table *take_table(
 
 /* From the root on, where there is no link to another of the guest's tables, or, with `own`, to
  * one of this space alone. */
-static struct shadow_table *descend(struct shadow *s, struct shadow_table *t, gva_t at, bool own)
+static inline struct shadow_table *descend(
+	struct shadow *s, struct shadow_table *t, gva_t at, bool own)
 {
 	for (;;) {
-		struct shadow_table *child = child_of(s, t->entries[gva_index(at, t->level)]);
+		struct shadow_table *child = child_of(s, *entry_for(t, at));
 
 		if (!child || !child->guest || (own && child->global))
 			return t;
@@ -208,7 +217,7 @@ static struct shadow_table *make_path(
 	while (t->level > level) {
 		uint64_t pte = t->level >= w->level ? w->ptes[t->level] : 0;
 		const uint64_t *guest = t->level > w->level ? w->tables[t->level - 1] : NULL;
-		struct shadow_table *child = child_of(s, t->entries[gva_index(at, t->level)]);
+		struct shadow_table *child = child_of(s, *entry_for(t, at));
 
 		if (!child || child->pte != pte || (child->global && !(w->pte & PTE_G)))
 			child = link_table(s, t, at, pte, w->pte & PTE_G);
@@ -218,57 +227,68 @@ static struct shadow_table *make_path(
 	return t;
 }
 
-/* Maps `at` by what the guest's tables (`w`) and the VM's map (`leaf` of `level`) both allow.
- * E_NOENT if that is nothing, or the address is none. */
-static enum err install(struct shadow *s, struct shadow_table *t, gva_t at, const struct walk *w,
-	unsigned level, uint64_t leaf)
+/* The VM's map has nothing with the right that `how` needs: it gets it, if it is RAM. */
+static noinline enum err touch(
+	struct shadow *s, gpa_t at, uint64_t how, uint64_t leaf, struct refusal *refused)
 {
-	unsigned small = MIN(level, w->level);
-	uint64_t in_leaf = w->gpa.v & (level_size(level) - level_size(small));
-	uint64_t entry = leaf & w->pte & GSTAGE_RWX;
-
-	if (!(w->pte & PTE_D))
-		entry &= ~GSTAGE_W;
-	if (!entry || !gva_is_canonical(at, s->space->root->level + 1u))
+	if (!in_ram(s->vm, at, 1) || (is_leaf(leaf) && !(how & WALK_WRITE)))
 		return E_NOENT;
-	if (!reserve(s, t->level - small))
-		return OK;
-	entry |= PTE_PPN(hpa_add(pte_hpa(leaf), in_leaf)) | (w->pte & (PTE_U | WALK_PBMT)) | PTE_V |
-		 PTE_A | PTE_D;
-	t = make_path(s, t, at, small, w);
-	/* A hart may keep what was not valid. */
-	if (t->entries[gva_index(at, small)] == entry)
-		s->flush = SHADOW_FLUSH_ALL;
-	set(s, t, at, entry);
-	return OK;
+	enum err err = gstage_touch(s->vm, at, how & WALK_WRITE, refused);
+
+	return err == E_EXISTS ? OK : err;
+}
+
+/* What is the same for all goes to a table of all, the rest to one of this space alone. NULL: the
+ * guest faults again, it has lost something for that. */
+static noinline struct shadow_table *table_for(
+	struct shadow *s, struct shadow_table *t, gva_t at, unsigned level, const struct walk *w)
+{
+	if (t->global && !(w->pte & PTE_G)) {
+		set(s, descend(s, s->space->root, at, true), at, 0);
+		return NULL;
+	}
+	return reserve(s, t->level - level) ? make_path(s, t, at, level, w) : NULL;
 }
 
 enum err shadow_fault(struct shadow *s, gva_t at, uint64_t how, gpa_t *gpa, struct refusal *refused)
 {
-	struct shadow_table *t = descend(s, s->space->root, at, false);
-	uint64_t leaf = 0;
-	unsigned level;
+	struct shadow_table *t = s->space->root;
+	uint64_t satp = s->space->satp, leaf = 0;
+	unsigned level, small;
 	struct walk w;
-	enum err err = guest_walk_from(s->vm, s->space->satp, t->guest, t->level, at, how, &w);
+	enum err err;
 
+	if (!gva_is_canonical(at, t->level + 1u)) {
+		gpa->v = at.v;
+		return SATP_MODE(satp) ? E_FAULT : E_NOENT;
+	}
+	t = descend(s, t, at, false);
+	err = likely(t->guest) ? guest_walk_from(s->vm, t->guest, t->level, at, how, &w)
+			       : guest_walk(s->vm, satp, at, how, &w);
 	if (err != OK)
 		return err == E_STATE ? OK : err;
 	*gpa = w.gpa;
 	if (w.gpa.v < GSTAGE_END)
 		gstage_walk(s->vm, w.gpa, &level, &leaf);
-	if (!(leaf & PTE_V) || !is_leaf(leaf) || (how & ~leaf & (GSTAGE_W | GSTAGE_X))) {
-		if (!in_ram(s->vm, w.gpa, 1) || (is_leaf(leaf) && !(how & WALK_WRITE)))
-			return E_NOENT;
-		err = gstage_touch(s->vm, w.gpa, how & WALK_WRITE, refused);
-		return err == E_EXISTS ? OK : err;
-	}
-	if (t->global && !(w.pte & PTE_G)) {
-		/* Not the same for all after all: this space gets a table of its own. */
-		t = descend(s, s->space->root, at, true);
-		set(s, t, at, 0);
+	if (unlikely(!(leaf & PTE_V) || (how & ~leaf & (GSTAGE_W | GSTAGE_X))))
+		return touch(s, w.gpa, how, leaf, refused);
+	/* A and D are set ahead: without D in the guest's leaf, W waits for it. */
+	uint64_t rights = leaf & w.pte & (w.pte & PTE_D ? GSTAGE_RWX : GSTAGE_R | GSTAGE_X);
+
+	if (unlikely(!rights))
+		return E_NOENT; /* it may read what it may only execute, but not execute there */
+	small = MIN(level, w.level);
+	if (t->level != small || (t->global && !(w.pte & PTE_G)))
+		t = table_for(s, t, at, small, &w);
+	if (!t)
 		return OK;
-	}
-	return install(s, t, at, &w, level, leaf);
+	/* Of the VM's leaf the part that the entry maps. */
+	leaf = (leaf & PTE_PPN_MASK) | (w.gpa.v & (level_size(level) - level_size(small))) >> 2 |
+	       (w.pte & (PTE_U | WALK_PBMT)) | rights | PTE_V | PTE_A | PTE_D;
+	if (unlikely(*entry_for(t, at) == leaf))
+		s->flush = SHADOW_FLUSH_ALL; /* a hart may keep what was not valid */
+	set(s, t, at, leaf);
+	return OK;
 }
 
 /* --- fences --- */
@@ -280,7 +300,7 @@ void shadow_fence_page(struct shadow *s, gva_t at, uint64_t asid)
 			continue;
 		struct shadow_table *t = descend(s, sp->root, at, false);
 
-		if (t->entries[gva_index(at, t->level)])
+		if (*entry_for(t, at))
 			set(s, t, at, 0);
 	}
 }

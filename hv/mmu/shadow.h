@@ -37,9 +37,9 @@ struct shadow_table {
 	uint64_t used;         /* a bit for each eight entries that may hold something */
 	struct shadow_table *next; /* among the free, or those that are being freed */
 	uint16_t links;            /* entries that lead here, or 1 for a root; 0: free */
-	uint8_t level;
+	uint8_t level, shift;      /* of an address, for its index */
 	bool global;
-};
+} aligned(64);
 
 struct shadow_space {
 	uint64_t satp; /* the guest's, or NO_SATP */

@@ -39,17 +39,14 @@ struct walk {
  * Translates `at` for an access `how`. `satp` has a mode that the guest may have. Errors: E_FAULT
  * the guest gets a page fault; E_DENIED it gets an access fault: a table lies where there is no
  * memory to be read; E_STATE another PCPU is just replacing a table's page: execute the instruction
- * again. RAM that is not there yet reads as zeros. The walk begins at `table` of `level`, which an
- * earlier one has found; NULL: at the root.
+ * again. RAM that is not there yet reads as zeros.
  */
-enum err must_check guest_walk_from(const struct vm *vm, uint64_t satp, const uint64_t *table,
-	unsigned level, gva_t at, uint64_t how, struct walk *w);
+enum err must_check guest_walk(
+	const struct vm *vm, uint64_t satp, gva_t at, uint64_t how, struct walk *w);
 
-static inline enum err must_check guest_walk(
-	const struct vm *vm, uint64_t satp, gva_t at, uint64_t how, struct walk *w)
-{
-	return guest_walk_from(vm, satp, NULL, 0, at, how, w);
-}
+/* The same for a canonical address, from a table on that an earlier walk has found. */
+enum err must_check guest_walk_from(const struct vm *vm, const uint64_t *table, unsigned level,
+	gva_t at, uint64_t how, struct walk *w);
 
 static inline bool gva_is_canonical(gva_t at, unsigned levels)
 {

@@ -290,6 +290,15 @@ static bool hart_access(uint64_t at, uint64_t how, uint64_t *hpa_, uint64_t *lea
 
 /* --- the shadow's own books --- */
 
+static const struct shadow_table *table_at(uint64_t pte)
+{
+	for (unsigned i = 0; i < s->ntables; i++)
+		if (ptr_hpa(s->tables[i].entries).v == pte >> 10 << 12)
+			return &s->tables[i];
+	require(!"a link to a table");
+	return NULL;
+}
+
 static void audit_leaf(uint64_t satp, uint64_t at, uint64_t pte)
 {
 	static const uint64_t rights[] = {GSTAGE_R, GSTAGE_W, GSTAGE_X};
@@ -315,8 +324,7 @@ static void audit_table(uint64_t satp, const struct shadow_table *t, uint64_t ba
 		if (kind_of(pte, t->level) == LEAF) {
 			audit_leaf(satp, at, pte);
 		} else if (pte) {
-			const struct shadow_table *c =
-				&s->tables[frame_of(hpa(pte >> 10 << 12))->refs];
+			const struct shadow_table *c = table_at(pte);
 
 			require(c->level + 1 == t->level && c->base == at);
 			require(!t->global || c->global);
@@ -341,7 +349,7 @@ static void audit(void)
 		for (unsigned k = 0; k < 512; k++) {
 			require(!t->entries[k] || (t->used >> (k / 8) & 1));
 			if (t->links && kind_of(t->entries[k], t->level) == POINTER)
-				links_to[frame_of(hpa(t->entries[k] >> 10 << 12))->refs]++;
+				links_to[table_at(t->entries[k]) - s->tables]++;
 		}
 	}
 	for (unsigned i = 0; i < s->ntables; i++)
