@@ -28,7 +28,7 @@ mmu := $(addprefix hv/mmu/,touch.c share.c window.c)
 unit_vm := hv/core/vm.c hv/core/frame.c hv/core/quota.c hv/mmu/gstage.c $(mmu)
 unit_gstage := hv/core/vm.c hv/core/frame.c hv/core/quota.c $(mmu)
 unit_shadow := $(unit_vm)
-unit_walk := $(unit_vm)
+unit_walk := $(unit_vm) hv/mmu/walk.c
 unit_rng := $(MBEDTLS)/library/chacha20.c
 # A tree of VMs: all that is portable of them.
 unit_tree := $(addprefix hv/,core/tree.c core/fork.c core/vm.c core/frame.c core/quota.c core/vconsole.c \
@@ -56,8 +56,7 @@ $(BUILD)/unit/frame: hv/core/frame.c
 $(BUILD)/unit/quota: hv/core/quota.c
 $(BUILD)/unit/sched: hv/core/sched.c
 $(BUILD)/unit/gstage: hv/mmu/gstage.c
-$(addprefix $(BUILD)/unit/,walk shadow): hv/mmu/walk.c
-$(BUILD)/unit/shadow: hv/mmu/shadow.c
+$(BUILD)/unit/shadow: hv/mmu/walk.c hv/mmu/shadow.c
 $(addprefix $(BUILD)/unit/,hostfdt hostdev guestfdt): UNIT_CFLAGS += -isystem $(LIBFDT) $(LIBFDT_FLAGS)
 $(BUILD)/unit/rng: hv/core/rng.c
 $(BUILD)/unit/rng: UNIT_CFLAGS += -isystem $(MBEDTLS)/include '-DMBEDTLS_CONFIG_FILE="lib/mbedtls_config.h"'
