@@ -307,16 +307,13 @@ static void audit_table(uint64_t satp, const struct shadow_table *t, uint64_t ba
 	}
 }
 
-static void audit(void)
+static void audit_books(void)
 {
 	unsigned links_to[SHADOW_TABLES] = {0}, nfree = 0;
 
-	for (unsigned i = 0; i < SHADOW_SPACES; i++) {
-		if (!s->spaces[i].root)
-			continue;
-		links_to[s->spaces[i].root - s->tables]++;
-		audit_table(s->spaces[i].satp, s->spaces[i].root, 0);
-	}
+	for (unsigned i = 0; i < SHADOW_SPACES; i++)
+		if (s->spaces[i].root)
+			links_to[s->spaces[i].root - s->tables]++;
 	for (unsigned i = 0; i < s->ntables; i++) {
 		const struct shadow_table *t = &s->tables[i];
 
@@ -326,14 +323,23 @@ static void audit(void)
 				links_to[table_at(t->entries[k]) - s->tables]++;
 		}
 	}
-	for (unsigned i = 0; i < s->ntables; i++)
+	for (unsigned i = 0; i < s->ntables; i++) {
 		require(s->tables[i].links == links_to[i]);
-	for (const struct shadow_table *t = s->free; t; t = t->next, nfree++)
+		nfree += links_to[i] == 0;
+	}
+	require(nfree == s->nfree);
+	for (const struct shadow_table *t = s->free; t; t = t->next, nfree--)
 		require(t->links == 0);
-	for (unsigned i = 0; i < s->ntables; i++)
-		nfree -= s->tables[i].links == 0;
 	require(nfree == 0);
 	require(s->space->satp == guest_satp && s->satp == s->space->hart_satp);
+}
+
+static void audit(void)
+{
+	audit_books();
+	for (unsigned i = 0; i < SHADOW_SPACES; i++)
+		if (s->spaces[i].root)
+			audit_table(s->spaces[i].satp, s->spaces[i].root, 0);
 }
 
 /* --- what the guest does --- */
