@@ -19,6 +19,8 @@ fuzz_guestfdt := $(fuzz_hostfdt) hv/fdt/guest.c
 fuzz_vplic := hv/vdev/vplic.c
 fuzz_vplic_flags := -max_len=2048
 fuzz_vuart := hv/vdev/vuart.c
+fuzz_shadow := $(unit_vm) hv/mmu/walk.c hv/mmu/shadow.c
+fuzz_shadow_flags := -max_len=2000 -len_control=0
 fuzz_gstage := $(unit_vm)
 fuzz_gstage_flags := -max_len=400 -len_control=0
 

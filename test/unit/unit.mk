@@ -27,6 +27,8 @@ unit_heap := hv/core/heap.c
 mmu := $(addprefix hv/mmu/,touch.c share.c window.c)
 unit_vm := hv/core/vm.c hv/core/frame.c hv/core/quota.c hv/mmu/gstage.c $(mmu)
 unit_gstage := hv/core/vm.c hv/core/frame.c hv/core/quota.c $(mmu)
+unit_shadow := $(unit_vm)
+unit_walk := $(unit_vm) hv/mmu/walk.c
 unit_rng := $(MBEDTLS)/library/chacha20.c
 # A tree of VMs: all that is portable of them.
 unit_tree := $(addprefix hv/,core/tree.c core/fork.c core/vm.c core/frame.c core/quota.c core/vconsole.c \
@@ -54,6 +56,7 @@ $(BUILD)/unit/frame: hv/core/frame.c
 $(BUILD)/unit/quota: hv/core/quota.c
 $(BUILD)/unit/sched: hv/core/sched.c
 $(BUILD)/unit/gstage: hv/mmu/gstage.c
+$(BUILD)/unit/shadow: hv/mmu/walk.c hv/mmu/shadow.c
 $(addprefix $(BUILD)/unit/,hostfdt hostdev guestfdt): UNIT_CFLAGS += -isystem $(LIBFDT) $(LIBFDT_FLAGS)
 $(BUILD)/unit/rng: hv/core/rng.c
 $(BUILD)/unit/rng: UNIT_CFLAGS += -isystem $(MBEDTLS)/include '-DMBEDTLS_CONFIG_FILE="lib/mbedtls_config.h"'
