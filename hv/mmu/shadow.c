@@ -18,12 +18,12 @@
 #define NO_SATP      UINT64_MAX
 #define FORGET_MAX   4096 /* entries that are looked at for a page: beyond, all is forgotten */
 
-/* The table that an entry leads to, NULL for none. Where in *s it is, is in its frame's record. */
+/* The table that an entry leads to, NULL for none. */
 static inline struct shadow_table *child_of(struct shadow *s, uint64_t entry)
 {
 	if ((entry & (PTE_V | GSTAGE_RWX)) != PTE_V)
 		return NULL;
-	return (void *)((uint8_t *)s + frame_in(frame_records, entry >> 10)->refs);
+	return &s->tables[(entry >> 10) - s->first];
 }
 
 static inline uint64_t *entry_for(const struct shadow_table *t, gva_t at)
@@ -83,30 +83,13 @@ static void set(struct shadow *s, struct shadow_table *t, gva_t at, uint64_t ent
 							 : SHADOW_FLUSH_ALL;
 }
 
-static enum err grow(struct shadow *s)
-{
-	hpa_t page;
-	enum err err =
-		s->ntables < SHADOW_TABLES ? vm_page_alloc(s->vm, 0, FRAME_TABLE, &page) : E_NOMEM;
-
-	if (err != OK)
-		return err;
-	frame_of(page)->refs = offsetof(struct shadow, tables[s->ntables]);
-	s->tables[s->ntables].entries = hpa_ptr(page);
-	free_table(s, &s->tables[s->ntables++]);
-	return OK;
-}
-
 /* Sees to it that `n` tables can be taken. False: all had to be forgotten for that. */
 static bool reserve(struct shadow *s, unsigned n)
 {
-	while (s->nfree < n) {
-		if (grow(s) != OK) {
-			shadow_forget_all(s);
-			return false;
-		}
-	}
-	return true;
+	if (s->nfree >= n)
+		return true;
+	shadow_forget_all(s);
+	return false;
 }
 
 static struct shadow_table *take_table(
@@ -195,7 +178,7 @@ static struct shadow_table *link_table(
 	struct shadow *s, struct shadow_table *t, gva_t at, uint64_t pte, bool global)
 {
 	uint64_t base = ALIGN_DOWN(at.v, level_size(t->level));
-	struct shadow_table *child = s->tables, *end = child + (global && pte ? s->ntables : 0);
+	struct shadow_table *child = s->tables, *end = child + (global && pte ? SHADOW_TABLES : 0);
 
 	while (child < end && (child->pte != pte || child->base != base || !child->links ||
 				      child->level + 1 != t->level || !child->global))
@@ -238,35 +221,29 @@ static noinline enum err touch(
 	return err == E_EXISTS ? OK : err;
 }
 
-/* What is the same for all goes to a table of all, the rest to one of this space alone. NULL: the
- * guest faults again, it has lost something for that. */
-static noinline struct shadow_table *table_for(
-	struct shadow *s, struct shadow_table *t, gva_t at, unsigned level, const struct walk *w)
-{
-	if (t->global && !(w->pte & PTE_G)) {
-		set(s, descend(s, s->space->root, at, true), at, 0);
-		return NULL;
-	}
-	return reserve(s, t->level - level) ? make_path(s, t, at, level, w) : NULL;
-}
-
 enum err shadow_fault(struct shadow *s, gva_t at, uint64_t how, gpa_t *gpa, struct refusal *refused)
 {
 	struct shadow_table *t = s->space->root;
 	uint64_t satp = s->space->satp, leaf = 0;
 	unsigned level, small;
+	bool own = false;
 	struct walk w;
-	enum err err;
 
 	if (!gva_is_canonical(at, t->level + 1u)) {
 		gpa->v = at.v;
 		return SATP_MODE(satp) ? E_FAULT : E_NOENT;
 	}
-	t = descend(s, t, at, false);
-	err = likely(t->guest) ? guest_walk_from(s->vm, t->guest, t->level, at, how, &w)
-			       : guest_walk(s->vm, satp, at, how, &w);
-	if (err != OK)
-		return err == E_STATE ? OK : err;
+	do {
+		t = descend(s, s->space->root, at, own);
+		enum err err = likely(t->guest)
+				       ? guest_walk_from(s->vm, t->guest, t->level, at, how, &w)
+				       : guest_walk(s->vm, satp, at, how, &w);
+
+		if (err != OK)
+			return err == E_STATE ? OK : err;
+		/* What is not the same for all needs tables of this space alone. */
+		own = t->global && !(w.pte & PTE_G);
+	} while (unlikely(own));
 	*gpa = w.gpa;
 	if (w.gpa.v < GSTAGE_END)
 		gstage_walk(s->vm, w.gpa, &level, &leaf);
@@ -278,10 +255,11 @@ enum err shadow_fault(struct shadow *s, gva_t at, uint64_t how, gpa_t *gpa, stru
 	if (unlikely(!rights))
 		return E_NOENT; /* it may read what it may only execute, but not execute there */
 	small = MIN(level, w.level);
-	if (t->level != small || (t->global && !(w.pte & PTE_G)))
-		t = table_for(s, t, at, small, &w);
-	if (!t)
-		return OK;
+	if (t->level != small) {
+		if (!reserve(s, t->level - small))
+			return OK;
+		t = make_path(s, t, at, small, &w);
+	}
 	/* Of the VM's leaf the part that the entry maps. */
 	leaf = (leaf & PTE_PPN_MASK) | (w.gpa.v & (level_size(level) - level_size(small))) >> 2 |
 	       (w.pte & (PTE_U | WALK_PBMT)) | rights | PTE_V | PTE_A | PTE_D;
@@ -332,7 +310,7 @@ void shadow_fence(struct shadow *s, uint64_t asid)
 			check_entries(s, sp->root);
 		}
 	}
-	for (struct shadow_table *t = s->tables; t < s->tables + s->ntables; t++)
+	for (struct shadow_table *t = s->tables; t < s->tables + SHADOW_TABLES; t++)
 		if (t->global && t->links && t->level)
 			check_entries(s, t);
 }
@@ -343,7 +321,7 @@ void shadow_forget_all(struct shadow *s)
 
 	s->free = NULL;
 	s->nfree = 0;
-	for (unsigned i = 0; i < s->ntables; i++) {
+	for (unsigned i = 0; i < SHADOW_TABLES; i++) {
 		s->tables[i].links = 0;
 		free_table(s, &s->tables[i]);
 	}
@@ -358,7 +336,7 @@ void shadow_forget(struct shadow *s, hpa_t a, uint64_t size)
 {
 	unsigned looked_at = 0;
 
-	for (struct shadow_table *t = s->tables; t < s->tables + s->ntables; t++) {
+	for (struct shadow_table *t = s->tables; t < s->tables + SHADOW_TABLES; t++) {
 		if (!t->links)
 			continue;
 		/* What it held is still right: the new page is a copy. */
@@ -386,8 +364,7 @@ void shadow_forget(struct shadow *s, hpa_t a, uint64_t size)
 
 void shadow_destroy(struct shadow *s)
 {
-	while (s->ntables)
-		vm_page_free(s->vm, ptr_hpa(s->tables[--s->ntables].entries));
+	vm_page_free(s->vm, s->pages);
 	vm_struct_free(s->vm, s);
 }
 
@@ -400,19 +377,20 @@ enum err shadow_create(struct vm *vm, unsigned levels, struct shadow **out)
 		return err;
 	struct shadow *s = mem;
 
-	s->vm = vm;
-	s->levels = levels;
-	s->flush = SHADOW_FLUSH_ALL;
-	for (unsigned i = 0; i < SHADOW_SPACES; i++)
-		s->spaces[i].satp = NO_SATP;
-	/* An instruction may lie on two pages, and access two. */
-	while (err == OK && s->nfree < 1 + 4 * (levels - 1))
-		err = grow(s);
+	err = vm_page_take(vm, SHADOW_ORDER, FRAME_TABLE, NULL, &s->pages);
 	if (err != OK) {
-		shadow_destroy(s);
+		vm_struct_free(vm, s);
 		return err;
 	}
-	shadow_switch(s, 0);
+	s->vm = vm;
+	s->levels = levels;
+	s->first = s->pages.v >> PAGE_SHIFT;
+	for (unsigned i = 0; i < SHADOW_TABLES; i++) {
+		s->tables[i].entries = hpa_ptr(hpa_add(s->pages, i << PAGE_SHIFT));
+		s->tables[i].used = UINT64_MAX; /* all to be zeroed when it is taken */
+	}
+	s->space = s->spaces;
+	shadow_forget_all(s);
 	*out = s;
 	return OK;
 }

@@ -20,8 +20,9 @@
 
 #include "mmu/walk.h"
 
-#define SHADOW_TABLES 64 /* at most; each is a page charged to the VM */
-#define SHADOW_SPACES 8  /* roots; the hart's ASIDs are 1 to this */
+#define SHADOW_ORDER  6
+#define SHADOW_TABLES BIT(SHADOW_ORDER) /* each is a page charged to the VM */
+#define SHADOW_SPACES 8                 /* roots; the hart's ASIDs are 1 to this */
 
 #define SHADOW_ALL_ASIDS UINT64_MAX
 
@@ -56,15 +57,17 @@ struct shadow {
 	struct shadow_space *space; /* the present one */
 	uint64_t switches;
 	struct shadow_table *free;
-	uint32_t nfree, ntables;
+	hpa_t pages;    /* of the tables, one block */
+	uint64_t first; /* its frame number */
+	uint32_t nfree;
 	uint32_t levels; /* of the hart's largest mode: for guests without translation */
 	struct shadow_space spaces[SHADOW_SPACES];
 	struct shadow_table tables[SHADOW_TABLES];
 };
 
 /*
- * Makes a VCPU's tables, for satp 0, on harts whose largest mode has `levels` of 3 to 5, with as
- * many pages as any one instruction needs at once. Errors as vm_page_alloc.
+ * Makes a VCPU's tables, for satp 0, on harts whose largest mode has `levels` of 3 to 5, all of
+ * them at once, so that what a VM pays does not depend on what it runs. Errors as vm_page_alloc.
  *
  * Without translation a guest sees its GPAs in the hart's largest mode: with Sv39 none from 2^38
  * on, accesses there are as where nothing is.
@@ -80,8 +83,8 @@ void shadow_switch(struct shadow *s, uint64_t satp);
  * A page fault of the guest at `at`, with an access `how` (WALK_…). OK: execute the instruction
  * again. E_FAULT: it gets the page fault; E_DENIED: an access fault, for its tables are where there
  * is no memory; E_NOENT: the guest's tables allow the access, but at `*gpa` the VM's map does not:
- * an emulated device, or nothing. E_QUOTA_…, E_NOMEM from gstage_touch of the page itself, never
- * for tables: without memory for them older ones are used again. No lock may be held.
+ * an emulated device, or nothing. E_QUOTA_…, E_NOMEM from gstage_touch of the page itself. When
+ * there are not enough tables all is forgotten. No lock may be held.
  */
 enum err must_check shadow_fault(
 	struct shadow *s, gva_t at, uint64_t how, gpa_t *gpa, struct refusal *refused);

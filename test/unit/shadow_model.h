@@ -198,7 +198,7 @@ static void obey(void)
 
 static bool is_table(uint64_t a)
 {
-	for (unsigned i = 0; i < s->ntables; i++)
+	for (unsigned i = 0; i < SHADOW_TABLES; i++)
 		if (ptr_hpa(s->tables[i].entries).v == a)
 			return true;
 	return false;
@@ -266,7 +266,7 @@ static bool hart_access(uint64_t at, uint64_t how, uint64_t *hpa_, uint64_t *lea
 
 static const struct shadow_table *table_at(uint64_t pte)
 {
-	for (unsigned i = 0; i < s->ntables; i++)
+	for (unsigned i = 0; i < SHADOW_TABLES; i++)
 		if (ptr_hpa(s->tables[i].entries).v == pte >> 10 << 12)
 			return &s->tables[i];
 	require(!"a link to a table");
@@ -314,7 +314,7 @@ static void audit_books(void)
 	for (unsigned i = 0; i < SHADOW_SPACES; i++)
 		if (s->spaces[i].root)
 			links_to[s->spaces[i].root - s->tables]++;
-	for (unsigned i = 0; i < s->ntables; i++) {
+	for (unsigned i = 0; i < SHADOW_TABLES; i++) {
 		const struct shadow_table *t = &s->tables[i];
 
 		for (unsigned k = 0; k < 512; k++) {
@@ -323,7 +323,7 @@ static void audit_books(void)
 				links_to[table_at(t->entries[k]) - s->tables]++;
 		}
 	}
-	for (unsigned i = 0; i < s->ntables; i++) {
+	for (unsigned i = 0; i < SHADOW_TABLES; i++) {
 		require(s->tables[i].links == links_to[i]);
 		nfree += links_to[i] == 0;
 	}
@@ -527,21 +527,11 @@ static void note_pages(void)
 		was[i] = map_of(page_gpa(i).v, 0);
 }
 
-/* This VCPU makes a page its own: the entry is busy. */
-void vm_fence(struct vm *of)
+/* This VCPU makes a page its own. */
+void vm_fence_of(struct vm *of, hpa_t a, uint64_t size)
 {
-	uint64_t value, *pte;
-	unsigned level;
-
-	require(of == vm && !spin_is_locked(&vm->lock));
-	for (unsigned i = 0; i < ARRAY_SIZE(was); i++) {
-		pte = gstage_walk(vm, page_gpa(i), &level, &value);
-		if (pte != broken.pte && value == PTE_BUSY && was[i]) {
-			forget(was[i]);
-			return;
-		}
-	}
-	shadow_forget_all(s);
+	require(of == vm && !spin_is_locked(&vm->lock) && size == PAGE_SIZE);
+	forget(a.v);
 }
 
 static void map_own(uint64_t at, uint64_t to, uint64_t size, uint64_t flags)
