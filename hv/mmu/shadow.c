@@ -51,6 +51,7 @@ static void put(struct shadow *s, struct shadow_table *t)
 	struct shadow_table *child, *list = --t->links ? NULL : t;
 
 	s->flush = SHADOW_FLUSH_ALL;
+	s->last_at = SHADOW_NO_LAST;
 	t->next = NULL;
 	while ((t = list)) {
 		list = t->next;
@@ -114,7 +115,7 @@ static struct shadow_table *take_table(
 
 /* From the root on, where there is no link to another of the guest's tables, or, with `own`, to
  * one of this space alone. */
-static inline struct shadow_table *descend(
+static noinline struct shadow_table *descend(
 	struct shadow *s, struct shadow_table *t, gva_t at, bool own)
 {
 	for (;;) {
@@ -168,6 +169,7 @@ void shadow_switch(struct shadow *s, uint64_t satp)
 	sp->since = ++s->switches;
 	s->space = sp;
 	s->satp = sp->hart_satp;
+	s->last_at = SHADOW_NO_LAST;
 }
 
 /* --- faults --- */
@@ -192,7 +194,7 @@ static struct shadow_table *link_table(
 }
 
 /* The table of `level` for `at`, from `t` on, where the walk `w` began. There are enough. */
-static struct shadow_table *make_path(
+static noinline struct shadow_table *make_path(
 	struct shadow *s, struct shadow_table *t, gva_t at, unsigned level, const struct walk *w)
 {
 	if (w->level < WALK_LEVELS)
@@ -221,29 +223,47 @@ static noinline enum err touch(
 	return err == E_EXISTS ? OK : err;
 }
 
+/* Where what is known of the guest's tables for `at` ends. NULL: it is no address. */
+static inline struct shadow_table *nearest(struct shadow *s, gva_t at)
+{
+	uint64_t block = ALIGN_DOWN(at.v, MIB(2));
+	struct shadow_table *t = s->space->root;
+
+	if (likely(block == s->last_at))
+		return s->last;
+	if (!gva_is_canonical(at, t->level + 1u))
+		return NULL;
+	t = descend(s, t, at, false);
+	if (t->level == 0) {
+		s->last = t;
+		s->last_at = block;
+	}
+	return t;
+}
+
 enum err shadow_fault(struct shadow *s, gva_t at, uint64_t how, gpa_t *gpa, struct refusal *refused)
 {
-	struct shadow_table *t = s->space->root;
+	struct shadow_table *t = nearest(s, at);
 	uint64_t satp = s->space->satp, leaf = 0;
 	unsigned level, small;
-	bool own = false;
 	struct walk w;
 
-	if (!gva_is_canonical(at, t->level + 1u)) {
+	if (!t) {
 		gpa->v = at.v;
 		return SATP_MODE(satp) ? E_FAULT : E_NOENT;
 	}
-	do {
-		t = descend(s, s->space->root, at, own);
+	for (;;) {
 		enum err err = likely(t->guest)
 				       ? guest_walk_from(s->vm, t->guest, t->level, at, how, &w)
 				       : guest_walk(s->vm, satp, at, how, &w);
 
 		if (err != OK)
 			return err == E_STATE ? OK : err;
-		/* What is not the same for all needs tables of this space alone. */
-		own = t->global && !(w.pte & PTE_G);
-	} while (unlikely(own));
+		if (likely(!t->global || w.pte & PTE_G))
+			break;
+		/* It is not the same for all: it needs tables of this space alone. */
+		t = descend(s, s->space->root, at, true);
+	}
 	*gpa = w.gpa;
 	if (w.gpa.v < GSTAGE_END)
 		gstage_walk(s->vm, w.gpa, &level, &leaf);
@@ -328,6 +348,7 @@ void shadow_forget_all(struct shadow *s)
 	for (unsigned i = 0; i < SHADOW_SPACES; i++)
 		s->spaces[i] = (struct shadow_space){.satp = NO_SATP};
 	*s->space = (struct shadow_space){.satp = satp, .since = s->switches};
+	s->last_at = SHADOW_NO_LAST;
 	make_root(s, s->space);
 	s->flush = SHADOW_FLUSH_ALL;
 }
@@ -336,6 +357,7 @@ void shadow_forget(struct shadow *s, hpa_t a, uint64_t size)
 {
 	unsigned looked_at = 0;
 
+	s->last_at = SHADOW_NO_LAST;
 	for (struct shadow_table *t = s->tables; t < s->tables + SHADOW_TABLES; t++) {
 		if (!t->links)
 			continue;

@@ -26,6 +26,8 @@
 
 #define SHADOW_ALL_ASIDS UINT64_MAX
 
+#define SHADOW_NO_LAST 1
+
 /* Values of `flush` beside a page's address, which asks for SFENCE.VMA with it and no ASID. */
 #define SHADOW_FLUSH_NONE 1 /* the hart's TLB holds nothing that must go */
 #define SHADOW_FLUSH_ALL  2 /* SFENCE.VMA without operands, after satp is set */
@@ -56,6 +58,8 @@ struct shadow {
 	struct vm *vm;
 	struct shadow_space *space; /* the present one */
 	uint64_t switches;
+	struct shadow_table *last; /* for the 2 MiB at last_at of the present space */
+	uint64_t last_at;          /* SHADOW_NO_LAST: none is known */
 	struct shadow_table *free;
 	hpa_t pages;    /* of the tables, one block */
 	uint64_t first; /* its frame number */

@@ -24,10 +24,11 @@ static enum err guest_table(const struct vm *vm, gpa_t at, const uint64_t **out)
 	return value == PTE_BUSY ? E_STATE : E_FAULT;
 }
 
-/* Privileged ISA 12.3.2, steps 3 and 5 to 9: a leaf, aligned, with A and D as Svade has them. */
-static bool allows(uint64_t leaf, unsigned level, uint64_t how)
+/* Privileged ISA 12.3.2, steps 3 and 5 to 9: a valid leaf, aligned, with A and D as Svade has them.
+ */
+static inline bool allows(uint64_t leaf, unsigned level, uint64_t how)
 {
-	uint64_t needs = PTE_V | PTE_A | (how & WALK_WRITE ? PTE_D : 0), rights = leaf;
+	uint64_t needs = PTE_A | (how & WALK_WRITE ? PTE_D : 0), rights = leaf;
 
 	if ((leaf & needs) != needs || (leaf & (GSTAGE_R | GSTAGE_W)) == GSTAGE_W)
 		return false;
@@ -52,6 +53,8 @@ static inline enum err finish(struct walk *w, unsigned level, gva_t at, uint64_t
 {
 	uint64_t inside = level_size(level) - 1, leaf = w->ptes[level];
 
+	if (!(leaf & PTE_V))
+		return E_FAULT;
 	w->pte = leaf;
 	w->level = level;
 	w->gpa = gpa(pte_hpa(leaf).v | (at.v & inside));

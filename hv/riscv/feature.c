@@ -3,6 +3,7 @@
 #include "riscv/feature.h"
 #include "boot/boot.h"
 #include "fdt/isa_text.h"
+#include "mmu/walk.h"
 #include "riscv/guard.h"
 #include "riscv/guest_csr.h"
 #include "riscv/panic.h"
@@ -104,7 +105,7 @@ void features_probe(struct pcpu *p)
 		BIT(CAUSE_INSN_PAGE) | BIT(CAUSE_LOAD_PAGE) | BIT(CAUSE_STORE_PAGE) |              \
 		BIT(CAUSE_SOFTWARE_CHECK))
 
-void features_apply(const struct pcpu *p)
+void features_apply(struct pcpu *p)
 {
 	uint64_t menvcfg = 0, delegated = DELEGATED, v;
 
@@ -117,6 +118,7 @@ void features_apply(const struct pcpu *p)
 	 * ours to carry out. */
 	if (time_mmio.v)
 		delegated &= ~BIT(CAUSE_ILLEGAL_INSN);
+	p->pbmt = isa_has(&p->isa, ISA_SVPBMT) ? WALK_PBMT : 0;
 	csr_write(medeleg, delegated);
 	/* SGEIP goes to HS-mode, where nobody lives: hie stays 0. With H the S-mode bits are never
 	 * pending and enabled; QEMU (10.0) shows a guest only those bits of its sie and sip that

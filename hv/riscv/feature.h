@@ -15,7 +15,7 @@ void features_unify(void);
 
 /* Sets the CSRs that say what guests may use and which traps they get themselves: the same for all
  * VMs. On the hart itself, after features_unify. */
-void features_apply(const struct pcpu *p);
+void features_apply(struct pcpu *p);
 
 /* What a VCPU may be told of: less what is the hypervisor's. After features_unify. */
 struct isa features_for_guests(void);

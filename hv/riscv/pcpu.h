@@ -39,6 +39,7 @@ struct pcpu {
 	struct isa isa;           /* as confirmed by probing */
 	uint64_t vmid_mask, vmid; /* see vmid_activate */
 	bool has_envcfg;          /* menvcfg and senvcfg */
+	uint64_t pbmt;            /* WALK_PBMT, where the harts have Svpbmt */
 	bool has_asids;           /* and enough */
 	struct pmp pmp;
 	uint64_t guard_page;

@@ -90,8 +90,8 @@ void translate_set_traps(struct vcpu *v)
 
 	v->mstatus = (v->mstatus & ~(MSTATUS_TVM | MSTATUS_TW)) | traps;
 	/* A fence may change it on the fast path, which goes on with what is in the CSR. */
-	csr_clear(CSR_MSTATUS, MSTATUS_TVM | MSTATUS_TW);
-	csr_set(CSR_MSTATUS, traps);
+	csr_clear(mstatus, MSTATUS_TVM | MSTATUS_TW);
+	csr_set(mstatus, traps);
 	if (v->direct)
 		delegated |= PAGE_FAULTS;
 	if (v->direct && !waits && !time_mmio.v)
@@ -117,9 +117,7 @@ void translate_set_satp(struct vcpu *v, uint64_t satp)
 /* An access of the guest's, in the mode that `mstatus` tells. */
 static uint64_t how(uint64_t access, uint64_t mstatus)
 {
-	uint64_t pbmt = isa_has(&this_pcpu()->isa, ISA_SVPBMT) ? WALK_PBMT : 0;
-
-	return access | pbmt | (mstatus & (WALK_SUM | WALK_MXR)) |
+	return access | this_pcpu()->pbmt | (mstatus & (WALK_SUM | WALK_MXR)) |
 	       (mstatus & MSTATUS_MPP_S ? 0 : WALK_USER);
 }
 
@@ -163,11 +161,12 @@ uint64_t access_of(uint64_t cause)
 	return cause < ARRAY_SIZE(causes) ? causes[cause].access : 0;
 }
 
-static inline enum err page_fault(struct vcpu *v, uint64_t *cause, uint64_t at, gpa_t *out)
+static inline enum err page_fault(
+	struct vcpu *v, uint64_t mstatus, uint64_t *cause, uint64_t at, gpa_t *out)
 {
 	struct shadow *s = v->shadow;
 	enum err err =
-		shadow_fault(s, gva(at), how(causes[*cause].access, v->mstatus), out, &v->refused);
+		shadow_fault(s, gva(at), how(causes[*cause].access, mstatus), out, &v->refused);
 
 	if (s->flush != SHADOW_FLUSH_NONE)
 		translate_obey(v);
@@ -179,12 +178,9 @@ static inline enum err page_fault(struct vcpu *v, uint64_t *cause, uint64_t at, 
 
 bool translate_fast(struct vcpu *v, uint64_t cause)
 {
-	uint64_t at = csr_read(mtval);
+	uint64_t at = csr_read(mtval), mstatus = csr_read(mstatus);
 	gpa_t out;
-
-	v->pc = csr_read(mepc);
-	v->mstatus = csr_read(mstatus);
-	enum err err = page_fault(v, &cause, at, &out);
+	enum err err = page_fault(v, mstatus, &cause, at, &out);
 
 	if (likely(err == OK)) {
 		v->exits[DX_EXIT_MEMORY]++;
@@ -193,6 +189,8 @@ bool translate_fast(struct vcpu *v, uint64_t cause)
 	if (err != E_FAULT)
 		return false;
 	v->exits[DX_EXIT_OTHER]++;
+	v->pc = csr_read(mepc);
+	v->mstatus = mstatus;
 	vcpu_inject(v, cause, at);
 	csr_write(mepc, v->pc);
 	csr_write(mstatus, v->mstatus);
@@ -208,7 +206,7 @@ enum err translate_fault(struct vcpu *v, uint64_t *cause, uint64_t at, gpa_t *ou
 	if (v->direct)
 		return direct_fault(v, gva(at), access_of(*cause), out);
 	/* Shadow tables let it what PMP lets all: a bus error. */
-	return is_page_fault(*cause) ? page_fault(v, cause, at, out) : E_FAULT;
+	return is_page_fault(*cause) ? page_fault(v, v->mstatus, cause, at, out) : E_FAULT;
 }
 
 #define INSN_CSR_OPCODE 0x73
