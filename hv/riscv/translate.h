@@ -34,8 +34,8 @@ static inline bool is_page_fault(uint64_t cause)
 	return cause == CAUSE_INSN_PAGE || cause == CAUSE_LOAD_PAGE || cause == CAUSE_STORE_PAGE;
 }
 
-/* What the guest tried, of WALK_…, when it got a page fault or an access fault; 0: another cause.
- */
+/* What the guest tried, of WALK_…, when it got a page fault, an access fault or a guest-page fault;
+ * 0: another cause. */
 uint64_t access_of(uint64_t cause);
 
 /*

@@ -119,55 +119,22 @@ static void illegal_instruction(struct vcpu *v)
 		vcpu_inject(v, CAUSE_ILLEGAL_INSN, tval);
 }
 
-static void handle_interrupt(struct vcpu *v, uint64_t irq)
+/* With H: as translate_fault. mtval has the two low bits of the GPA (Privileged ISA 18.4.4). Where
+ * there is RAM that may be read, what faulted was a write, if only one of the guest's own page
+ * tables by the hardware. */
+static enum err gstage_fault(struct vcpu *v, gpa_t *at)
 {
-	switch (irq) {
-	case IRQ_MEI:
-		irq_external();
-		break;
-	case IRQ_MSI:
-	case IRQ_MTI:
-		break; /* reschedule() looks at requests and deadlines anyway */
-	default:
-		BUG_ON(true);
-	}
-}
+	*at = gpa(csr_read(mtval2) << 2 | (csr_read(mtval) & 3));
+	if (!range_within(at->v, 1, v->vm->ram_base.v, v->vm->ram_size))
+		return E_NOENT;
+	enum err err = gstage_touch(v->vm, *at, true, &v->refused);
 
-/* The GPA of a guest-page fault (Privileged ISA 18.4.4): mtval has the two low bits. */
-static gpa_t fault_gpa(void)
-{
-	return gpa(csr_read(mtval2) << 2 | (csr_read(mtval) & 3));
-}
-
-/* What gstage_touch said of the loaded VCPU's access. */
-static void memory_touched(struct vcpu *v, enum err err)
-{
-	v->exits[DX_EXIT_MEMORY]++;
-	if (err == E_NOMEM)
-		v->action = ACTION_YIELD; /* frames that are charged no more are just being freed */
-	else if (err != OK)
-		vcpu_stall(v);
-}
-
-/* RAM that is not there yet, or shared, is dealt with, and the instruction executed again: true.
- * Where there is RAM that may be read, what faulted was a write, if only one of the guest's own
- * page tables by the hardware. */
-static bool memory_fault(struct vcpu *v, gpa_t at)
-{
-	if (!range_within(at.v, 1, v->vm->ram_base.v, v->vm->ram_size))
-		return false;
-	enum err err = gstage_touch(v->vm, at, true, &v->refused);
-
-	if (err == E_NOENT)
-		return false;
-	if (err == E_EXISTS) {
-		/* Another VCPU has been quicker: harts may keep what was not valid, or not
-		 * writable, until it is fenced (Privileged ISA 12.2.1, 18.3.2). */
-		fence_local(&(const struct fence){.kind = FENCE_GVMA});
-		return true;
-	}
-	memory_touched(v, err);
-	return true;
+	if (err != E_EXISTS)
+		return err;
+	/* Another VCPU has been quicker: harts may keep what was not valid, or not writable, until
+	 * it is fenced (Privileged ISA 12.2.1, 18.3.2). */
+	fence_local(&(const struct fence){.kind = FENCE_GVMA});
+	return OK;
 }
 
 /* A fetch where nothing is. If that is the trap vector, the exception cannot be delivered: it would
@@ -184,58 +151,43 @@ static void fetch_fault(struct vcpu *v)
 	(void)sbi_system_reset(v, false, true);
 }
 
-/* Nothing is there, or an emulated device. */
-static void device_access(struct vcpu *v, gpa_t at, bool store)
+/* A guest-page fault, or without H a page fault or an access fault. RAM that is not there yet, or
+ * shared, has been dealt with; else nothing is there, or an emulated device. */
+static void memory_fault(struct vcpu *v, uint64_t cause)
 {
-	v->exits[DX_EXIT_DEVICE]++;
-	mmio_fault(v, at, store);
-}
-
-/* Without H: a page fault or an access fault. */
-static void translation_fault(struct vcpu *v, uint64_t cause)
-{
-	uint64_t gva = csr_read(mtval);
+	uint64_t gva = csr_read(mtval), access = access_of(cause);
 	gpa_t at;
-	enum err err = translate_fault(v, &cause, gva, &at);
+	enum err err = has_h ? gstage_fault(v, &at) : translate_fault(v, &cause, gva, &at);
 
-	if (err == E_FAULT)
+	if (err == E_FAULT) {
 		vcpu_inject(v, cause, gva);
-	else if (err == E_NOENT && access_of(cause) == WALK_EXECUTE)
+	} else if (err == E_NOENT && access == WALK_EXECUTE) {
 		fetch_fault(v);
-	else if (err == E_NOENT)
-		device_access(v, at, access_of(cause) == WALK_WRITE);
-	else
-		memory_touched(v, err);
+	} else if (err == E_NOENT) {
+		v->exits[DX_EXIT_DEVICE]++;
+		mmio_fault(v, at, access == WALK_WRITE);
+	} else {
+		v->exits[DX_EXIT_MEMORY]++;
+		if (err == E_NOMEM)
+			v->action = ACTION_YIELD; /* what is charged no more is just being freed */
+		else if (err != OK)
+			vcpu_stall(v);
+	}
 }
 
 static void handle_exception(struct vcpu *v, uint64_t cause)
 {
-	switch (cause) {
-	case CAUSE_ECALL_VS:
-		break; /* sbi_call left v->action */
-	case CAUSE_VIRTUAL_INSN:
-	case CAUSE_ILLEGAL_INSN:
-		v->exits[DX_EXIT_OTHER]++;
-		illegal_instruction(v);
-		break;
-	case CAUSE_INSN_GUEST_PAGE:
-		if (!memory_fault(v, fault_gpa()))
-			fetch_fault(v);
-		break;
-	case CAUSE_LOAD_GUEST_PAGE:
-	case CAUSE_STORE_GUEST_PAGE:
-		if (!memory_fault(v, fault_gpa()))
-			device_access(v, fault_gpa(), cause == CAUSE_STORE_GUEST_PAGE);
-		break;
-	default:
-		if (!has_h && access_of(cause)) {
-			translation_fault(v, cause);
-			break;
-		}
-		/* Not delegable on this core, or reserved: the guest gets it as it came. */
-		v->exits[DX_EXIT_OTHER]++;
-		vcpu_inject(v, cause, csr_read(mtval));
+	if (cause == CAUSE_ECALL_VS)
+		return; /* sbi_call left v->action */
+	if (access_of(cause) && (!has_h || cause >= CAUSE_INSN_GUEST_PAGE)) {
+		memory_fault(v, cause);
+		return;
 	}
+	v->exits[DX_EXIT_OTHER]++;
+	if (cause == CAUSE_VIRTUAL_INSN || cause == CAUSE_ILLEGAL_INSN)
+		illegal_instruction(v);
+	else /* Not delegable on this core, or reserved: the guest gets it as it came. */
+		vcpu_inject(v, cause, csr_read(mtval));
 }
 
 static bool is_dying(const struct vm *vm)
@@ -265,40 +217,30 @@ static bool halted(const struct vcpu *v)
 
 #define POLLS_PER_SECOND 2000 /* of a call that waits for what other VCPUs do */
 
-/* Whether the loaded VCPU should stop running, what becomes of it, and until when. */
-static bool must_leave(
-	struct pcpu *p, struct vcpu *v, uint64_t now, enum sched_state *to, uint64_t *until)
+/* What becomes of the loaded VCPU, and until when: SCHED_RUNNING when it need not make way. */
+static enum sched_state next_state(struct pcpu *p, struct vcpu *v, uint64_t now, uint64_t *until)
 {
-	*to = SCHED_READY;
 	*until = SCHED_NEVER;
-	if (v->action == ACTION_STOP && !is_dying(v->vm)) {
-		*to = SCHED_OFF;
-		return true;
-	}
-	if (halted(v)) {
-		*to = is_dying(v->vm) ? SCHED_READY : SCHED_BLOCKED;
-		return true;
-	}
-	if (v->refused.at) {
-		*to = SCHED_BLOCKED;
-		return true;
-	}
+	if (v->action == ACTION_STOP && !is_dying(v->vm))
+		return SCHED_OFF;
+	if (halted(v))
+		return is_dying(v->vm) ? SCHED_READY : SCHED_BLOCKED;
+	if (v->refused.at)
+		return SCHED_BLOCKED;
 	if (v->polls) {
 		v->polls = false;
-		*to = SCHED_BLOCKED;
 		*until = now + time_hz / POLLS_PER_SECOND;
-		return true;
+		return SCHED_BLOCKED;
 	}
 	if ((v->action == ACTION_WAIT || v->action == ACTION_SUSPEND) && !vcpu_interrupt_due(v)) {
-		*to = SCHED_BLOCKED;
 		*until = vcpu_wake_time(v);
-		return true;
+		return SCHED_BLOCKED;
 	}
 	if (v->action == ACTION_YIELD && sched_contended(p->id)) {
 		v->action = ACTION_NONE;
-		return true;
+		return SCHED_READY;
 	}
-	return sched_tick(p->id, now);
+	return sched_tick(p->id, now) ? SCHED_READY : SCHED_RUNNING;
 }
 
 /* True: it waits at the quota that refused; false: there was room made meanwhile. */
@@ -440,13 +382,14 @@ static struct vcpu *reschedule(struct pcpu *p, struct vcpu *v)
 {
 	for (;;) {
 		uint64_t until, now = time_now();
-		enum sched_state to;
 
 		pcpu_obey(__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL));
 		vcpu_obey_ceilings(v);
 		if (v->timer <= now)
 			fast_timer(v);
-		if (must_leave(p, v, now, &to, &until)) {
+		enum sched_state to = next_state(p, v, now, &until);
+
+		if (to != SCHED_RUNNING) {
 			leave(p, v, to, until, now);
 			v = take_next(p);
 		} else if (v->action == ACTION_CALL) {
@@ -475,10 +418,13 @@ struct vcpu *exit_slow(struct vcpu *v, uint64_t cause)
 	struct pcpu *p = this_pcpu();
 
 	csr_clear(mstatus, MSTATUS_MDT); /* so that a fault of ours is reported (Smdbltrp) */
-	if (cause & CAUSE_INTERRUPT)
-		handle_interrupt(v, cause & 0xff);
-	else
+	if (!(cause & CAUSE_INTERRUPT))
 		handle_exception(v, cause);
+	else if (cause == (CAUSE_INTERRUPT | IRQ_MEI))
+		irq_external();
+	else /* reschedule() looks at requests and deadlines anyway */
+		BUG_ON(cause != (CAUSE_INTERRUPT | IRQ_MSI) &&
+			cause != (CAUSE_INTERRUPT | IRQ_MTI));
 	if (!undisturbed(p, v, cause))
 		return reschedule(p, v);
 	if (__atomic_load_n(&v->pending, __ATOMIC_RELAXED))
