@@ -228,7 +228,7 @@ noreturn void boot_main(uint64_t hartid, uint64_t fdt)
 	check_requirements();
 	time_hz = machine.timebase_hz;
 	sched_init(npcpus, time_hz / SLICES_PER_SECOND, pcpu_kick);
-	plic_init(&machine.plic, &machine);
+	plic_init(&machine);
 	irq_init();
 	init_hart(this_pcpu());
 	init_rng();

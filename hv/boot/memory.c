@@ -48,18 +48,16 @@ static uint64_t payload_room(void)
 
 static void check_payload(void)
 {
-	switch (payload_check(payload, payload_room())) {
-	case OK:
-		return;
-	case E_NOENT:
-		halt("no payload: pack a kernel with scripts/mkimage");
-	case E_RANGE:
-		halt("the payload does not fit into RAM");
-	case E_CHECKSUM:
-		halt("the payload is damaged: its checksum is wrong");
-	default:
-		halt("the payload is damaged: its header makes no sense");
-	}
+	static const char *const messages[] = {
+		[-E_NOENT] = "no payload: pack a kernel with scripts/mkimage",
+		[-E_RANGE] = "the payload does not fit into RAM",
+		[-E_CHECKSUM] = "the payload is damaged: its checksum is wrong",
+		[-E_FORMAT] = "the payload is damaged: its header makes no sense",
+	};
+	enum err err = payload_check(payload, payload_room());
+
+	if (err != OK)
+		halt("%s", messages[-err]);
 }
 
 /* The highest free place: low addresses stay free for kernels that must run there. What is used is

@@ -98,17 +98,6 @@ static uint64_t grant_all(struct vm *vm)
 	return granted;
 }
 
-/* Sources that the virtual PLIC takes over from the host's; devices on others cannot be passed. */
-static uint32_t host_sources(void)
-{
-	return MIN(machine.plic.ndev, HOST_SOURCES_MAX);
-}
-
-static uint32_t uart_source(void)
-{
-	return machine.uart.irq <= host_sources() ? machine.uart.irq : 0;
-}
-
 enum err vm_tree(const struct vm *vm, void *buf, size_t size, uint64_t *part, size_t *used)
 {
 	const struct guest_tree t = {
@@ -167,21 +156,24 @@ void root_create(void)
 	const struct dx_payload *p = payload;
 	const uint64_t limit[RES_COUNT] = {
 		[RES_PAGES] = UINT64_MAX >> 1, [RES_VCPUS] = UINT32_MAX, [RES_VMS] = UINT32_MAX};
+	/* What the virtual PLIC takes over from the host's; devices on others cannot be passed. */
+	uint32_t sources = MIN(machine.plic.ndev, HOST_SOURCES_MAX);
+	uint32_t uart_irq = machine.uart.irq <= sources ? machine.uart.irq : 0;
 	struct loaded at;
 
 	if (vm_create(NULL, limit, SCHED_MAX_PRIORITY, TREE_DEPTH_MAX, &root_vm) != OK)
 		halt("not enough memory for the Root VM");
 	root_vm->trusted = root_vm->holds_devices = true;
 	root_vm->direct = direct_vms;
-	root_vm->vmgenid_irq = host_sources() + 1;
-	root_vm->event_irq = host_sources() + 2;
+	root_vm->vmgenid_irq = sources + 1;
+	root_vm->event_irq = sources + 2;
 	map_ram(root_vm, p);
 	load(root_vm, p, &at);
 	for (uint32_t n = p->vcpus ? p->vcpus : npcpus; root_vm->nvcpus < n;)
 		if (vcpu_create(root_vm) != OK)
 			halt("the Root VM cannot have %u VCPUs", n);
-	if (devices_create(root_vm, gpa(machine.plic.base.v), host_sources() + VIRTUAL_SOURCES,
-		    gpa(machine.uart.base.v), uart_source()) != OK)
+	if (devices_create(root_vm, gpa(machine.plic.base.v), sources + VIRTUAL_SOURCES,
+		    gpa(machine.uart.base.v), uart_irq) != OK)
 		halt("not enough memory for the Root VM's devices");
 	root_vm->vmgenid = gpa(machine.plic.base.v - PAGE_SIZE); /* right below it */
 	if (vm_make_vmgenid(root_vm) != OK)

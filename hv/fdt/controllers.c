@@ -18,6 +18,8 @@
 #define PLIC_CONTEXT_SIZE 0x1000
 #define PLIC_MAX_SOURCES  1023
 
+#define GPIO_ACTIVE_LOW 1
+
 #define CLINT_MTIMECMP 0x4000
 #define CLINT_MTIME    0xbff8
 
@@ -130,6 +132,22 @@ static void read_finisher(const struct node *n, struct machine *m)
 		m->finisher = r.base;
 }
 
+/* SiFive's GPIO, if a pin of it, driven low, restarts the machine. Source: Linux's binding
+ * gpio-restart.yaml. */
+static void read_gpio(const struct node *n, struct machine *m)
+{
+	int len, node = fdt_node_offset_by_compatible(n->fdt, -1, "gpio-restart");
+	const fdt32_t *cells = fdt_getprop(n->fdt, node, "gpios", &len);
+	struct machine_range r;
+
+	if (!cells || len != 12 || fdt32_to_cpu(cells[0]) != node_u32(n, "phandle", 0) ||
+		fdt32_to_cpu(cells[2]) != GPIO_ACTIVE_LOW || node_region(n, 0, &r) != OK ||
+		r.size < 16 || !IS_ALIGNED(r.base.v, 4))
+		return;
+	m->gpio = r.base;
+	m->restart_pin = UINT32_C(1) << fdt32_to_cpu(cells[1]) % 32;
+}
+
 /* NULL where keeping it away from VMs is all we do. */
 static const struct {
 	const char *compatible;
@@ -146,6 +164,7 @@ static const struct {
 	{"riscv,imsics", NULL},
 	{"riscv,iommu", NULL},
 	{"sifive,test0", read_finisher},
+	{"sifive,gpio0", read_gpio},
 };
 
 enum err controllers_visit(const struct node *n, struct machine *m)

@@ -84,6 +84,8 @@ struct machine {
 	struct machine_uart uart;
 	struct machine_plic plic;
 	hpa_t finisher; /* SiFive test finisher's register; 0 when there is none */
+	hpa_t gpio; /* SiFive GPIO with a pin that restarts the machine when driven low; 0: none */
+	uint32_t restart_pin; /* as a bit */
 	uint8_t rng_seed[64];
 	uint32_t rng_seed_len; /* bytes */
 	char bootargs[512];    /* /chosen bootargs: the hypervisor's own command line */

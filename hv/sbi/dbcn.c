@@ -9,14 +9,12 @@
 #define DBCN_MAX CONSOLE_WRITE_MAX
 
 /* Page by page, until one is not there: what was moved by then counts, and the rest may come in the
- * next call. All of the range must be the guest's RAM, however little of it is moved at once. */
-static struct sbi_ret transfer(struct vcpu *v, const uint64_t *a, bool reads)
+ * next call. Not inlined, so that a call that moves nothing needs no large frame. */
+static noinline struct sbi_ret move(struct vcpu *v, uint64_t n, uint64_t lo, bool reads)
 {
-	uint64_t n = MIN(a[0], DBCN_MAX), lo = a[1], done = 0;
+	uint64_t done = 0;
 
-	if (a[2] || (n && !range_within(lo, a[0], v->vm->ram_base.v, v->vm->ram_size)))
-		return sbi_error(SBI_ERR_INVALID_PARAM);
-	v->vm->dbcn_reads |= reads;
+	n = MIN(n, DBCN_MAX);
 	while (done < n) {
 		uint64_t part = MIN(n - done, PAGE_SIZE - ((lo + done) & (PAGE_SIZE - 1)));
 		void *p = guest_ptr(v->vm, gpa(lo + done), part, reads ? GSTAGE_W : GSTAGE_R);
@@ -33,6 +31,15 @@ static struct sbi_ret transfer(struct vcpu *v, const uint64_t *a, bool reads)
 			break;
 	}
 	return sbi_value(done);
+}
+
+static struct sbi_ret transfer(struct vcpu *v, const uint64_t *a, bool reads)
+{
+	/* All of the range must be the guest's RAM, however little of it is moved at once. */
+	if (a[2] || (a[0] && !range_within(a[1], a[0], v->vm->ram_base.v, v->vm->ram_size)))
+		return sbi_error(SBI_ERR_INVALID_PARAM);
+	v->vm->dbcn_reads |= reads;
+	return a[0] ? move(v, a[0], a[1], reads) : sbi_value(0);
 }
 
 static struct sbi_ret write_byte(struct vcpu *v, uint8_t byte)

@@ -209,6 +209,33 @@ static void test_reused_root(void)
 	sfence();
 }
 
+/* One space with more tables than anything caches: a page in each 2 MiB of 400 MiB, half of them
+ * global. */
+static void test_sparse(void)
+{
+	uint64_t *root = pt_new(), wrong = 0;
+
+	for (unsigned n = 0; n < SPACES; n++)
+		pt_map(root, VA + n * MIB(2), frame_of(n), RW | (n & 1 ? PTE_G : 0));
+	sfence();
+	csr_write(satp, satp_for(root, SPACES < asid_mask ? SPACES + 1 : 0));
+	sfence();
+	for (unsigned round = 0; round < ROUNDS; round++)
+		for (unsigned i = 0; i < SPACES; i++)
+			wrong += look(VA + in_turn(round, i) * MIB(2)) != in_turn(round, i);
+	check_eq("pages far apart", wrong, 0);
+	for (unsigned n = 0; n < SPACES; n++) {
+		uint64_t va = VA + n * MIB(2);
+
+		pt_map(root, va, frame_of(n ^ 1), RW | (n & 1 ? PTE_G : 0));
+		__asm__ volatile("sfence.vma %0" ::"r"(va) : "memory");
+		wrong += look(va) != (n ^ 1) || look(VA) != 1;
+	}
+	check_eq("pages far apart, each changed", wrong, 0);
+	enter(0);
+	sfence();
+}
+
 static void test_all(void)
 {
 	make_spaces();
@@ -221,6 +248,7 @@ static void test_all(void)
 	test_one_root();
 	test_reused_asid();
 	test_reused_root();
+	test_sparse();
 	csr_write(satp, 0);
 }
 

@@ -151,6 +151,7 @@ GUESTS = {
     "walkrace": ["2", "3on2"],
     "vafork": ["1", "4on1", "debug1"],
     "escape": ["1", "v2", "nosvadu1"],
+    "vdevpage": ["1", "4on1"],
     "stale": ["1", "2", "4on1nosstc"],
     "isa": ["1", "v2", "4on1", "nosstc1", "max1", "nosvadu1"],
 }

@@ -47,9 +47,10 @@ static void print_device(const struct machine_device *d)
 static void print_machine(void)
 {
 	printf("{\"model\": \"%s\", \"truncated\": %s, \"timebase\": %llu, \"mtime\": %llu, "
-	       "\"finisher\": %llu, ",
+	       "\"finisher\": %llu, \"restart\": [%llu, %u], ",
 		m.model, m.truncated ? "true" : "false", (unsigned long long)m.timebase_hz,
-		(unsigned long long)m.mtime.v, (unsigned long long)m.finisher.v);
+		(unsigned long long)m.mtime.v, (unsigned long long)m.finisher.v,
+		(unsigned long long)m.gpio.v, m.restart_pin);
 	printf("\"uart\": [%llu, %u, %s], \"plic\": [%llu, %u], \"seed\": %u, ",
 		(unsigned long long)m.uart.base.v, m.uart.irq, m.uart.sifive ? "true" : "false",
 		(unsigned long long)m.plic.base.v, m.plic.ndev, m.rng_seed_len);

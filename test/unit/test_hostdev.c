@@ -390,6 +390,59 @@ static void test_finisher(void **state)
 	expect_finisher(0);
 }
 
+/* --- the pin that restarts a board --- */
+
+#define GPIO "/soc/gpio@10060000"
+
+static void add_restart(void)
+{
+	add_device(GPIO, "sifive,gpio0", 0x10060000, 0x1000);
+	CELLS(GPIO, "phandle", 12);
+	add("/", "gpio-restart");
+	set_string("/gpio-restart", "compatible", "gpio-restart");
+	CELLS("/gpio-restart", "gpios", 12, 10, 1);
+}
+
+static void expect_restart(uint64_t gpio, uint32_t pin)
+{
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.gpio.v, gpio);
+	assert_int_equal(m.restart_pin, pin);
+	assert_true(owns(0x10060000, 0x1000));
+}
+
+static void test_restart(void **state)
+{
+	add_restart();
+	expect_restart(0x10060000, 1 << 10);
+	CELLS("/gpio-restart", "gpios", 12, 31, 1);
+	expect_restart(0x10060000, UINT32_C(1) << 31);
+	CELLS(GPIO, "reg", 0, 0x10060000, 0, 16);
+	expect_restart(0x10060000, UINT32_C(1) << 31);
+}
+
+static void test_no_restart(void **state)
+{
+	add_restart();
+	CELLS("/gpio-restart", "gpios", 12, 10, 0); /* active high */
+	expect_restart(0, 0);
+	CELLS("/gpio-restart", "gpios", 13, 10, 1); /* of another controller */
+	expect_restart(0, 0);
+	CELLS("/gpio-restart", "gpios", 12, 10, 1, 12, 11, 1);
+	expect_restart(0, 0);
+	drop("/gpio-restart", "gpios");
+	expect_restart(0, 0);
+	drop_node("/gpio-restart");
+	expect_restart(0, 0);
+	add("/", "gpio-restart");
+	set_string("/gpio-restart", "compatible", "gpio-restart");
+	CELLS("/gpio-restart", "gpios", 12, 10, 1);
+	CELLS(GPIO, "reg", 0, 0x10060000, 0, 15);
+	expect_restart(0, 0);
+	CELLS(GPIO, "reg", 0, 0x10060002, 0, 0x100);
+	expect_restart(0, 0);
+}
+
 /* --- devices --- */
 
 static void test_devices(void **state)
@@ -786,6 +839,8 @@ int main(void)
 		TEST(test_uart_registers),
 		TEST(test_sifive_uart),
 		TEST(test_finisher),
+		TEST(test_restart),
+		TEST(test_no_restart),
 		TEST(test_devices),
 		TEST(test_device_off),
 		TEST(test_device_interrupts),
