@@ -14,6 +14,7 @@ from collections import namedtuple
 
 # The first value of each option is the ordinary one.
 OPTIONS = {
+    "backend": ("gstage", "pmp", "shadow"),  # with the H extension, and without
     "harts": (4, 1, 2, 8),  # PCPUs
     "sstc": (True, False),  # timer without exits, or the hypervisor's
     "vector": (False, True),
@@ -32,7 +33,13 @@ class Config(namedtuple("Config", OPTIONS)):
     @property
     def cpu(self):
         """QEMU's -cpu."""
-        return f"rv64,sstc={'on' if self.sstc else 'off'},v={'on' if self.vector else 'off'}"
+        h, sstc, vector = ("on" if on else "off" for on in (self.backend == "gstage", self.sstc, self.vector))
+        return f"rv64,h={h},sstc={sstc},v={vector}"
+
+    @property
+    def args(self):
+        """What else QEMU is told: the hypervisor's own command line."""
+        return ["-append", f"backend={self.backend}"]
 
     @property
     def nproc(self):
@@ -40,7 +47,7 @@ class Config(namedtuple("Config", OPTIONS)):
         return self.vcpus or self.harts
 
     def __str__(self):
-        words = [f"{self.harts}harts", "sstc" if self.sstc else "nosstc", "v" if self.vector else "nov", self.mem]
+        words = [self.backend, f"{self.harts}harts", "sstc" if self.sstc else "nosstc", "v" if self.vector else "nov", self.mem]
         words += [f"{self.vcpus}vcpus"] if self.vcpus else []
         return "-".join(words + [self.bus, self.build])
 

@@ -122,7 +122,8 @@ static enum err make_vcpus(struct vm *vm, uint32_t n, uint8_t priority)
 /* All that a VM has but memory. `like` is what it resembles. */
 static enum err fit_out(struct vm *vm, const struct vm *like, uint32_t nvcpus, uint8_t priority)
 {
-	vm->vmgenid = like->vmgenid;
+	/* Who is forked knows the place; the Root VM's is where there is no RAM of others. */
+	vm->vmgenid = vm->source ? like->vmgenid : gpa(like->plic_base.v - PAGE_SIZE);
 	vm->vmgenid_irq = like->vmgenid_irq;
 	vm->event_irq = like->event_irq;
 	enum err err = make_vcpus(vm, nvcpus, priority);

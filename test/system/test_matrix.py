@@ -15,7 +15,7 @@ from conftest import device_args, irq_counts
 from machine import Machine
 
 # A minute of load once; elsewhere long enough for many slices of all VCPUs.
-LONG_STRESS = configs.Config(harts=2, sstc=False, vector=True, mem="2G", vcpus=8, bus="mmio", build="release")
+LONG_STRESS = configs.Config(backend="gstage", harts=2, sstc=False, vector=True, mem="2G", vcpus=8, bus="mmio", build="release")
 CONFIGS = configs.selected()
 assert LONG_STRESS in configs.full()
 CONFIGS += [] if LONG_STRESS in CONFIGS else [LONG_STRESS]
@@ -39,7 +39,7 @@ def machine(config, image, disk):
     options = ("--cpus", config.vcpus) if config.vcpus else ()
     # 16 GiB show that RAM is found, not that it can be filled.
     with Machine(f"matrix-{config}", image(build=config.build, options=options), harts=config.harts, mem=config.mem,
-                 cpu=config.cpu, args=device_args(config.bus, disk)) as m:
+                 cpu=config.cpu, args=[*config.args, *device_args(config.bus, disk)]) as m:
         m.boot_text = m.login()
         yield m
 
@@ -61,7 +61,7 @@ def test_banner(machine, config):
     text = "\n".join(lines)
     assert f"{config.harts} PCPU" in text and f"Root VM: {config.nproc} VCPU" in text
     mib = {"256M": 256, "2G": 2048, "16G": 16384}[config.mem]
-    assert f"{mib} MiB RAM" in text
+    assert f"{mib} MiB RAM, backend {config.backend}" in text
 
 
 def test_cpus(machine, config):
