@@ -38,6 +38,15 @@ static inline uint64_t *entry_for(const struct shadow_table *t, gva_t at)
 			i |= 7;                                                                    \
 		else
 
+/* What tells a table of `level` for `at` from all others but older ones: for what it is, and
+ * whose. */
+static inline uint64_t key_of(const struct shadow *s, gva_t at, unsigned level, bool global)
+{
+	uint64_t asid = global ? 0 : s->satp >> 44 & 0xf;
+
+	return ALIGN_DOWN(at.v, level_size(level + 1)) | asid << 4 | level;
+}
+
 static void free_table(struct shadow *s, struct shadow_table *t)
 {
 	t->next = s->free;
@@ -110,7 +119,7 @@ static bool reserve(struct shadow *s, unsigned n)
 }
 
 static struct shadow_table *take_table(
-	struct shadow *s, uint64_t pte, uint64_t base, unsigned level, bool global)
+	struct shadow *s, uint64_t pte, uint64_t key, unsigned level, bool global)
 {
 	struct shadow_table *t = s->free;
 
@@ -121,7 +130,7 @@ static struct shadow_table *take_table(
 			e[0] = e[1] = e[2] = e[3] = e[4] = e[5] = e[6] = e[7] = 0;
 	t->guest = NULL;
 	t->pte = pte;
-	t->base = base;
+	t->key = key;
 	t->level = (uint8_t)level;
 	t->shift = (uint8_t)(PAGE_SHIFT + 9 * level);
 	t->global = global;
@@ -194,16 +203,15 @@ void shadow_switch(struct shadow *s, uint64_t satp)
 static struct shadow_table *link_table(
 	struct shadow *s, struct shadow_table *t, gva_t at, uint64_t pte, bool global)
 {
-	uint64_t base = ALIGN_DOWN(at.v, level_size(t->level));
+	uint64_t key = key_of(s, at, t->level - 1, global);
 	struct shadow_table *child = s->tables, *end = child + (global && pte ? s->ntables : 0);
 
-	while (child < end && (child->pte != pte || child->base != base || !child->links ||
-				      child->level + 1 != t->level || !child->global))
+	while (child < end && (child->pte != pte || child->key != key || !child->links))
 		child++;
 	if (child < end)
 		child->links++;
 	else
-		child = take_table(s, pte, base, t->level - 1, global);
+		child = take_table(s, pte, key, t->level - 1, global);
 	set(s, t, at, PTE_PPN(ptr_hpa(child->entries)) | PTE_V);
 	return child;
 }
@@ -252,17 +260,20 @@ static noinline struct shadow_table *table_for(
 
 enum err shadow_fault(struct shadow *s, gva_t at, uint64_t how, gpa_t *gpa, struct refusal *refused)
 {
-	struct shadow_table *t = s->space->root;
+	struct shadow_table **recent = &s->recent[at.v >> 21 & (SHADOW_RECENT - 1)], *t = *recent;
 	uint64_t satp = s->space->satp, leaf = 0;
 	unsigned level, small;
 	struct walk w;
 	enum err err;
 
-	if (!gva_is_canonical(at, t->level + 1u)) {
-		gpa->v = at.v;
-		return SATP_MODE(satp) ? E_FAULT : E_NOENT;
+	if (!t || t->key != key_of(s, at, 0, false) || !t->links || !t->guest) {
+		t = s->space->root;
+		if (!gva_is_canonical(at, t->level + 1u)) {
+			gpa->v = at.v;
+			return SATP_MODE(satp) ? E_FAULT : E_NOENT;
+		}
+		*recent = t = descend(s, t, at, false);
 	}
-	t = descend(s, t, at, false);
 	err = likely(t->guest) ? guest_walk_from(s->vm, t->guest, t->level, at, how, &w)
 			       : guest_walk(s->vm, satp, at, how, &w);
 	if (err != OK)
@@ -316,7 +327,7 @@ static void check_entries(struct shadow *s, struct shadow_table *t)
 			child && (!child->pte || (t->guest && pte_get(&t->guest[i]) == child->pte));
 
 		if (child ? !child->global || !same : !t->global)
-			set(s, t, gva(t->base + i * level_size(t->level)), 0);
+			set(s, t, gva(ALIGN_DOWN(t->key, PAGE_SIZE) + i * level_size(t->level)), 0);
 	}
 }
 

@@ -23,6 +23,8 @@
 #define SHADOW_TABLES 64 /* at most; each is a page charged to the VM */
 #define SHADOW_SPACES 8  /* roots; the hart's ASIDs are 1 to this */
 
+#define SHADOW_RECENT 16
+
 #define SHADOW_ALL_ASIDS UINT64_MAX
 
 /* Values of `flush` beside a page's address, which asks for SFENCE.VMA with it and no ASID. */
@@ -33,8 +35,8 @@ struct shadow_table {
 	uint64_t *entries;
 	const uint64_t *guest; /* the table it stands for. NULL: pieces of a leaf, or look anew */
 	uint64_t pte;          /* the guest's entry that led here, or the leaf itself */
-	uint64_t base;         /* the address of its first entry */
-	uint64_t used;         /* a bit for each eight entries that may hold something */
+	uint64_t key;  /* the address of its first entry | whose, the hart's ASID << 4 | level */
+	uint64_t used; /* a bit for each eight entries that may hold something */
 	struct shadow_table *next; /* among the free, or those that are being freed */
 	uint16_t links;            /* entries that lead here, or 1 for a root; 0: free */
 	uint8_t level, shift;      /* of an address, for its index */
@@ -57,6 +59,7 @@ struct shadow {
 	uint64_t switches;
 	struct shadow_table *free;
 	uint32_t nfree, ntables;
+	struct shadow_table *recent[SHADOW_RECENT]; /* where faults ended, by address */
 	uint32_t levels; /* of the hart's largest mode: for guests without translation */
 	struct shadow_space spaces[SHADOW_SPACES];
 	struct shadow_table tables[SHADOW_TABLES];

@@ -25,7 +25,7 @@ static enum err guest_table(const struct vm *vm, gpa_t at, const uint64_t **out)
 }
 
 /* Privileged ISA 12.3.2, steps 3 and 5 to 9: a leaf, aligned, with A and D as Svade has them. */
-static bool allows(uint64_t leaf, unsigned level, uint64_t how)
+static inline bool allows(uint64_t leaf, unsigned level, uint64_t how)
 {
 	uint64_t needs = PTE_V | PTE_A | (how & WALK_WRITE ? PTE_D : 0), rights = leaf;
 
