@@ -17,6 +17,11 @@ MAKEFLAGS += --no-builtin-rules
 say = $(if $(V),,@printf '  %-5s %s\n' $(1) $(2); )
 
 # The machine and what runs on it, for `make run` and `make debug`.
+ifeq ($(MACHINE),sifive_u)
+CPU ?= sifive-u54
+SMP ?= 5
+NET ?= 0
+endif
 MACHINE ?= virt
 CPU     ?= rv64
 SMP     ?= 4
@@ -86,6 +91,21 @@ debug: $(RUN_IMAGE)
 	@echo "then for instance: hbreak boot_main, continue. Ctrl-A X here ends QEMU."
 	@$(QEMU_RUN) -gdb tcp:127.0.0.1:$(GDB_PORT) -S
 
+# --- make disk, make run-disk: the HiFive Unleashed ------------------------------------------
+
+MEDIUM := $(BUILD)/$(if $(CARD),card,flash)
+
+.PHONY: disk run-disk
+disk: $(RUN_IMAGE)
+	@scripts/mkdisk --image $< $(if $(CARD),--card) $(if $(OPTIONS),--options "$(OPTIONS)") --manifest $(MEDIUM).manifest \
+		--spl $(BUILD)/u-boot-spl.bin -v -o $(MEDIUM).img
+
+# RAM is what the board has, and its device tree says.
+run-disk: CARD :=
+run-disk: disk
+	@echo "The HiFive Unleashed boots from its SPI flash: log in as root; Ctrl-A X ends QEMU"
+	@$(QEMU) -M sifive_u,msel=6 -smp 5 -m 8G -bios $(BUILD)/u-boot-spl.bin -drive file=$(MEDIUM).img,format=raw,if=mtd -nographic $(QEMU_EXTRA)
+
 # --- tests ----------------------------------------------------------------------------------
 
 FULL ?= 0
@@ -118,6 +138,8 @@ help:
 	@echo "    ROOT_MEM=512M VCPUS=2                  the Root VM's RAM and VCPUs"
 	@echo "    DISK=file                              a raw image as virtio disk"
 	@echo "    NET=0                                  no network;  QEMU_EXTRA='...' more options"
+	@echo "make disk         build/flash.img: the SPI flash of a HiFive Unleashed (CARD=1: build/card.img, an SD card); OPTIONS='...'"
+	@echo "make run-disk     build the flash and boot QEMU's HiFive Unleashed from it"
 	@echo "make check        format, lint, headers, unit tests; no QEMU"
 	@echo "make test         all tests; FULL=1: the full matrix of machines"
 	@echo "make unit, fuzz   the unit tests, the fuzz targets (FUZZ_SECONDS=10) alone"

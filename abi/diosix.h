@@ -24,7 +24,7 @@
 
 #define DX_SELF 0
 
-/* --- calls: arguments -> value --- */
+/* --- calls: arguments -> value; 6, 22 to 24 and 34 to 36 have been promised (docs/abi.md) --- */
 
 #define DX_FID_VERSION       0 /* -> DX_ABI_VERSION */
 #define DX_FID_YIELD         1 /* let others run first */
@@ -32,7 +32,6 @@
 #define DX_FID_FORK          3 /* GPA of dx_fork, or 0 -> handle; 0 in the child */
 #define DX_FID_EXEC          4 /* entry, a1: every VCPU starts anew; does not return */
 #define DX_FID_DROP_TRUST    5
-#define DX_FID_SEAL          6  /* later */
 #define DX_FID_QUOTA_READ    7  /* handle, GPA of dx_quota */
 #define DX_FID_QUOTA_SET     8  /* handle, enum dx_limit, amount */
 #define DX_FID_CREATE        9  /* GPA of dx_create -> handle */
@@ -48,9 +47,6 @@
 #define DX_FID_WINDOW_MAP    19 /* handle, child's GPA, own GPA, bytes, DX_READ | DX_WRITE */
 #define DX_FID_WINDOW_UNMAP  20 /* own GPA, bytes */
 #define DX_FID_EVENT_NEXT    21 /* -> handle | DX_EVENT_... << 32, 0 when there is none */
-#define DX_FID_DOORBELL_RING 22 /* later, and so the next two */
-#define DX_FID_PAGE_SHARE    23
-#define DX_FID_PAGE_MAP      24
 #define DX_FID_CONSOLE_READ  25 /* handle, GPA, bytes -> bytes read */
 #define DX_FID_CONSOLE_WRITE 26 /* handle, GPA, bytes -> bytes taken */
 #define DX_FID_MMIO_MAP      27 /* HPA, bytes, GPA */
@@ -60,9 +56,6 @@
 #define DX_FID_DMA_PIN       31 /* GPA of a page -> HPA */
 #define DX_FID_FDT_WRITE     32 /* handle, GPA, bytes -> length of the tree */
 #define DX_FID_PRIORITY      33 /* handle or DX_SELF, priority, weight (DX_WEIGHT_...) */
-#define DX_FID_RESET         34 /* later: a clone goes back to its template */
-#define DX_FID_EMULATE       35 /* later: a range of the child is the caller's to emulate */
-#define DX_FID_RAISE         36 /* later: an interrupt into a child */
 
 /* --- errors: beside those of the SBI specification --- */
 

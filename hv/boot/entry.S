@@ -31,8 +31,6 @@ _start:
 	andi t0, t0, 1
 	beqz t0, park
 1:
-	mv s0, a0
-	mv s1, a1
 	la t0, boot_lottery
 	li t1, 1
 	amoadd.w t0, t1, (t0)
@@ -47,9 +45,7 @@ _start:
 	la tp, boot_area + 4096 + STACK_SIZE
 	mv sp, tp
 	sd sp, PCPU_STACK_TOP(tp)
-	sd s0, PCPU_HARTID(tp)
-	mv a0, s0
-	mv a1, s1
+	sd a0, PCPU_HARTID(tp)
 	li s0, 0
 	call boot_main
 
@@ -69,7 +65,7 @@ secondary_wait:
 2:	beqz t1, park
 	ld tp, 0(t0)
 	ld t2, PCPU_HARTID(tp)
-	beq t2, s0, 3f
+	beq t2, a0, 3f
 	addi t0, t0, 8
 	addi t1, t1, -1
 	j 2b

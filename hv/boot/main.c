@@ -72,15 +72,6 @@ static void read_machine(uint64_t fdt)
 		klog("the device tree lists more than this build keeps; the rest is ignored");
 }
 
-/* What the tree claims of the hart that runs this: the others come later. */
-static uint32_t boot_hart_cboz(void)
-{
-	for (unsigned i = 0; i < machine.nharts; i++)
-		if (machine.harts[i].hartid == this_pcpu()->hartid)
-			return machine.harts[i].isa.cboz_block;
-	return 0;
-}
-
 /* Zkr gives 16 bits at a time and may answer that it is not ready: a bounded number of tries, on
  * top of the tree's seed. */
 static void seed_from_zkr(void)
@@ -110,8 +101,11 @@ static void init_rng(void)
 		klog("warning: no rng-seed and no Zkr: random numbers are predictable");
 }
 
-static void protect(const struct pcpu *p)
+/* What every hart does for itself, the boot hart included. */
+static void init_hart(struct pcpu *p)
 {
+	if (features_probe(p) != OK)
+		halt("hart %lu has no H extension with Sv39x4; this version needs one", p->hartid);
 	enum err err = pmp_protect(p);
 
 	if (err == E_UNSUPPORTED)
@@ -119,14 +113,6 @@ static void protect(const struct pcpu *p)
 			p->hartid);
 	else if (err != OK)
 		halt("the PMP of hart %lu does not take our entries", p->hartid);
-}
-
-/* What every hart does for itself, the boot hart included. */
-static void init_hart(struct pcpu *p)
-{
-	if (features_probe(p) != OK)
-		halt("hart %lu has no H extension with Sv39x4; this version needs one", p->hartid);
-	protect(p);
 	/* What the compare register holds after reset is not defined. */
 	aclint_set_timer(p->hart->mtimecmp, p->timer_set);
 	__atomic_store_n(&p->online, true, __ATOMIC_RELEASE);
@@ -148,19 +134,16 @@ static void banner(void)
 {
 	const struct isa *isa = &this_pcpu()->isa;
 	char letters[ISA_TEXT_SIZE], *longer;
-	uint64_t ram = 0;
 
 	isa_write(isa, false, letters);
 	longer = strchr(letters, '_'); /* the names of more than one letter */
 	if (longer)
 		*longer = '\0';
-	for (unsigned i = 0; i < machine.nram; i++)
-		ram += machine.ram[i].size;
 	klog("Diosix %s on %s", DIOSIX_VERSION, machine.model);
 	klog("%u PCPU%s %s%s%s%s, %lu MiB RAM, backend gstage (Sv39x4, %u VMID bits)", npcpus,
 		npcpus == 1 ? "" : "s", letters, isa_has(isa, ISA_SSTC) ? " sstc" : "",
 		isa_has(isa, ISA_SVADU) ? " svadu" : "", isa_has(isa, ISA_SVPBMT) ? " svpbmt" : "",
-		ram >> 20, this_pcpu()->vmid_bits);
+		machine.ram_size >> 20, this_pcpu()->vmid_bits);
 }
 
 /* Frames that VMs are charged for, when the allocator is sound. */
@@ -204,14 +187,13 @@ static void start_other_harts(void)
 noreturn void boot_main(uint64_t hartid, uint64_t fdt)
 {
 	read_machine(fdt);
-	zero_init(boot_hart_cboz());
 	memory_init(fdt);
 	if (pcpus_init(&machine) != OK)
 		halt("not enough memory for the harts");
 	check_requirements();
 	time_hz = machine.timebase_hz;
 	sched_init(npcpus, time_hz / SLICES_PER_SECOND, pcpu_kick);
-	plic_init(&machine.plic, &machine);
+	plic_init(&machine);
 	irq_init();
 	init_hart(this_pcpu());
 	init_rng();

@@ -8,14 +8,16 @@
 #include "payload/payload.h"
 #include "riscv/panic.h"
 
-#define MAX_USED                                                                                   \
-	(MACHINE_MAX_RESERVED + 5) /* image, payload, host tree and its copy, frame table */
+/* Image, payload, host tree and its copy, frame table. */
+#define MAX_USED (MACHINE_MAX_RESERVED + MACHINE_MAX_RAM - 1 + 5)
 
 extern char image_start[], image_end[], payload_start[];
 
 const struct dx_payload *payload = (const struct dx_payload *)payload_start;
 
-/* Frames that are taken before the allocator exists, sorted by address. */
+/* From the first RAM to the last, and what in there is taken before the allocator exists, or no RAM
+ * at all: sorted by address. */
+static uint64_t ram_base, ram_end;
 static struct used {
 	uint64_t base, end; /* whole pages */
 	enum frame_kind kind;
@@ -46,35 +48,30 @@ static uint64_t payload_room(void)
 
 static void check_payload(void)
 {
-	switch (payload_check(payload, payload_room())) {
-	case OK:
-		return;
-	case E_NOENT:
-		halt("no payload: pack a kernel with scripts/mkimage");
-	case E_RANGE:
-		halt("the payload does not fit into RAM");
-	case E_CHECKSUM:
-		halt("the payload is damaged: its checksum is wrong");
-	default:
-		halt("the payload is damaged: its header makes no sense");
-	}
+	static const char *const messages[] = {
+		[-E_NOENT] = "no payload: pack a kernel with scripts/mkimage",
+		[-E_RANGE] = "the payload does not fit into RAM",
+		[-E_CHECKSUM] = "the payload is damaged: its checksum is wrong",
+		[-E_FORMAT] = "the payload is damaged: its header makes no sense",
+	};
+	enum err err = payload_check(payload, payload_room());
+
+	if (err != OK)
+		halt("%s", messages[-err]);
 }
 
 /* The highest free place: low addresses stay free for kernels that must run there. What is used is
  * looked at from the top, so that nothing above `end` can be in the way again. */
 static uint64_t find_place(uint64_t size)
 {
-	for (unsigned i = machine.nram; i-- > 0;) {
-		const struct machine_range *r = &machine.ram[i];
-		uint64_t end = range_end(r);
+	uint64_t end = ram_end;
 
-		for (unsigned u = nused; u-- > 0;)
-			if (used[u].base < end && used[u].end + size > end)
-				end = MIN(end, used[u].base);
-		if (end >= r->base.v + size)
-			return end - size;
-	}
-	halt("not enough RAM");
+	for (unsigned u = nused; u-- > 0;)
+		if (used[u].base < end && used[u].end + size > end)
+			end = MIN(end, used[u].base);
+	if (end < ram_base + size)
+		halt("not enough RAM");
+	return end - size;
 }
 
 /* From now on the highest free place is the hypervisor's. */
@@ -95,12 +92,12 @@ static void keep_payload(void)
 		use((uintptr_t)payload, payload->total_size, FRAME_HV);
 }
 
-static void declare_ram(const struct machine_range *r)
+static void declare_all(void)
 {
-	uint64_t at = r->base.v;
+	uint64_t at = ram_base;
 
 	for (unsigned u = 0; u < nused; u++) {
-		uint64_t base = MAX(used[u].base, at), end = MIN(used[u].end, range_end(r));
+		uint64_t base = MAX(used[u].base, at), end = MIN(used[u].end, ram_end);
 
 		if (base >= end)
 			continue;
@@ -108,34 +105,34 @@ static void declare_ram(const struct machine_range *r)
 		frames_declare(hpa(base), end - base, used[u].kind);
 		at = end;
 	}
-	frames_declare(hpa(at), range_end(r) - at, FRAME_FREE);
+	frames_declare(hpa(at), ram_end - at, FRAME_FREE);
 }
 
 void memory_init(uint64_t fdt)
 {
 	const void *tree = (const void *)(uintptr_t)fdt;
-	uint64_t base = machine.ram[0].base.v,
-		 size = range_end(&machine.ram[machine.nram - 1]) - base;
-	uint64_t table_size = frames_table_size(size);
 
+	ram_base = machine.ram[0].base.v;
+	ram_end = range_end(&machine.ram[machine.nram - 1]);
 	use((uintptr_t)image_start, (uintptr_t)image_end - (uintptr_t)image_start, FRAME_HV);
 	for (unsigned i = 0; i < machine.nreserved; i++)
 		use(machine.reserved[i].base.v, machine.reserved[i].size, FRAME_RESERVED);
+	for (unsigned i = 1; i < machine.nram; i++) {
+		uint64_t hole = range_end(&machine.ram[i - 1]);
+
+		use(hole, machine.ram[i].base.v - hole, FRAME_HOLE);
+	}
 	use(fdt, fdt_totalsize(tree), FRAME_FREE);
 	check_payload();
 	keep_payload();
 	/* Where the tree lies it may be in the way of a contiguous Root VM. */
 	host_fdt = memcpy(take(fdt_totalsize(tree)), tree, fdt_totalsize(tree));
+	uint64_t table_size = frames_table_size(ram_end - ram_base);
 	struct frame *table = take(table_size);
 
-	zero_pages(table, table_size);
-	frames_init(table, hpa(base), size);
-	for (unsigned i = 0; i < machine.nram; i++) {
-		declare_ram(&machine.ram[i]);
-		if (i + 1 < machine.nram)
-			frames_declare(hpa(range_end(&machine.ram[i])),
-				machine.ram[i + 1].base.v - range_end(&machine.ram[i]), FRAME_HOLE);
-	}
+	memset(table, 0, table_size);
+	frames_init(table, hpa(ram_base), ram_end - ram_base);
+	declare_all();
 }
 
 void memory_reclaim_payload(void)

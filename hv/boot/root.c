@@ -6,7 +6,6 @@
 #include "core/bug.h"
 #include "core/fork.h"
 #include "core/log.h"
-#include "core/rng.h"
 #include "core/tree.h"
 #include "fdt/guest.h"
 #include "mmu/gstage.h"
@@ -30,11 +29,7 @@ struct vm *root_vm;
 /* A quarter of RAM, at most 512 MiB, unless the payload says otherwise. */
 static uint64_t ram_size_for(const struct dx_payload *p)
 {
-	uint64_t ram = 0;
-
-	for (unsigned i = 0; i < machine.nram; i++)
-		ram += machine.ram[i].size;
-	uint64_t size = p->ram_size ? p->ram_size : MIN(ram / 4, ROOT_RAM_MAX);
+	uint64_t size = p->ram_size ? p->ram_size : MIN(machine.ram_size / 4, ROOT_RAM_MAX);
 
 	size = ALIGN_DOWN(size, MIB(2));
 	if (size < ROOT_RAM_MIN)
@@ -65,136 +60,75 @@ static void map_ram(struct vm *vm, const struct dx_payload *p)
 	vm_unlock(l);
 }
 
-static enum err map_region(struct vm *vm, hpa_t base, uint64_t size, uint64_t *done)
+static enum err map_region(struct vm *vm, const struct machine_range *r)
 {
 	enum err err = OK;
-	uint64_t part;
 
-	for (*done = 0; err == OK && *done < size; *done += part)
-		err = grant_map(vm, hpa_add(base, *done), size - *done, gpa(base.v + *done), &part);
-	return err;
-}
-
-static void unmap_region(struct vm *vm, hpa_t base, uint64_t size)
-{
-	gpa_t at = gpa(base.v);
-
-	while (at.v < base.v + size)
-		grant_unmap(vm, &at, base.v + size);
-}
-
-/* All regions or none: what another device has in one of them stays. */
-static enum err map_regions(struct vm *vm, const struct machine_device *d)
-{
-	enum err err = OK;
-	unsigned n = 0;
-	uint64_t done;
-
-	while (n < d->nregions && err == OK) {
-		err = map_region(vm, d->regions[n].base, d->regions[n].size, &done);
-		n++;
-	}
-	if (err == OK)
-		return OK;
-	unmap_region(vm, d->regions[--n].base, done);
-	while (n-- > 0)
-		unmap_region(vm, d->regions[n].base, d->regions[n].size);
+	for (uint64_t done = 0, part; err == OK && done < r->size; done += part)
+		err = grant_map(
+			vm, hpa_add(r->base, done), r->size - done, gpa(r->base.v + done), &part);
 	return err;
 }
 
 /* The Root VM holds trust: every device that the host tree lists as one to pass on. Ones whose
- * pages overlap another's, or whose interrupts cannot be routed, are left out, with a message. */
+ * pages overlap another's, or whose interrupts cannot be routed, are left out of its tree, with a
+ * message. What was mapped by then stays: it may map it anyway. */
 static bool grant(struct vm *vm, const struct machine_device *d)
 {
 	enum err err = OK;
 
 	for (unsigned i = 0; i < d->nirqs && err == OK; i++)
 		err = irq_route(vm, d->irqs[i]);
-	if (err == OK)
-		err = map_regions(vm, d);
+	for (unsigned i = 0; i < d->nregions && err == OK; i++)
+		err = map_region(vm, &d->regions[i]);
 	if (err != OK)
 		klog("device at 0x%lx cannot be passed to the Root VM (error %d)",
 			d->regions[0].base.v, err);
 	return err == OK;
 }
 
-static unsigned grant_all(struct vm *vm, uint8_t granted[MACHINE_MAX_DEVICES])
+/* As bits of machine.devices. */
+static uint64_t grant_all(struct vm *vm)
 {
-	unsigned n = 0;
+	uint64_t granted = 0;
 
 	for (unsigned i = 0; i < machine.ndevices; i++)
 		if (grant(vm, &machine.devices[i]))
-			granted[n++] = (uint8_t)i;
-	return n;
+			granted |= BIT(i);
+	return granted;
 }
 
-static void create_vcpus(struct vm *vm, uint32_t n)
+enum err vm_tree(const struct vm *vm, void *buf, size_t size, uint64_t *part, size_t *used)
 {
-	for (uint32_t i = 0; i < n; i++)
-		if (vcpu_create(vm) != OK)
-			halt("the Root VM cannot have %u VCPUs", n);
-}
-
-/* Sources that the virtual PLIC takes over from the host's; devices on others cannot be passed. */
-static uint32_t host_sources(void)
-{
-	return MIN(machine.plic.ndev, HOST_SOURCES_MAX);
-}
-
-static uint32_t uart_source(void)
-{
-	return machine.uart.irq <= host_sources() ? machine.uart.irq : 0;
-}
-
-/* What the trees of all VMs have in common. */
-static struct guest_tree tree_of(const struct vm *vm)
-{
-	struct guest_tree t = {
-		.ram_base = vm->ram_base,
-		.ram_size = vm->ram_size,
-		.nvcpus = vm->nvcpus,
-		.isa = features_for_guests(),
+	const struct guest_tree t = {
+		.vm = vm,
 		.machine = &machine,
-		.plic_base = vm->plic_base,
-		.plic_size = VPLIC_SIZE,
-		.plic_ndev = host_sources() + VIRTUAL_SOURCES,
-		.uart_base = vm->uart_base,
-		.uart_irq = uart_source(),
-		.vmgenid_page = vm->vmgenid,
-		.vmgenid_irq = vm->vmgenid_irq,
-		.event_irq = vm->event_irq,
-		.abi_version = DX_ABI_VERSION,
+		.isa = features_for_guests(),
+		.bootargs = "console=hvc0 panic=1",
 	};
 
-	rng_bytes(t.rng_seed, sizeof(t.rng_seed));
-	return t;
-}
-
-enum err vm_tree(const struct vm *vm, void *buf, size_t size, unsigned *part, size_t *used)
-{
-	struct guest_tree t = tree_of(vm);
-
-	t.bootargs = "console=hvc0 panic=1";
 	return fdt_guest_part(&t, buf, size, part, used);
 }
 
 static void build_tree(struct vm *vm, const struct dx_payload *p, const struct loaded *at)
 {
-	static uint8_t granted[MACHINE_MAX_DEVICES];
-	struct guest_tree t = tree_of(vm);
-	size_t used;
-
-	t.ndevices = grant_all(vm, granted);
-	t.devices = granted;
-	t.host_fdt = host_fdt;
-	t.bootargs = p->bootargs;
-	t.initrd = at->initrd;
-	t.initrd_size = p->initrd.size;
+	const struct guest_tree t = {
+		.vm = vm,
+		.machine = &machine,
+		.isa = features_for_guests(),
+		.devices = grant_all(vm),
+		.host_fdt = host_fdt,
+		.bootargs = p->bootargs,
+		.initrd = at->initrd,
+		.initrd_size = p->initrd.size,
+	};
 	void *buf = guest_ptr(vm, at->fdt, PAGE_SIZE, GSTAGE_W);
-	enum err err = fdt_build_guest(&t, buf, PAYLOAD_FDT_ROOM, &used);
+	uint64_t part = 0;
+	size_t used = 0;
 
-	if (err != OK)
-		halt("the Root VM's device tree cannot be made (error %d)", err);
+	while (used == 0)
+		if (fdt_guest_part(&t, buf, PAYLOAD_FDT_ROOM, &part, &used) != OK)
+			halt("the Root VM's device tree does not fit");
 }
 
 static void load(const struct vm *vm, const struct dx_payload *p, struct loaded *at)
@@ -222,18 +156,23 @@ void root_create(void)
 	const struct dx_payload *p = payload;
 	const uint64_t limit[RES_COUNT] = {
 		[RES_PAGES] = UINT64_MAX >> 1, [RES_VCPUS] = UINT32_MAX, [RES_VMS] = UINT32_MAX};
+	/* What the virtual PLIC takes over from the host's; devices on others cannot be passed. */
+	uint32_t sources = MIN(machine.plic.ndev, HOST_SOURCES_MAX);
+	uint32_t uart_irq = machine.uart.irq <= sources ? machine.uart.irq : 0;
 	struct loaded at;
 
 	if (vm_create(NULL, limit, SCHED_MAX_PRIORITY, TREE_DEPTH_MAX, &root_vm) != OK)
 		halt("not enough memory for the Root VM");
 	root_vm->trusted = root_vm->holds_devices = true;
-	root_vm->vmgenid_irq = host_sources() + 1;
-	root_vm->event_irq = host_sources() + 2;
+	root_vm->vmgenid_irq = sources + 1;
+	root_vm->event_irq = sources + 2;
 	map_ram(root_vm, p);
 	load(root_vm, p, &at);
-	create_vcpus(root_vm, p->vcpus ? p->vcpus : npcpus);
-	if (devices_create(root_vm, gpa(machine.plic.base.v), host_sources() + VIRTUAL_SOURCES,
-		    gpa(machine.uart.base.v), uart_source()) != OK)
+	for (uint32_t n = p->vcpus ? p->vcpus : npcpus; root_vm->nvcpus < n;)
+		if (vcpu_create(root_vm) != OK)
+			halt("the Root VM cannot have %u VCPUs", n);
+	if (devices_create(root_vm, gpa(machine.plic.base.v), sources + VIRTUAL_SOURCES,
+		    gpa(machine.uart.base.v), uart_irq) != OK)
 		halt("not enough memory for the Root VM's devices");
 	root_vm->vmgenid = gpa(machine.plic.base.v - PAGE_SIZE); /* right below it */
 	if (vm_make_vmgenid(root_vm) != OK)

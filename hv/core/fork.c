@@ -142,6 +142,11 @@ static enum err attach(struct vm *parent, struct vm *vm)
 
 	if (err == OK)
 		tree_attach(parent, vm);
+	if (err == OK && vm->source && vm->source != parent) {
+		vm->template = vm->source->handle;
+		vm->source->clones++;
+		vm->source->cloned = true;
+	}
 	spin_unlock(&tree_lock);
 	return err;
 }

@@ -11,7 +11,6 @@
 #define PRIORITY       1 /* of all sources */
 #define REG_THRESHOLD  0
 #define REG_CLAIM      4
-#define MAX_SOURCE     1023
 
 static struct spinlock lock; /* read-modify-write of enable words */
 static hpa_t base;
@@ -47,10 +46,10 @@ static void context_init(int context)
 	mmio_write32(context_reg(context, REG_THRESHOLD), 0);
 }
 
-void plic_init(const struct machine_plic *plic, const struct machine *m)
+void plic_init(const struct machine *m)
 {
-	base = plic->base;
-	ndev = base.v ? MIN(plic->ndev, MAX_SOURCE) : 0;
+	base = m->plic.base;
+	ndev = m->plic.ndev;
 	for (uint32_t irq = 1; irq <= ndev; irq++)
 		mmio_write32(hpa_add(base, UINT64_C(4) * irq), PRIORITY);
 	for (unsigned i = 0; ndev && i < m->nharts; i++) {

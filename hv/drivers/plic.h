@@ -8,7 +8,7 @@
 #include "fdt/machine.h"
 
 /* All sources: priority 1, disabled everywhere, thresholds 0. */
-void plic_init(const struct machine_plic *plic, const struct machine *m);
+void plic_init(const struct machine *m);
 
 /* Source `irq` (1..ndev) is enabled for M-mode context `context`, or disabled there. Nothing
  * happens for context -1. */

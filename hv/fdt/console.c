@@ -40,7 +40,6 @@ enum err console_visit(const struct node *n, struct machine *m)
 	u.reg_shift = sifive ? 2 : node_u32(n, "reg-shift", 0);
 	u.io_width = sifive ? 4 : node_u32(n, "reg-io-width", 1);
 	u.irq = irqs_read(n, m, &d) == OK ? d.irqs[0] : 0;
-	u.clock_hz = node_u32(n, "clock-frequency", 0);
 	if (!is_drivable(&u))
 		return OK;
 	m->uart = u;

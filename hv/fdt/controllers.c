@@ -12,10 +12,13 @@
 #define IRQ_M_TIMER 7
 #define IRQ_S_EXT   9
 #define IRQ_M_EXT   11
+#define IRQ_HIDDEN  UINT32_MAX
 
 #define PLIC_CONTEXTS     0x200000 /* threshold and claim of context n: 4 KiB each */
 #define PLIC_CONTEXT_SIZE 0x1000
 #define PLIC_MAX_SOURCES  1023
+
+#define GPIO_ACTIVE_LOW 1
 
 #define CLINT_MTIMECMP 0x4000
 #define CLINT_MTIME    0xbff8
@@ -37,7 +40,7 @@ static int32_t entry_of(
 
 static void read_plic(const struct node *n, struct machine *m)
 {
-	uint32_t ndev = node_u32(n, "riscv,ndev", 0);
+	uint32_t ndev = node_u32(n, "riscv,ndev", 0), phandle = node_u32(n, "phandle", 0);
 	struct machine_range r;
 	uint64_t contexts;
 
@@ -45,15 +48,21 @@ static void read_plic(const struct node *n, struct machine *m)
 		m->truncated = true; /* we drive one PLIC */
 		return;
 	}
-	/* Another number of cells means a variant with a different programming model. */
+	/* Another number of cells means a variant with a different programming model. In a guest's
+	 * tree, phandles of VCPUs follow the PLIC's. */
 	if (node_u32(n, "#interrupt-cells", 0) != 1 || node_u32(n, "#address-cells", 0) != 0 ||
 		ndev < 1 || ndev > PLIC_MAX_SOURCES || node_region(n, 0, &r) != OK ||
-		!IS_ALIGNED(r.base.v, PAGE_SIZE) || r.size <= PLIC_CONTEXTS)
+		!IS_ALIGNED(r.base.v, PAGE_SIZE) || r.size <= PLIC_CONTEXTS ||
+		phandle >= UINT32_MAX - MACHINE_MAX_HARTS)
 		return;
-	m->plic = (struct machine_plic){r.base, r.size, ndev, node_u32(n, "phandle", 0)};
+	m->plic = (struct machine_plic){r.base, r.size, ndev, phandle};
 	contexts = (r.size - PLIC_CONTEXTS) / PLIC_CONTEXT_SIZE;
 	for (struct machine_hart *h = m->harts; h < m->harts + m->nharts; h++) {
 		h->plic_m_context = entry_of(n, h, IRQ_M_EXT, contexts);
+		/* Trees written for Linux (U-Boot's of the HiFive Unleashed) hide what is M-mode's.
+		 */
+		if (h->plic_m_context < 0)
+			h->plic_m_context = entry_of(n, h, IRQ_HIDDEN, contexts);
 		h->plic_s_context = entry_of(n, h, IRQ_S_EXT, contexts);
 	}
 }
@@ -123,6 +132,22 @@ static void read_finisher(const struct node *n, struct machine *m)
 		m->finisher = r.base;
 }
 
+/* SiFive's GPIO, if a pin of it, driven low, restarts the machine. Source: Linux's binding
+ * gpio-restart.yaml. */
+static void read_gpio(const struct node *n, struct machine *m)
+{
+	int len, node = fdt_node_offset_by_compatible(n->fdt, -1, "gpio-restart");
+	const fdt32_t *cells = fdt_getprop(n->fdt, node, "gpios", &len);
+	struct machine_range r;
+
+	if (!cells || len != 12 || fdt32_to_cpu(cells[0]) != node_u32(n, "phandle", 0) ||
+		fdt32_to_cpu(cells[2]) != GPIO_ACTIVE_LOW || node_region(n, 0, &r) != OK ||
+		r.size < 16 || !IS_ALIGNED(r.base.v, 4))
+		return;
+	m->gpio = r.base;
+	m->restart_pin = UINT32_C(1) << fdt32_to_cpu(cells[1]) % 32;
+}
+
 /* NULL where keeping it away from VMs is all we do. */
 static const struct {
 	const char *compatible;
@@ -139,6 +164,7 @@ static const struct {
 	{"riscv,imsics", NULL},
 	{"riscv,iommu", NULL},
 	{"sifive,test0", read_finisher},
+	{"sifive,gpio0", read_gpio},
 };
 
 enum err controllers_visit(const struct node *n, struct machine *m)

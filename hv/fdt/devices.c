@@ -83,8 +83,7 @@ static enum err read_regs(const struct node *n, struct machine_device *d)
 	return rc == E_NOENT && d->nregs ? OK : rc;
 }
 
-/* The windows through which the CPU reaches the devices on a PCI bus. A guest gets `ranges` as it
- * is: the addresses must be physical as they stand there. */
+/* The windows through which the CPU reaches the devices on a PCI bus. */
 static enum err add_windows(const struct node *n, struct machine_device *d)
 {
 	unsigned ncells;
@@ -92,11 +91,10 @@ static enum err add_windows(const struct node *n, struct machine_device *d)
 	enum err rc = ncells && ncells % PCI_WINDOW_CELLS == 0 ? OK : E_FORMAT;
 
 	for (unsigned i = 0; rc == OK && i < ncells; i += PCI_WINDOW_CELLS) {
-		uint64_t base = cells_number(ranges + i + 3, 2);
-		struct machine_range r = {hpa(base), cells_number(ranges + i + 5, 2)};
+		struct machine_range r = {
+			hpa(cells_number(ranges + i + 3, 2)), cells_number(ranges + i + 5, 2)};
 
-		if (PCI_SPACE(fdt32_to_cpu(ranges[i])) == 0 || bus_translate(n->parent, &r) != OK ||
-			r.base.v != base)
+		if (PCI_SPACE(fdt32_to_cpu(ranges[i])) == 0 || !range_is_physical(&r))
 			return E_FORMAT;
 		rc = add_region(d, r);
 	}

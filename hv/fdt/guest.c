@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fdt_build_guest(): one function per node, in the order they appear. All of the guest's devices
+ * fdt_guest_part(): one function per node, in the order they appear. All of the guest's devices
  * lie under /soc, whose addresses are guest-physical. Source of the rules: Devicetree Specification
  * 0.4; Linux's bindings riscv/cpus.yaml, riscv/extensions.yaml,
  * interrupt-controller/sifive,plic-1.0.0.yaml, rng/microsoft,vmgenid.yaml.
@@ -8,15 +8,20 @@
 #include <libfdt.h>
 #include <stdio.h>
 #include <string.h>
+#include "core/rng.h"
 #include "fdt/guest.h"
 #include "fdt/isa_text.h"
+#include "vdev/devices.h"
 
 #define IRQ_S_EXT     9
 #define NO_IRQ        UINT32_MAX /* in interrupts-extended: this context is not there */
 #define UART_SIZE     8
+#define UART_CLOCK    3686400 /* an emulated UART has no rate, but Linux wants one */
 #define NO_UNIT       UINT64_MAX
-#define NODE_NAME_MAX 64 /* of a node, with unit address and NUL */
+#define NODE_NAME_MAX 64 /* of our own nodes, with unit address and NUL */
 #define CPUS_IN_PART  2
+
+static_assert(MACHINE_MAX_DEVICES <= 64, "guest_tree.devices has a bit for each");
 
 struct build {
 	const struct guest_tree *t;
@@ -64,14 +69,14 @@ static void put_all(struct build *b, const struct prop *p, size_t n)
 	}
 }
 
-/* The name is name@unit, hexadecimal, unless there is NO_UNIT. */
+/* The name is name@unit, hexadecimal, unless there is NO_UNIT. A host's has no unit here. */
 static void node_begin(
 	struct build *b, const char *name, uint64_t unit, const struct prop *p, size_t n)
 {
 	char full[NODE_NAME_MAX];
 
-	if (unit != NO_UNIT && snprintf(full, sizeof(full), "%s@%lx", name, unit) >= NODE_NAME_MAX)
-		note(b, -FDT_ERR_BADVALUE);
+	if (unit != NO_UNIT)
+		snprintf(full, sizeof(full), "%s@%lx", name, unit);
 	note(b, fdt_begin_node(b->fdt, unit == NO_UNIT ? name : full));
 	put_all(b, p, n);
 }
@@ -118,66 +123,53 @@ static void put_cpu(struct build *b, unsigned vcpu)
 static void put_plic(struct build *b)
 {
 	static const char compatible[] = "sifive,plic-1.0.0\0riscv,plic0";
-	fdt32_t contexts[MACHINE_MAX_HARTS][4];
+	const struct vm *vm = b->t->vm;
+	fdt32_t contexts[VM_MAX_VCPUS][4];
 
-	for (unsigned i = 0; i < b->t->nvcpus; i++) {
+	for (unsigned i = 0; i < vm->nvcpus; i++) {
 		contexts[i][0] = contexts[i][2] = cpu_to_fdt32(b->plic + 1 + i);
 		contexts[i][1] = cpu_to_fdt32(NO_IRQ);
 		contexts[i][3] = cpu_to_fdt32(IRQ_S_EXT);
 	}
-	node_begin(b, "interrupt-controller", b->t->plic_base.v,
-		PROPS(REG(b->t->plic_base.v, b->t->plic_size), FLAG("interrupt-controller"),
+	node_begin(b, "interrupt-controller", vm->plic_base.v,
+		PROPS(REG(vm->plic_base.v, VPLIC_SIZE), FLAG("interrupt-controller"),
 			CELL("#interrupt-cells", 1), CELL("#address-cells", 0),
-			CELL("riscv,ndev", b->t->plic_ndev), CELL("phandle", b->plic)));
+			CELL("riscv,ndev", vm->plic->ndev), CELL("phandle", b->plic)));
 	put(b, "compatible", compatible, sizeof(compatible));
-	put(b, "interrupts-extended", contexts, b->t->nvcpus * sizeof(contexts[0]));
+	put(b, "interrupts-extended", contexts, vm->nvcpus * sizeof(contexts[0]));
 	node_end(b);
 }
 
-/* UART, and generation ID: its interrupt is a pulse, and the PLIC's one cell says nothing of that:
- * a pulse is pending until claimed. */
-static void put_own_devices(struct build *b)
+static void put_uart(struct build *b)
 {
-	const struct guest_tree *t = b->t;
+	gpa_t base = b->t->vm->uart_base;
+	uint32_t irq = container_of(b->t->vm->plic, struct vm_devices, plic)->uart_irq;
 
-	if (t->uart_base.v) {
-		node_begin(b, "serial", t->uart_base.v,
-			PROPS(TEXT("compatible", "ns16550a"), REG(t->uart_base.v, UART_SIZE),
-				CELL("clock-frequency", t->machine->uart.clock_hz)));
-		if (t->uart_irq)
-			put_all(b, PROPS(CELL("interrupts", t->uart_irq)));
-		node_end(b);
-	}
-	if (t->vmgenid_page.v) {
-		node_begin(b, "rng", t->vmgenid_page.v,
-			PROPS(TEXT("compatible", "microsoft,vmgenid"),
-				REG(t->vmgenid_page.v, PAGE_SIZE),
-				CELL("interrupts", t->vmgenid_irq)));
-		node_end(b);
-	}
+	if (!base.v)
+		return;
+	node_begin(b, "serial", base.v,
+		PROPS(TEXT("compatible", "ns16550a"), REG(base.v, UART_SIZE),
+			CELL("clock-frequency", UART_CLOCK)));
+	if (irq)
+		put_all(b, PROPS(CELL("interrupts", irq)));
+	node_end(b);
 }
 
-/* The host's name with the physical address for its unit address; and `reg` anew, for the host's
- * bus may have other cells or map elsewhere. */
-static void begin_device(struct build *b, const struct machine_device *d)
+/* Its interrupt is a pulse, and the PLIC's one cell says nothing of that: a pulse is pending until
+ * claimed. */
+static void put_vmgenid(struct build *b)
 {
-	char name[NODE_NAME_MAX], *unit;
-	fdt64_t reg[DEVICE_MAX_REGIONS][2];
+	const struct vm *vm = b->t->vm;
 
-	snprintf(name, sizeof(name), "%s", fdt_get_name(b->t->host_fdt, d->node, NULL));
-	unit = strchr(name, '@');
-	if (unit)
-		*unit = '\0';
-	node_begin(b, name, d->reg[0].base.v, NULL, 0);
-	for (unsigned i = 0; i < d->nregs; i++) {
-		reg[i][0] = cpu_to_fdt64(d->reg[i].base.v);
-		reg[i][1] = cpu_to_fdt64(d->reg[i].size);
-	}
-	put(b, "reg", reg, d->nregs * sizeof(reg[0]));
+	node_begin(b, "rng", vm->vmgenid.v,
+		PROPS(TEXT("compatible", "microsoft,vmgenid"), REG(vm->vmgenid.v, PAGE_SIZE),
+			CELL("interrupts", vm->vmgenid_irq)));
+	node_end(b);
 }
 
 /* Copied is only what holds no phandle but the PLIC's: what else a node refers to (clocks, IOMMU,
- * MSI controller ...), the guest does not have. PCI falls back on its INTx lines. */
+ * MSI controller ...), the guest does not have. PCI falls back on its INTx lines. `reg` is written
+ * anew, for the host's bus may have other cells. */
 static void put_device(struct build *b, const struct machine_device *d)
 {
 	static const char copied[] =
@@ -185,9 +177,15 @@ static void put_device(struct build *b, const struct machine_device *d)
 		"#size-cells\0#interrupt-cells\0ranges\0interrupts\0interrupts-extended\0"
 		"interrupt-map\0interrupt-map-mask\0dma-coherent";
 	const void *host = b->t->host_fdt;
+	fdt64_t reg[DEVICE_MAX_REGIONS][2];
 	int property, len;
 
-	begin_device(b, d);
+	node_begin(b, fdt_get_name(host, d->node, NULL), NO_UNIT, NULL, 0);
+	for (unsigned i = 0; i < d->nregs; i++) {
+		reg[i][0] = cpu_to_fdt64(d->reg[i].base.v);
+		reg[i][1] = cpu_to_fdt64(d->reg[i].size);
+	}
+	put(b, "reg", reg, d->nregs * sizeof(reg[0]));
 	fdt_for_each_property_offset(property, host, d->node)
 	{
 		const char *name;
@@ -207,9 +205,11 @@ static void put_soc(struct build *b)
 		PROPS(TEXT("compatible", "simple-bus"), CELL("#address-cells", 2),
 			CELL("#size-cells", 2), CELL("interrupt-parent", b->plic), FLAG("ranges")));
 	put_plic(b);
-	put_own_devices(b);
-	for (unsigned i = 0; i < t->ndevices; i++)
-		put_device(b, &t->machine->devices[t->devices[i]]);
+	put_uart(b);
+	put_vmgenid(b);
+	for (unsigned i = 0; i < t->machine->ndevices; i++)
+		if (t->devices & BIT(i))
+			put_device(b, &t->machine->devices[i]);
 	node_end(b);
 }
 
@@ -217,15 +217,17 @@ static void put_chosen(struct build *b)
 {
 	const struct guest_tree *t = b->t;
 	char console[NODE_NAME_MAX];
+	uint8_t seed[32];
 
-	snprintf(console, sizeof(console), "/soc/serial@%lx", t->uart_base.v);
-	if (t->uart_base.v) {
+	snprintf(console, sizeof(console), "/soc/serial@%lx", t->vm->uart_base.v);
+	if (t->vm->uart_base.v) {
 		node_begin(b, "aliases", NO_UNIT, PROPS(TEXT("serial0", console)));
 		node_end(b);
 	}
 	node_begin(b, "chosen", NO_UNIT, PROPS(TEXT("bootargs", t->bootargs)));
-	put(b, "rng-seed", t->rng_seed, sizeof(t->rng_seed));
-	if (t->uart_base.v)
+	rng_bytes(seed, sizeof(seed));
+	put(b, "rng-seed", seed, sizeof(seed));
+	if (t->vm->uart_base.v)
 		put_all(b, PROPS(TEXT("stdout-path", console)));
 	if (t->initrd_size)
 		put_all(b, PROPS(PAIR("linux,initrd-start", t->initrd.v),
@@ -249,40 +251,30 @@ static void put_head(struct build *b)
 /* From the last CPU on. */
 static void put_rest(struct build *b)
 {
-	const struct guest_tree *t = b->t;
+	const struct vm *vm = b->t->vm;
 
 	node_end(b);
-	node_begin(b, "memory", t->ram_base.v,
-		PROPS(TEXT("device_type", "memory"), REG(t->ram_base.v, t->ram_size)));
+	node_begin(b, "memory", vm->ram_base.v,
+		PROPS(TEXT("device_type", "memory"), REG(vm->ram_base.v, vm->ram_size)));
 	node_end(b);
 	put_soc(b);
 	node_begin(b, "hypervisor", NO_UNIT,
 		PROPS(TEXT("compatible", "diosix,hypervisor"),
-			CELL("diosix,abi-version", t->abi_version),
-			CELL("interrupt-parent", b->plic), CELL("interrupts", t->event_irq)));
+			CELL("diosix,abi-version", DX_ABI_VERSION),
+			CELL("interrupt-parent", b->plic), CELL("interrupts", vm->event_irq)));
 	node_end(b);
 	node_end(b);
 	note(b, fdt_finish(b->fdt));
 }
 
-static bool is_good(const struct guest_tree *t)
-{
-	const struct machine *m = t->machine;
-
-	return t->nvcpus >= 1 && t->nvcpus <= MACHINE_MAX_HARTS && m->timebase_hz &&
-	       m->timebase_hz <= UINT32_MAX && m->plic.phandle < UINT32_MAX - t->nvcpus;
-}
-
 enum err fdt_guest_part(
-	const struct guest_tree *t, void *buf, size_t size, unsigned *part, size_t *used)
+	const struct guest_tree *t, void *buf, size_t size, uint64_t *part, size_t *used)
 {
-	uint32_t plic = t->machine->plic.phandle;
-	struct build b = {.t = t, .fdt = buf, .plic = plic ? plic : 1};
-	unsigned cpu = *part * CPUS_IN_PART, n = MIN(cpu + CPUS_IN_PART, t->nvcpus);
+	struct build b = {.t = t, .fdt = buf, .plic = MAX(t->machine->plic.phandle, 1u)};
+	unsigned cpu = (unsigned)*part * CPUS_IN_PART, end = MIN(cpu + CPUS_IN_PART, t->vm->nvcpus);
+	bool last = cpu >= t->vm->nvcpus;
 
 	*used = 0;
-	if (!is_good(t))
-		return E_INVAL;
 	if (cpu == 0) {
 		/* Otherwise each name is searched for among all the earlier ones. */
 		if (fdt_create_with_flags(buf, (int)MIN(size, (size_t)INT32_MAX),
@@ -290,25 +282,13 @@ enum err fdt_guest_part(
 			return E_NOMEM;
 		put_head(&b);
 	}
-	for (; cpu < n; cpu++)
+	for (; cpu < end; cpu++)
 		put_cpu(&b, cpu);
-	if (*part * CPUS_IN_PART >= t->nvcpus)
+	if (last)
 		put_rest(&b);
 	if (b.rc != 0)
-		return b.rc == -FDT_ERR_NOSPACE ? E_NOMEM : E_FORMAT;
-	if (*part * CPUS_IN_PART >= t->nvcpus)
-		*used = fdt_totalsize(buf);
+		return E_NOMEM;
+	*used = last ? fdt_totalsize(buf) : 0;
 	*part += 1;
 	return OK;
-}
-
-enum err fdt_build_guest(const struct guest_tree *t, void *buf, size_t size, size_t *used)
-{
-	unsigned part = 0;
-	enum err err;
-
-	do
-		err = fdt_guest_part(t, buf, size, &part, used);
-	while (err == OK && *used == 0);
-	return err;
 }

@@ -84,5 +84,5 @@ enum err fdt_read_machine(const void *fdt, size_t max, struct machine *m)
 		rc = tree_walk(fdt, visits[i], m);
 	if (rc == OK)
 		rc = memory_finish(fdt, m);
-	return rc == OK && !m->nharts ? E_FORMAT : rc;
+	return rc == OK && (!m->nharts || !m->timebase_hz) ? E_FORMAT : rc;
 }

@@ -9,15 +9,10 @@ static const char *const names[ISA_COUNT] = {ISA_EXTENSIONS(X)};
 
 const char *const isa_mmu_types[ISA_MMU_TYPES] = {[3] = "riscv,sv39", "riscv,sv48", "riscv,sv57"};
 
-static bool text_is(const char *want, const char *text, size_t len)
-{
-	return *want == *text && strncmp(want, text, len) == 0 && !want[len];
-}
-
 static void add_extension(const char *text, size_t len, struct isa *isa)
 {
 	for (unsigned i = 0; i < ISA_COUNT; i++)
-		if (text_is(names[i], text, len))
+		if (strlen(names[i]) == len && memcmp(names[i], text, len) == 0)
 			isa->exts |= BIT(i);
 }
 
@@ -34,7 +29,7 @@ void isa_parse_string(const char *text, size_t size, struct isa *isa)
 {
 	size_t len = strnlen(text, size);
 
-	if (len < 5 || !text_is("rv64", text, 4))
+	if (len < 5 || memcmp(text, "rv64", 4) != 0)
 		return;
 	for (size_t n, i = 4; i < len; i += n) {
 		n = 1;

@@ -48,8 +48,7 @@ struct machine_uart {
 	uint32_t reg_shift; /* register n lies at base + (n << reg_shift) */
 	uint32_t io_width;  /* bytes of one register access: 1 or 4 */
 	uint32_t irq;       /* PLIC source; 0 when none */
-	uint32_t clock_hz;
-	bool sifive; /* SiFive UART instead of an ns16550a */
+	bool sifive;        /* SiFive UART instead of an ns16550a */
 };
 
 struct machine_plic {
@@ -75,6 +74,7 @@ struct machine {
 	/* Sorted, merged, in pages; one more than is kept, to insert. RAM is aligned inwards, what
 	 * is reserved (/memreserve/, /reserved-memory) outwards. */
 	struct machine_range ram[MACHINE_MAX_RAM + 1], reserved[MACHINE_MAX_RESERVED + 1];
+	uint64_t ram_size; /* bytes in all */
 	struct machine_device devices[MACHINE_MAX_DEVICES];
 	unsigned nown;
 	struct machine_range own[MACHINE_MAX_OWN]; /* MMIO no VM may have: UART, ACLINT, PLIC, AIA,
@@ -84,6 +84,8 @@ struct machine {
 	struct machine_uart uart;
 	struct machine_plic plic;
 	hpa_t finisher; /* SiFive test finisher's register; 0 when there is none */
+	hpa_t gpio; /* SiFive GPIO with a pin that restarts the machine when driven low; 0: none */
+	uint32_t restart_pin; /* as a bit */
 	uint8_t rng_seed[64];
 	uint32_t rng_seed_len; /* bytes */
 	char bootargs[512];    /* /chosen bootargs: the hypervisor's own command line */
@@ -100,16 +102,16 @@ struct machine {
  * pci-host-ecam-generic (its ECAM and the windows of its `ranges`, I/O included, its
  * interrupt-map's sources). A device is listed only with all its ranges and interrupts, at least
  * one of each: never one that touches `own` or RAM, whose interrupts go elsewhere than to the PLIC,
- * whose bus cannot be translated, is not coherent or has DMA addresses of its own; never a PCI host
- * whose windows are not at the addresses that its `ranges` names.
+ * whose bus is not coherent or has DMA addresses of its own. What lies on a bus that translates
+ * addresses (its `ranges` is not empty) is not seen.
  *
  * `own` lists every enabled PLIC, CLINT, ACLINT, APLIC, IMSIC and IOMMU, the UART and the finisher.
  * A stdout-path that names a UART we cannot drive leaves uart.base 0. Of several PLICs the first is
  * used. Of too many reservations the last grows over the gaps, so that nothing reserved is ever
  * lost.
  *
- * Errors: E_FORMAT not a valid tree, or one without memory or CPUs; E_RANGE a range of RAM or of
- * reserved memory ends above the 56 bits of a physical address.
+ * Errors: E_FORMAT not a valid tree, or one without memory, CPUs or timebase; E_RANGE a range of
+ * RAM or of reserved memory ends above the 56 bits of a physical address.
  */
 enum err must_check fdt_read_machine(const void *fdt, size_t max, struct machine *m);
 

@@ -72,5 +72,7 @@ enum err memory_finish(const void *fdt, struct machine *m)
 	for (int i = 0; rc == OK && i < n; i++)
 		rc = fdt_get_mem_rsv(fdt, i, &r.base.v, &r.size) == 0 ? add_range(m, false, r)
 								      : E_FORMAT;
+	for (unsigned i = 0; i < m->nram; i++)
+		m->ram_size += m->ram[i].size;
 	return rc == OK && (n < 0 || !m->nram) ? E_FORMAT : rc;
 }

@@ -1,80 +1,68 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The walk over a tree, and what nodes have in common: properties, and the way from a `reg` through
- * the buses to a physical address. libfdt has checked that a property lies in the tree, and that
- * something follows it, when a node is handed out.
+ * The walk over a tree, and what nodes have in common: properties, and addresses. libfdt has
+ * checked that a property lies in the tree, and that something follows it, when a node is handed
+ * out.
  */
 #include <string.h>
 #include "fdt/tree.h"
 
 static bool is_bus(const struct node *n)
 {
-	unsigned entry = n->addr_cells + n->size_cells;
 	int len;
 
 	if (!n->cells_ok || !n->parent)
 		return n->cells_ok;
-	/* Without `ranges` the children have no address up here; empty, it is the same one. */
+	/* Empty, `ranges` says that the children's addresses are those of up here. */
 	return node_reachable(n) && node_says(n, "compatible", "simple-bus") &&
-	       node_prop(n, "ranges", &len) && len % ((entry + n->parent->addr_cells) * 4) == 0;
+	       node_prop(n, "ranges", &len) && len == 0;
 }
 
-static enum err begin_node(const void *fdt, int offset, int depth, struct node *n)
+static enum err read_node(const void *fdt, int offset, int depth, struct node *n)
 {
+	struct node_prop p;
+	int property;
+
 	n->fdt = fdt;
 	n->offset = offset;
 	n->depth = depth;
-	n->name = fdt_offset_ptr(fdt, offset + FDT_TAGSIZE, 1);
+	n->name = fdt_get_name(fdt, offset, NULL);
 	n->parent = depth ? n - 1 : NULL;
 	n->nprops = 0;
-	return depth == 0 && offset != 0 ? E_FORMAT : OK; /* a second root */
-}
-
-/* `n` is NULL for a property that comes after its node's children. */
-static enum err add_property(struct node *n, const void *fdt, int offset)
-{
-	struct node_prop p;
-
-	p.data = fdt_getprop_by_offset(fdt, offset, &p.name, &p.len);
-	if (n && p.data && n->nprops < NODE_MAX_PROPS)
-		n->props[n->nprops++] = p;
-	return n && p.data ? OK : E_FORMAT;
-}
-
-/* All properties of `n` are known; NULL when that was so already. */
-static enum err visit_node(struct node *n, tree_visit visit, struct machine *m)
-{
-	if (!n || n->depth >= TREE_MAX_DEPTH)
-		return OK;
+	fdt_for_each_property_offset(property, fdt, offset)
+	{
+		p.data = fdt_getprop_by_offset(fdt, property, &p.name, &p.len);
+		if (!p.data)
+			return E_FORMAT;
+		if (n->nprops < NODE_MAX_PROPS)
+			n->props[n->nprops++] = p;
+	}
 	n->addr_cells = node_u32(n, "#address-cells", 2);
 	n->size_cells = node_u32(n, "#size-cells", 1);
 	n->cells_ok = n->addr_cells >= 1 && n->addr_cells <= 2 && n->size_cells >= 1 &&
 		      n->size_cells <= 2;
 	n->bus = is_bus(n);
-	return visit(n, m);
+	return OK;
 }
 
 enum err tree_walk(const void *fdt, tree_visit visit, struct machine *m)
 {
-	static struct node path[TREE_MAX_DEPTH + 1]; /* the last is for all that are too deep */
-	struct node *open = NULL;                    /* its properties are being read */
-	int offset = 0, next, depth = 0;
+	static struct node path[TREE_MAX_DEPTH];
+	int next, depth = -1, offset = fdt_next_node(fdt, -1, &depth);
 	enum err rc = OK;
-	uint32_t tag;
 
-	for (; rc == OK && (tag = fdt_next_tag(fdt, offset, &next)) != FDT_END; offset = next) {
-		if (tag == FDT_PROP)
-			rc = add_property(open, fdt, offset);
-		if (tag != FDT_BEGIN_NODE && tag != FDT_END_NODE)
+	for (; rc == OK && offset >= 0 && depth >= 0; offset = fdt_next_node(fdt, offset, &depth)) {
+		if (depth >= TREE_MAX_DEPTH)
 			continue;
-		rc = visit_node(open, visit, m);
-		open = tag == FDT_BEGIN_NODE ? &path[MIN(depth, TREE_MAX_DEPTH)] : NULL;
-		if (rc == OK && open)
-			rc = begin_node(fdt, offset, depth++, open);
-		else if (rc == OK && depth-- == 0)
-			rc = E_FORMAT;
+		rc = read_node(fdt, offset, depth, &path[depth]);
+		if (rc == OK)
+			rc = visit(&path[depth], m);
 	}
-	return rc == OK && (next < 0 || depth != 0) ? E_FORMAT : rc;
+	if (rc != OK)
+		return rc;
+	/* Behind the root there is nothing. */
+	return offset >= 0 && fdt_next_tag(fdt, offset, &next) == FDT_END && next >= 0 ? OK
+										       : E_FORMAT;
 }
 
 const void *node_prop(const struct node *n, const char *name, int *len)
@@ -155,40 +143,16 @@ enum err node_reg(const struct node *n, unsigned index, struct machine_range *ou
 	return OK;
 }
 
-/* One level up, through the `ranges` of `bus`. */
-static bool translate_up(const struct node *bus, struct machine_range *r)
+bool range_is_physical(const struct machine_range *r)
 {
-	unsigned child = bus->addr_cells, up = bus->parent->addr_cells, n;
-	unsigned entry = child + up + bus->size_cells;
-	const fdt32_t *ranges = node_cells(bus, "ranges", &n);
-
-	for (unsigned i = 0; i < n; i += entry) {
-		uint64_t from = cells_number(ranges + i, child);
-		uint64_t to = cells_number(ranges + i + child, up);
-		uint64_t size = cells_number(ranges + i + child + up, bus->size_cells);
-
-		if (range_within(r->base.v, r->size, from, size) &&
-			range_within(to, size, 0, BIT(PHYS_BITS))) {
-			r->base.v = to + (r->base.v - from);
-			return true;
-		}
-	}
-	return n == 0;
-}
-
-enum err bus_translate(const struct node *bus, struct machine_range *r)
-{
-	for (; bus->parent; bus = bus->parent)
-		if (!translate_up(bus, r))
-			return E_RANGE;
-	return r->size && range_within(r->base.v, r->size, 0, BIT(PHYS_BITS)) ? OK : E_RANGE;
+	return r->size && range_within(r->base.v, r->size, 0, BIT(PHYS_BITS));
 }
 
 enum err node_region(const struct node *n, unsigned index, struct machine_range *out)
 {
 	enum err rc = node_reg(n, index, out);
 
-	return rc == OK ? bus_translate(n->parent, out) : rc;
+	return rc == OK && !range_is_physical(out) ? E_RANGE : rc;
 }
 
 struct machine_range range_pages(struct machine_range r)

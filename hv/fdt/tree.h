@@ -22,7 +22,7 @@ struct node {
 	const struct node *parent; /* NULL: this is the root */
 	uint32_t addr_cells, size_cells;
 	bool cells_ok; /* both 1 or 2: addresses and sizes of its children can be read */
-	bool bus;      /* an enabled one, whose children's addresses can be translated */
+	bool bus;      /* an enabled one, whose children's addresses are physical */
 	struct node_prop {
 		const char *name;
 		const void *data;
@@ -66,11 +66,11 @@ uint64_t cells_number(const fdt32_t *cells, unsigned n);
  */
 enum err must_check node_reg(const struct node *n, unsigned index, struct machine_range *out);
 
-/* The same as host physical addresses. Also E_RANGE: empty, wraps or the buses do not map it. */
+/* The same of a node that is reachable, as host physical addresses. Also E_RANGE: none. */
 enum err must_check node_region(const struct node *n, unsigned index, struct machine_range *out);
 
-/* Translates addresses of `bus` in place. E_RANGE as above. */
-enum err must_check bus_translate(const struct node *bus, struct machine_range *range);
+/* Not empty, and below 2^PHYS_BITS. */
+bool range_is_physical(const struct machine_range *r);
 
 /* In whole pages, grown outwards. The range ends below 2^PHYS_BITS. */
 struct machine_range range_pages(struct machine_range r);

@@ -403,6 +403,7 @@ static void call_step(struct vcpu *v)
 	if (v->action == ACTION_CALL)
 		return;
 	v->stage = 0;
+	vcpu_drop_buffer(v);
 	v->x[10] = (uint64_t)r.error;
 	v->x[11] = r.value;
 }

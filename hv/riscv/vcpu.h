@@ -103,7 +103,8 @@ struct vcpu {
 
 	bool polls;             /* the next step of its call can wait a moment */
 	bool in_call;           /* the SBI call is being gone on with, on the slow path */
-	uint32_t stage, handle; /* how far it is, 0 at its beginning; whom it makes */
+	uint64_t stage;         /* how far it is, 0 at its beginning: bytes, or what it likes */
+	uint32_t handle;        /* whom it makes */
 	struct dx_fork options; /* of the call that makes a VM */
 	void *buffer;           /* of the call, charged to the VM; NULL for none */
 	enum err error;         /* what it will say when it has undone what it did */
@@ -131,7 +132,7 @@ enum err must_check vcpu_create(struct vm *vm);
 /* Gives it back: the last one of `vm`, which no scheduler and no PCPU knows any more. */
 void vcpu_destroy(struct vm *vm);
 
-/* The call that it is in needs its buffer no longer. It runs nothing else meanwhile. */
+/* The call that it is in is over. */
 void vcpu_drop_buffer(struct vcpu *v);
 
 /* `to`, new, gets the registers and the state of `from`, which is loaded nowhere, and goes on as it

@@ -9,8 +9,8 @@
 #define DBCN_MAX CONSOLE_WRITE_MAX
 
 /* Page by page, until one is not there: what was moved by then counts, and the rest may come in the
- * next call. */
-static struct sbi_ret move(struct vcpu *v, uint64_t n, uint64_t lo, bool reads)
+ * next call. Not inlined, so that a call that moves nothing needs no large frame. */
+static noinline struct sbi_ret move(struct vcpu *v, uint64_t n, uint64_t lo, bool reads)
 {
 	uint64_t done = 0;
 
@@ -39,7 +39,7 @@ static struct sbi_ret transfer(struct vcpu *v, const uint64_t *a, bool reads)
 	if (a[2] || (a[0] && !range_within(a[1], a[0], v->vm->ram_base.v, v->vm->ram_size)))
 		return sbi_error(SBI_ERR_INVALID_PARAM);
 	v->vm->dbcn_reads |= reads;
-	return move(v, a[0], a[1], reads);
+	return a[0] ? move(v, a[0], a[1], reads) : sbi_value(0);
 }
 
 static struct sbi_ret write_byte(struct vcpu *v, uint8_t byte)

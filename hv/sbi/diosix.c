@@ -58,7 +58,7 @@ enum err dx_pin(struct vcpu *v, uint64_t handle, struct vm **out)
 	enum err err = OK;
 
 	spin_lock(&tree_lock);
-	struct child *c = handle == DX_SELF ? NULL : tree_slot(v->vm, handle);
+	struct child *c = tree_slot(v->vm, handle);
 	struct vm *vm = c ? c->vm : v->vm;
 
 	if (!c && handle != DX_SELF)
@@ -68,10 +68,15 @@ enum err dx_pin(struct vcpu *v, uint64_t handle, struct vm **out)
 	else if (vm->trusted && !v->vm->trusted)
 		err = E_DENIED;
 	else
-		__atomic_fetch_add(&vm->pins, 1, __ATOMIC_RELAXED);
+		dx_hold(vm);
 	spin_unlock(&tree_lock);
 	*out = vm;
 	return err;
+}
+
+void dx_hold(struct vm *vm)
+{
+	__atomic_fetch_add(&vm->pins, 1, __ATOMIC_RELAXED);
 }
 
 void dx_unpin(struct vm *vm)
@@ -95,7 +100,7 @@ static struct sbi_ret dx_exit(struct vcpu *v, const uint64_t *a)
 
 /* --- fork, clone, exec --- */
 
-/* Ends a call that made `child`: what `error` says, after the child, which nobody has heard of, is
+/* Ends a call that made a child: what v->error says, after the child, which nobody has heard of, is
  * gone. */
 static struct sbi_ret undo(struct vcpu *v)
 {
@@ -103,12 +108,14 @@ static struct sbi_ret undo(struct vcpu *v)
 	bool gone = !tree_slot(v->vm, v->handle);
 
 	spin_unlock(&tree_lock);
-	return gone ? sbi_failed(v->error) : sbi_wait(v);
+	return gone ? sbi_result(v->error) : sbi_wait(v);
 }
 
 /* What there is of the child, if anything, goes. With tree_lock held. */
-static void give_up(struct vcpu *v, struct vm *child, enum err err)
+static void give_up(struct vcpu *v, enum err err)
 {
+	struct vm *child = dx_live_child(v, v->handle);
+
 	if (child)
 		vm_kill(child, DX_REASON_NONE, 0);
 	v->error = child ? quota_seen_by(&v->vm->quota, &child->quota, err) : err;
@@ -117,40 +124,38 @@ static void give_up(struct vcpu *v, struct vm *child, enum err err)
 
 /* One step of sharing memory with the child v->handle; when it is the last, the child runs. The
  * child may have been killed meanwhile, and `from` too. */
-static struct sbi_ret share(struct vcpu *v, struct vm *from, bool paused)
+static struct sbi_ret share(struct vcpu *v, struct vm *from)
 {
 	bool done = false, forks = from == v->vm;
-	enum err err;
+	enum err err = E_STATE;
 
 	spin_lock(&tree_lock);
 	struct vm *child = dx_live_child(v, v->handle);
 
-	if (!child) {
-		give_up(v, NULL, E_STATE);
+	if (child) {
+		dx_hold(child);
 		spin_unlock(&tree_lock);
-		return sbi_again(v);
+		err = fork_step(child, &done);
+		if (done)
+			vm_fence(from);
+		spin_lock(&tree_lock);
+		if (child->state == DX_DYING)
+			child->cursor = gpa(0); /* of the burial, which begins when it is let go */
+		/* A template that dies meanwhile changes under the copy. */
+		if (child->state == DX_DYING || from->state == DX_DYING)
+			err = E_STATE;
 	}
-	__atomic_fetch_add(&child->pins, 1, __ATOMIC_RELAXED);
-	spin_unlock(&tree_lock);
-	err = fork_step(child, &done);
-	if (done)
-		vm_fence(from);
-	spin_lock(&tree_lock);
-	if (child->state == DX_DYING)
-		child->cursor = gpa(0); /* of the burial, which begins when it is not pinned */
-	/* A template that dies meanwhile changes under the copy. */
-	if (child->state == DX_DYING || from->state == DX_DYING)
-		err = E_STATE;
 	if (err != OK) {
-		give_up(v, child, err);
+		give_up(v, err);
 	} else if (done) {
 		if (forks)
 			vcpu_save(v);
-		fork_finish(child, forks ? v : NULL, paused);
+		fork_finish(child, forks ? v : NULL, v->options.flags & DX_PAUSED);
 		if (forks)
 			vcpu_load(v);
 	}
-	__atomic_fetch_sub(&child->pins, 1, __ATOMIC_RELEASE);
+	if (child)
+		dx_unpin(child);
 	spin_unlock(&tree_lock);
 	return done && err == OK ? sbi_value(v->handle) : sbi_again(v);
 }
@@ -171,30 +176,35 @@ static bool read_options(struct vcpu *v, uint64_t at, struct sbi_ret *r)
 	return p;
 }
 
-static struct sbi_ret begin(struct vcpu *v, struct vm *from, const struct dx_fork *f)
+/* One step of making a child like `from`, which is halted. */
+static struct sbi_ret make(struct vcpu *v, struct vm *from)
 {
 	struct vm *child;
-	enum err err = fork_begin(v->vm, from, f, v->sched.priority, &child);
+
+	if (v->stage == SHARE)
+		return share(v, from);
+	if (!vm_quiet(from, v))
+		return sbi_again(v);
+	enum err err = fork_begin(v->vm, from, &v->options, v->sched.priority, &child);
 
 	if (err != OK)
-		return sbi_failed(err);
+		return sbi_result(err);
 	v->handle = child->handle;
 	v->stage = SHARE;
 	return sbi_again(v);
 }
 
-/* The caller becomes the one that may go on while its VM is halted; false: another one is. */
-static bool become_forker(struct vcpu *v)
+/* The caller becomes the one that may go on while its VM is halted, unless another one is. */
+static struct sbi_ret become_forker(struct vcpu *v)
 {
 	spin_lock(&tree_lock);
-	bool mine = v->vm->forker == NULL;
-
-	if (mine) {
+	if (!v->vm->forker) {
 		v->vm->forker = v;
 		vm_halt(v->vm, HALT_FORK);
+		v->stage = QUIET;
 	}
 	spin_unlock(&tree_lock);
-	return mine;
+	return sbi_again(v);
 }
 
 static void end_fork(struct vcpu *v)
@@ -209,21 +219,9 @@ static struct sbi_ret dx_fork(struct vcpu *v, const uint64_t *a)
 {
 	struct sbi_ret r;
 
-	if (v->stage == BEGIN && !read_options(v, a[0], &r))
-		return r;
-	const struct dx_fork f = v->options;
-
-	if (v->stage == BEGIN) {
-		if (become_forker(v))
-			v->stage = QUIET;
-		return sbi_again(v);
-	}
-	if (v->stage == QUIET)
-		r = vm_quiet(v->vm, v) ? begin(v, v->vm, &f) : sbi_again(v);
-	else if (v->stage == SHARE)
-		r = share(v, v->vm, f.flags & DX_PAUSED);
-	else
-		r = undo(v);
+	if (v->stage == BEGIN)
+		return read_options(v, a[0], &r) ? become_forker(v) : r;
+	r = v->stage == UNDO ? undo(v) : make(v, v->vm);
 	if (v->action != ACTION_CALL)
 		end_fork(v);
 	return r;
@@ -242,29 +240,6 @@ static enum err pin_template(struct vcpu *v, uint64_t handle, struct vm **out)
 	return err;
 }
 
-static struct sbi_ret clone_step(
-	struct vcpu *v, struct vm *t, const struct dx_fork *f, uint64_t handle)
-{
-	if (v->stage == SHARE)
-		return share(v, t, f->flags & DX_PAUSED);
-	if (!vm_quiet(t, NULL))
-		return sbi_again(v);
-	struct sbi_ret r = begin(v, t, f);
-
-	if (v->stage != SHARE)
-		return r;
-	spin_lock(&tree_lock);
-	struct vm *child = dx_live_child(v, v->handle);
-
-	if (child) {
-		child->template = (uint32_t)handle;
-		t->clones++;
-		t->cloned = true;
-	}
-	spin_unlock(&tree_lock);
-	return r;
-}
-
 static struct sbi_ret dx_clone(struct vcpu *v, const uint64_t *a)
 {
 	struct sbi_ret r;
@@ -272,23 +247,21 @@ static struct sbi_ret dx_clone(struct vcpu *v, const uint64_t *a)
 
 	if (v->stage == BEGIN && !read_options(v, a[1], &r))
 		return r;
-	const struct dx_fork f = v->options;
-
 	if (v->stage == UNDO)
 		return undo(v);
 	enum err err = pin_template(v, a[0], &t);
 
-	if (err != OK && v->stage == BEGIN)
-		return sbi_failed(err);
-	if (err != OK) {
-		spin_lock(&tree_lock);
-		give_up(v, dx_live_child(v, v->handle), E_STATE);
-		spin_unlock(&tree_lock);
-		return sbi_again(v);
+	if (err == OK) {
+		r = make(v, t);
+		dx_unpin(t);
+		return r;
 	}
-	r = clone_step(v, t, &f, a[0]);
-	dx_unpin(t);
-	return r;
+	if (v->stage == BEGIN)
+		return sbi_result(err);
+	spin_lock(&tree_lock);
+	give_up(v, E_STATE);
+	spin_unlock(&tree_lock);
+	return sbi_again(v);
 }
 
 /* A hart of a halted VM stops when it is next picked; the call that it is in is given up. */
@@ -333,11 +306,8 @@ static struct sbi_ret dx_exec(struct vcpu *v, const uint64_t *a)
 
 	if (!sbi_can_start(vm, a[0]))
 		return sbi_error(SBI_ERR_INVALID_ADDRESS);
-	if (v->stage == BEGIN) {
-		if (become_forker(v))
-			v->stage = QUIET;
-		return sbi_again(v);
-	}
+	if (v->stage == BEGIN)
+		return become_forker(v);
 	if (!vm_quiet(vm, v))
 		return sbi_again(v);
 	spin_lock(&tree_lock);
@@ -368,7 +338,7 @@ static struct sbi_ret dx_create(struct vcpu *v, const uint64_t *a)
 	memcpy(&c, p, sizeof(c));
 	enum err err = vm_make_child(v->vm, &c, &handle);
 
-	return err == OK ? sbi_value(handle) : sbi_failed(err);
+	return err == OK ? sbi_value(handle) : sbi_result(err);
 }
 
 /* What a parent may do to a live child in which state. With tree_lock held. */
@@ -426,12 +396,12 @@ static enum err reboot(struct vcpu *v, struct vm *child, const uint64_t *a)
 	/* It may have been forking itself. */
 	child->forker = NULL;
 	vm_unhalt(child, HALT_FORK);
-	__atomic_fetch_add(&child->pins, 1, __ATOMIC_RELAXED);
+	dx_hold(child);
 	spin_unlock(&tree_lock);
-	gpa_t at = gpa(dx_done(v));
+	gpa_t at = gpa(v->stage);
 	bool done = grant_end(child, &at);
 
-	v->stage = (uint32_t)(at.v >> PAGE_SHIFT);
+	v->stage = at.v;
 	spin_lock(&tree_lock);
 	dx_unpin(child);
 	if (child->state != DX_PAUSED_STATE)
@@ -454,7 +424,7 @@ static struct sbi_ret dx_reboot(struct vcpu *v, const uint64_t *a)
 	enum err err = child ? reboot(v, child, a) : E_NOENT;
 
 	spin_unlock(&tree_lock);
-	return v->action == ACTION_CALL ? sbi_again(v) : dx_result(err);
+	return v->action == ACTION_CALL ? sbi_again(v) : sbi_result(err);
 }
 
 static enum err kill(struct vcpu *v, struct vm *child, const uint64_t *a)
@@ -481,7 +451,7 @@ static struct sbi_ret change_child(struct vcpu *v, const uint64_t *a)
 
 	spin_unlock(&tree_lock);
 	/* PAUSE returns when it is true. */
-	return quiet ? dx_result(err) : sbi_again(v);
+	return quiet ? sbi_result(err) : sbi_again(v);
 }
 
 static struct sbi_ret dx_next(struct vcpu *v, const uint64_t *a)
@@ -504,14 +474,20 @@ static struct sbi_ret dx_reap(struct vcpu *v, const uint64_t *a)
 	if (err == OK)
 		tree_reap(v->vm, c);
 	spin_unlock(&tree_lock);
-	return dx_result(err);
+	return sbi_result(err);
 }
 
 /* --- what a VM can know --- */
 
 static void fill_info(const struct vm *vm, struct dx_info *i)
 {
-	i->state = vm->state;
+	*i = (struct dx_info){.state = vm->state,
+		.reason = vm->reason,
+		.code = vm->code,
+		.pages = vm->quota.own[RES_PAGES],
+		.pages_subtree = vm->quota.used[RES_PAGES]};
+	if (vm->state == DX_DYING)
+		return;
 	i->vcpus = vm->nvcpus;
 	i->children = vm->nchildren;
 	i->trusted = vm->trusted;
@@ -521,8 +497,6 @@ static void fill_info(const struct vm *vm, struct dx_info *i)
 	i->pages_private = vm->ram_pages;
 	i->ram_base = vm->ram_base.v;
 	i->ram_size = vm->ram_size;
-	i->pages = vm->quota.own[RES_PAGES];
-	i->pages_subtree = vm->quota.used[RES_PAGES];
 	i->copies = vm->copies;
 	i->pages_shared = vm->shared - vm->copies;
 	i->pages_reserved = MAX(vm->quota.guarantee, i->pages_subtree) - i->pages_subtree;
@@ -539,33 +513,21 @@ static void fill_info(const struct vm *vm, struct dx_info *i)
 
 static struct sbi_ret dx_info(struct vcpu *v, const uint64_t *a)
 {
-	struct dx_info info = {0};
-	struct sbi_ret r = sbi_value(0);
-	void *p = dx_caller_struct(v, a[1], sizeof(info), true, &r);
+	struct sbi_ret r;
+	struct dx_info *info = dx_caller_struct(v, a[1], sizeof(*info), true, &r);
 
-	if (!p)
+	if (!info)
 		return r;
 	spin_lock(&tree_lock);
-	struct child *c = a[0] == DX_SELF ? NULL : tree_slot(v->vm, a[0]);
+	const struct child *c = tree_slot(v->vm, a[0]);
+	bool known = c || a[0] == DX_SELF;
 
-	if (a[0] == DX_SELF || (c && c->vm && c->vm->state != DX_DYING)) {
-		fill_info(c ? c->vm : v->vm, &info);
-	} else if (c && c->vm) {
-		info.state = DX_DYING;
-		info.reason = c->vm->reason;
-		info.code = c->vm->code;
-		info.pages = c->vm->quota.own[RES_PAGES];
-		info.pages_subtree = c->vm->quota.used[RES_PAGES];
-	} else if (c) {
-		info.state = DX_GONE;
-		info.reason = c->reason;
-		info.code = c->code;
-	}
+	if (c && !c->vm)
+		*info = (struct dx_info){.state = DX_GONE, .reason = c->reason, .code = c->code};
+	else if (known)
+		fill_info(c ? c->vm : v->vm, info);
 	spin_unlock(&tree_lock);
-	if (info.state == 0)
-		return sbi_error(DX_ERR_NOENT);
-	memcpy(p, &info, sizeof(info));
-	return sbi_value(0);
+	return known ? sbi_value(0) : sbi_error(DX_ERR_NOENT);
 }
 
 static struct sbi_ret dx_event_next(struct vcpu *v, const uint64_t *a)
@@ -599,7 +561,7 @@ static struct sbi_ret dx_console(struct vcpu *v, const uint64_t *a)
 	else
 		err = E_STATE;
 	spin_unlock(&tree_lock);
-	return err == OK ? sbi_value(n) : sbi_failed(err);
+	return err == OK ? sbi_value(n) : sbi_result(err);
 }
 
 static dx_handler *const handlers[] = {

@@ -20,25 +20,16 @@ struct vm *dx_live_child(const struct vcpu *v, uint64_t handle);
  * apart meanwhile. E_NOENT; E_STATE: it is dying, or being made; E_DENIED: it has trust that the
  * caller has not. */
 enum err must_check dx_pin(struct vcpu *v, uint64_t handle, struct vm **out);
+void dx_hold(struct vm *vm); /* one that is known to live */
 void dx_unpin(struct vm *vm);
 
-/* Of a call that maps a range in parts, v->stage counts the pages that are done. */
-static inline uint64_t dx_done(const struct vcpu *v)
-{
-	return (uint64_t)v->stage << PAGE_SHIFT;
-}
-
-/* The end of a step, which did `part` bytes more. An error after some are done is the end of the
- * call, not a failure: the value tells how far it came. */
+/* The end of a step of a call that maps a range in parts: `part` bytes more than v->stage are done.
+ * An error after some are done is the end of the call, not a failure: the value tells how far it
+ * came. */
 static inline struct sbi_ret dx_part(struct vcpu *v, uint64_t part, uint64_t all, enum err err)
 {
-	v->stage += (uint32_t)(part >> PAGE_SHIFT);
-	if (err == OK && dx_done(v) < all)
+	v->stage += part;
+	if (err == OK && v->stage < all)
 		return sbi_again(v);
-	return err == OK || v->stage ? sbi_value(dx_done(v)) : sbi_failed(err);
-}
-
-static inline struct sbi_ret dx_result(enum err err)
-{
-	return err == OK ? sbi_value(0) : sbi_failed(err);
+	return err == OK || v->stage ? sbi_value(v->stage) : sbi_result(err);
 }

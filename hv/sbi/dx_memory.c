@@ -11,7 +11,7 @@
 
 struct sbi_ret dx_window_map(struct vcpu *v, const uint64_t *a)
 {
-	uint64_t done = dx_done(v), mapped = 0;
+	uint64_t done = v->stage, mapped = 0;
 	struct vm *child;
 
 	if (!IS_ALIGNED(a[1] | a[2] | a[3], PAGE_SIZE) || a[3] == 0 ||
@@ -32,16 +32,14 @@ struct sbi_ret dx_window_map(struct vcpu *v, const uint64_t *a)
 
 struct sbi_ret dx_window_unmap(struct vcpu *v, const uint64_t *a)
 {
-	uint64_t from = dx_done(v), done;
+	uint64_t done;
 
 	if (!IS_ALIGNED(a[0] | a[1], PAGE_SIZE) || !range_within(a[0], a[1], 0, GSTAGE_END))
 		return sbi_error(SBI_ERR_INVALID_PARAM);
-	enum err err = gstage_close_windows(v->vm, gpa(a[0] + from), a[1] - from, &done);
+	enum err err = gstage_close_windows(v->vm, gpa(a[0] + v->stage), a[1] - v->stage, &done);
 
-	if (err != OK)
-		return sbi_failed(err);
-	v->stage += (uint32_t)(done >> PAGE_SHIFT);
-	return from + done < a[1] ? sbi_again(v) : sbi_value(0);
+	v->stage += done;
+	return err == OK && v->stage < a[1] ? sbi_again(v) : sbi_result(err);
 }
 
 /* Where guest pages are missing they are made first; then all is written in one go. */
@@ -82,19 +80,13 @@ struct sbi_ret dx_fdt_write(struct vcpu *v, const uint64_t *a)
 		return sbi_error(SBI_ERR_INVALID_ADDRESS);
 	if (v->stage == 0)
 		v->handle = 0;
-	/* Looked for first, so that nothing has happened when it is not there; and at the end. */
-	if ((v->stage == 0 || v->handle) && !all_there(v, a[1], n, &r)) {
-		if (v->action != ACTION_CALL)
-			vcpu_drop_buffer(v);
+	/* Also first of all, so that nothing has happened when it is not there. */
+	if (!all_there(v, a[1], n, &r))
 		return r;
-	}
-	if (v->handle == 0) {
-		err = write_part(v, a[0], n);
-		if (err == OK)
-			return sbi_again(v);
-	} else {
+	if (v->handle) {
 		err = guest_write(v->vm, gpa(a[1]), v->buffer, v->handle);
+		return err == OK ? sbi_value(v->handle) : sbi_result(err);
 	}
-	vcpu_drop_buffer(v);
-	return err == OK ? sbi_value(v->handle) : sbi_failed(err);
+	err = write_part(v, a[0], n);
+	return err == OK ? sbi_again(v) : sbi_result(err);
 }

@@ -7,6 +7,7 @@
 
 static void fill(const struct quota *q, struct dx_quota *out)
 {
+	memset(out, 0, sizeof(*out));
 	for (unsigned r = 0; r < RES_COUNT; r++) {
 		out->limit[r] = q->limit[r];
 		out->used[r] = q->used[r];
@@ -24,22 +25,18 @@ static_assert((int)DX_LIMIT_PAGES == RES_PAGES && (int)DX_LIMIT_VCPUS == RES_VCP
 
 struct sbi_ret dx_quota_read(struct vcpu *v, const uint64_t *a)
 {
-	struct dx_quota q = {0};
 	struct sbi_ret r;
-	void *p = dx_caller_struct(v, a[1], sizeof(q), true, &r);
+	struct dx_quota *q = dx_caller_struct(v, a[1], sizeof(*q), true, &r);
 
-	if (!p)
+	if (!q)
 		return r;
 	spin_lock(&tree_lock);
 	struct vm *vm = a[0] == DX_SELF ? v->vm : dx_live_child(v, a[0]);
 
 	if (vm)
-		fill(&vm->quota, &q);
+		fill(&vm->quota, q);
 	spin_unlock(&tree_lock);
-	if (!vm)
-		return sbi_error(DX_ERR_NOENT);
-	memcpy(p, &q, sizeof(q));
-	return sbi_value(0);
+	return vm ? sbi_value(0) : sbi_error(DX_ERR_NOENT);
 }
 
 /* The weight is among siblings: the parent's to say. */
@@ -63,7 +60,7 @@ struct sbi_ret dx_priority(struct vcpu *v, const uint64_t *a)
 		sched_group_set_weight(vm->sched, vm->weight);
 	}
 	spin_unlock(&tree_lock);
-	return dx_result(err);
+	return sbi_result(err);
 }
 
 /* `max`: what the caller may set it to at most. */
@@ -107,5 +104,5 @@ struct sbi_ret dx_quota_set(struct vcpu *v, const uint64_t *a)
 	enum err err = vm ? set(vm, a[1], a[2], &v->vm->quota) : E_NOENT;
 
 	spin_unlock(&tree_lock);
-	return dx_result(err);
+	return sbi_result(err);
 }

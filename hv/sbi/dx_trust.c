@@ -12,10 +12,10 @@ struct sbi_ret dx_drop_trust(struct vcpu *v, const uint64_t *a)
 	spin_lock(&tree_lock);
 	__atomic_store_n(&v->vm->trusted, false, __ATOMIC_RELEASE);
 	spin_unlock(&tree_lock);
-	gpa_t at = gpa((uint64_t)v->stage << PAGE_SHIFT);
+	gpa_t at = gpa(v->stage);
 	bool done = grant_end(v->vm, &at);
 
-	v->stage = (uint32_t)(at.v >> PAGE_SHIFT);
+	v->stage = at.v;
 	return done ? sbi_value(0) : sbi_again(v);
 }
 
@@ -26,7 +26,7 @@ static bool good_range(uint64_t a, uint64_t b, uint64_t size)
 
 struct sbi_ret dx_mmio_map(struct vcpu *v, const uint64_t *a)
 {
-	uint64_t done = dx_done(v), part;
+	uint64_t done = v->stage, part;
 
 	if (!good_range(a[2], a[0], a[1]))
 		return sbi_error(SBI_ERR_INVALID_PARAM);
@@ -37,7 +37,7 @@ struct sbi_ret dx_mmio_map(struct vcpu *v, const uint64_t *a)
 
 struct sbi_ret dx_mmio_unmap(struct vcpu *v, const uint64_t *a)
 {
-	gpa_t at = gpa(a[0] + dx_done(v));
+	gpa_t at = gpa(a[0] + v->stage);
 
 	if (!good_range(a[0], 0, a[1]))
 		return sbi_error(SBI_ERR_INVALID_PARAM);
@@ -45,8 +45,8 @@ struct sbi_ret dx_mmio_unmap(struct vcpu *v, const uint64_t *a)
 		v->error = E_NOENT;
 	if (grant_unmap(v->vm, &at, a[0] + a[1]))
 		v->error = OK;
-	v->stage = (uint32_t)((at.v - a[0]) >> PAGE_SHIFT);
-	return at.v < a[0] + a[1] ? sbi_again(v) : dx_result(v->error);
+	v->stage = at.v - a[0];
+	return v->stage < a[1] ? sbi_again(v) : sbi_result(v->error);
 }
 
 struct sbi_ret dx_irq(struct vcpu *v, const uint64_t *a)
@@ -57,7 +57,7 @@ struct sbi_ret dx_irq(struct vcpu *v, const uint64_t *a)
 		return sbi_error(SBI_ERR_DENIED);
 	if (a[0] > UINT32_MAX)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
-	return dx_result((route ? irq_route : irq_unroute)(v->vm, (uint32_t)a[0]));
+	return sbi_result((route ? irq_route : irq_unroute)(v->vm, (uint32_t)a[0]));
 }
 
 /* The page is private from now on, also after a fork, and where it is. */
@@ -75,5 +75,5 @@ struct sbi_ret dx_dma_pin(struct vcpu *v, const uint64_t *a)
 
 	if (err == E_FAULT)
 		return sbi_need(v, gpa(a[0]), true, SBI_ERR_INVALID_ADDRESS);
-	return err == OK ? sbi_value(page.v) : sbi_failed(err);
+	return err == OK ? sbi_value(page.v) : sbi_result(err);
 }

@@ -10,8 +10,19 @@
 #define FWFT_MISALIGNED_EXC_DELEG 0
 #define FWFT_RESERVED             6 /* and beyond: also platform-specific ones */
 
-static struct sbi_ret set(struct vcpu *v, uint64_t value, uint64_t flags)
+struct sbi_ret sbi_fwft(struct vcpu *v, uint64_t fid, const uint64_t *a)
 {
+	uint32_t feature = (uint32_t)a[0];
+	uint64_t value = a[1], flags = a[2];
+
+	if (fid > 1)
+		return sbi_error(SBI_ERR_NOT_SUPPORTED);
+	if (feature >= FWFT_RESERVED)
+		return sbi_error(SBI_ERR_DENIED);
+	if (feature != FWFT_MISALIGNED_EXC_DELEG)
+		return sbi_error(SBI_ERR_NOT_SUPPORTED);
+	if (fid == 1)
+		return sbi_value(1);
 	if (value > 1 || (flags & ~(uint64_t)FLAG_LOCK))
 		return sbi_error(SBI_ERR_INVALID_PARAM);
 	if (v->fwft_locked)
@@ -20,17 +31,4 @@ static struct sbi_ret set(struct vcpu *v, uint64_t value, uint64_t flags)
 		return sbi_error(SBI_ERR_DENIED);
 	v->fwft_locked = flags & FLAG_LOCK;
 	return sbi_value(0);
-}
-
-struct sbi_ret sbi_fwft(struct vcpu *v, uint64_t fid, const uint64_t *a)
-{
-	uint32_t feature = (uint32_t)a[0];
-
-	if (fid > 1)
-		return sbi_error(SBI_ERR_NOT_SUPPORTED);
-	if (feature >= FWFT_RESERVED)
-		return sbi_error(SBI_ERR_DENIED);
-	if (feature != FWFT_MISALIGNED_EXC_DELEG)
-		return sbi_error(SBI_ERR_NOT_SUPPORTED);
-	return fid == 0 ? set(v, a[1], a[2]) : sbi_value(1);
 }

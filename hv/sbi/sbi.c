@@ -7,52 +7,42 @@
 
 #define LEGACY_LAST 8
 
+/* Each extension has a place of its own: two in one would not compile. */
+#define SLOTS     16
+#define SLOT(eid) (((eid) ^ (eid) >> 5) % SLOTS)
+
+static const struct extension {
+	uint64_t eid;
+	sbi_handler *call;
+} extensions[SLOTS] = {
+	[SLOT(SBI_EID_BASE)] = {SBI_EID_BASE, sbi_base},
+	[SLOT(SBI_EID_TIME)] = {SBI_EID_TIME, sbi_time},
+	[SLOT(SBI_EID_IPI)] = {SBI_EID_IPI, sbi_ipi},
+	[SLOT(SBI_EID_RFENCE)] = {SBI_EID_RFENCE, sbi_rfence},
+	[SLOT(SBI_EID_HSM)] = {SBI_EID_HSM, sbi_hsm},
+	[SLOT(SBI_EID_SRST)] = {SBI_EID_SRST, sbi_srst},
+	[SLOT(SBI_EID_DBCN)] = {SBI_EID_DBCN, sbi_dbcn},
+	[SLOT(SBI_EID_SUSP)] = {SBI_EID_SUSP, sbi_susp},
+	[SLOT(SBI_EID_STA)] = {SBI_EID_STA, sbi_sta},
+	[SLOT(SBI_EID_FWFT)] = {SBI_EID_FWFT, sbi_fwft},
+	[SLOT(DX_EID)] = {DX_EID, sbi_diosix},
+};
+
 bool sbi_probe(uint64_t eid)
 {
-	static const uint32_t known[] = {SBI_EID_BASE, SBI_EID_TIME, SBI_EID_IPI, SBI_EID_RFENCE,
-		SBI_EID_HSM, SBI_EID_SRST, SBI_EID_DBCN, SBI_EID_SUSP, SBI_EID_STA, SBI_EID_FWFT,
-		DX_EID};
-
-	for (unsigned i = 0; i < ARRAY_SIZE(known); i++)
-		if (eid == known[i])
-			return true;
-	return eid <= LEGACY_LAST;
+	return eid <= LEGACY_LAST || extensions[SLOT(eid)].eid == eid;
 }
 
-/* Each handler is called last, so that this needs no frame: it is what every call costs. */
+/* The handler is called last, so that this needs no frame: it is what every call costs. */
 struct sbi_ret sbi_call(struct vcpu *v)
 {
 	const uint64_t *a = &v->x[10];
 	uint64_t fid = v->x[16], eid = v->x[17];
+	const struct extension *e = &extensions[SLOT(eid)];
 
 	if (unlikely(eid <= LEGACY_LAST))
 		return sbi_legacy(v, eid, a);
-	switch (eid) {
-	case SBI_EID_BASE:
-		return sbi_base(v, fid, a);
-	case SBI_EID_TIME:
-		return sbi_time(v, fid, a);
-	case SBI_EID_IPI:
-		return sbi_ipi(v, fid, a);
-	case SBI_EID_RFENCE:
-		return sbi_rfence(v, fid, a);
-	case SBI_EID_HSM:
-		return sbi_hsm(v, fid, a);
-	case SBI_EID_SRST:
-		return sbi_srst(v, fid, a);
-	case SBI_EID_DBCN:
-		return sbi_dbcn(v, fid, a);
-	case SBI_EID_SUSP:
-		return sbi_susp(v, fid, a);
-	case SBI_EID_STA:
-		return sbi_sta(v, fid, a);
-	case SBI_EID_FWFT:
-		return sbi_fwft(v, fid, a);
-	case DX_EID:
-		return sbi_diosix(v, fid, a);
-	default:
-		return sbi_error(SBI_ERR_NOT_SUPPORTED);
-	}
+	return e->eid == eid ? e->call(v, fid, a) : sbi_error(SBI_ERR_NOT_SUPPORTED);
 }
 
 struct sbi_ret sbi_retry(struct vcpu *v)
@@ -74,9 +64,10 @@ struct sbi_ret sbi_wait(struct vcpu *v)
 	return sbi_again(v);
 }
 
-struct sbi_ret sbi_failed(enum err err)
+struct sbi_ret sbi_result(enum err err)
 {
 	static const int64_t codes[] = {
+		[OK] = SBI_SUCCESS,
 		[-E_INVAL] = SBI_ERR_INVALID_PARAM,
 		[-E_RANGE] = SBI_ERR_INVALID_PARAM,
 		[-E_ALIGN] = SBI_ERR_INVALID_PARAM,

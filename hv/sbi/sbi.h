@@ -59,8 +59,8 @@ struct sbi_ret sbi_wait(struct vcpu *v);
  * or ends the call with `error` when there is none. */
 struct sbi_ret sbi_need(struct vcpu *v, gpa_t at, bool write, int64_t error);
 
-/* SBI's number for an error, or the Diosix extension's. */
-struct sbi_ret sbi_failed(enum err err);
+/* SBI's number for an error, or the Diosix extension's; success for OK. */
+struct sbi_ret sbi_result(enum err err);
 
 /* `a` is a0..a5 of the call. */
 typedef struct sbi_ret sbi_handler(struct vcpu *v, uint64_t fid, const uint64_t *a);

@@ -29,9 +29,9 @@ struct sbi_ret sbi_wait(struct vcpu *v)
 	return sbi_again(v);
 }
 
-struct sbi_ret sbi_failed(enum err err)
+struct sbi_ret sbi_result(enum err err)
 {
-	require(err < OK && err >= E_CHECKSUM);
+	require(err <= OK && err >= E_CHECKSUM);
 	return sbi_error(err);
 }
 
@@ -42,11 +42,6 @@ struct sbi_ret sbi_need(struct vcpu *v, gpa_t at, bool write, int64_t error)
 	if (err == E_NOENT || err == E_NOMEM)
 		return sbi_error(error);
 	return sbi_again(v);
-}
-
-bool sbi_can_execute(const struct vcpu *v, uint64_t a)
-{
-	return IS_ALIGNED(a, 2) && guest_ptr(v->vm, gpa(a), 2, GSTAGE_X);
 }
 
 struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure)
@@ -138,7 +133,7 @@ bool grant_unmap(struct vm *vm, gpa_t *at, uint64_t end)
 	return any;
 }
 
-enum err vm_tree(const struct vm *vm, void *buf, size_t size, unsigned *part, size_t *used)
+enum err vm_tree(const struct vm *vm, void *buf, size_t size, uint64_t *part, size_t *used)
 {
 	*used = 0;
 	if (++*part < 3)
@@ -219,7 +214,7 @@ static uint64_t some_number(const struct vm *vm)
 }
 
 /* What each argument of a call should be: see argument(). */
-static const char *const shapes[DX_FID_RAISE + 2] = {[DX_FID_FORK] = "o",
+static const char *const shapes[DX_FID_PRIORITY + 4] = {[DX_FID_FORK] = "o",
 	[DX_FID_EXEC] = "on",
 	[DX_FID_QUOTA_READ] = "ho",
 	[DX_FID_QUOTA_SET] = "hln",
@@ -320,6 +315,7 @@ static void call_step(struct vcpu *v)
 	if (v->action == ACTION_CALL)
 		return;
 	v->stage = 0;
+	vcpu_drop_buffer(v);
 	v->action = ACTION_NONE;
 }
 
@@ -331,7 +327,7 @@ static void call(struct vm *vm, unsigned n)
 	if (!may_run(v))
 		return;
 	if (v->action != ACTION_CALL) {
-		v->x[16] = take(1) % (DX_FID_RAISE + 2);
+		v->x[16] = take(1) % (DX_FID_PRIORITY + 4);
 		const char *shape = take(1) & 7 ? shapes[v->x[16]] : NULL;
 
 		for (unsigned i = 10; i < 15; i++)

@@ -3,44 +3,36 @@
  * error. */
 #include "unit.h"
 #include "edit_tree.h"
-#include "fdt/guest.h"
+#include "guesttree.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static void fill_request(struct guest_tree *t, struct input *in, uint8_t *devices)
+static void fill_request(struct guest_tree *t, struct input *in)
 {
 	uint8_t flags = next_byte(in);
 
+	make_vm((uint64_t)next_u32(in) << 12, (uint64_t)next_u32(in) << 12,
+		1 + next_byte(in) % VM_MAX_VCPUS);
+	vm.uart_base = gpa(flags & 4 ? next_u32(in) : 0);
+	vm.vmgenid = gpa(flags & 8 ? next_u32(in) : 0);
 	m.plic.phandle = flags & 2 ? next_u32(in) : m.plic.phandle;
 	*t = (struct guest_tree){
-		.ram_base = gpa((uint64_t)next_u32(in) << 12),
-		.ram_size = (uint64_t)next_u32(in) << 12,
-		.nvcpus = next_byte(in) % 66,
+		.vm = &vm,
 		.isa = {.exts = (uint64_t)next_u32(in) << 32 | next_u32(in),
 			.mmu_levels = next_byte(in),
 			.cbom_block = next_byte(in),
 			.cboz_block = 64},
-		.plic_base = gpa(0xc000000),
-		.plic_size = 0x600000,
-		.plic_ndev = 1023,
-		.uart_base = gpa(flags & 4 ? next_u32(in) : 0),
-		.vmgenid_page = gpa(flags & 8 ? next_u32(in) : 0),
 		.host_fdt = packed,
 		.machine = &m,
-		.devices = devices,
+		.devices = (uint64_t)next_u32(in) << 32 | next_u32(in),
 		.bootargs = flags & 16 ? "quiet" : "",
 		.initrd_size = flags & 32,
 	};
-	while (t->ndevices < m.ndevices && (flags & 64 || next_byte(in) & 1)) {
-		devices[t->ndevices] =
-			(uint8_t)(flags & 128 ? next_byte(in) % m.ndevices : t->ndevices);
-		t->ndevices++;
-	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	uint8_t devices[MACHINE_MAX_DEVICES], head[24] = {0};
+	uint8_t head[32] = {0};
 	struct input request = {head, sizeof(head)}, in = {data, size};
 	static struct machine back;
 	struct guest_tree t;
@@ -53,9 +45,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	n = make_tree(&in);
 	if (fdt_read_machine(packed, n, &m) != OK)
 		return 0;
-	fill_request(&t, &request, devices);
+	fill_request(&t, &request);
 	buf = malloc(room ? room : 1);
-	if (fdt_build_guest(&t, buf, room, &used) == OK) {
+	if (build_guest(&t, buf, room, &used) == OK) {
 		if (used > room || used != fdt_totalsize(buf))
 			abort();
 		(void)!fdt_read_machine(buf, used, &back);

@@ -79,7 +79,7 @@ static void check_machine(void)
 	for (unsigned i = 0; i < m.ndevices; i++)
 		check_device(&m.devices[i]);
 	check_harts();
-	check(IS_ALIGNED(m.mtime.v, 8) && IS_ALIGNED(m.finisher.v, 4), "alignment");
+	check(IS_ALIGNED(m.mtime.v, 8) && IS_ALIGNED(m.finisher.v | m.gpio.v, 4), "alignment");
 	check(memchr(m.model, 0, sizeof(m.model)) && memchr(m.bootargs, 0, sizeof(m.bootargs)),
 		"text");
 	check(m.rng_seed_len <= sizeof(m.rng_seed), "seed");

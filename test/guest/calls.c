@@ -210,8 +210,7 @@ static void test_missing(void)
 
 static void test_no_such_call(void)
 {
-	static const uint64_t reserved[] = {DX_FID_SEAL, DX_FID_DOORBELL_RING, DX_FID_PAGE_SHARE,
-		DX_FID_PAGE_MAP, DX_FID_RESET, DX_FID_EMULATE, DX_FID_RAISE};
+	static const uint64_t reserved[] = {6, 22, 23, 24, 34, 35, 36};
 	uint64_t child = paused_child(), seed = 0x7654321;
 
 	refuse_watch(child);
@@ -219,9 +218,9 @@ static void test_no_such_call(void)
 		REFUSE("reserved", SBI_NOT_SUPPORTED, reserved[i], 0);
 		REFUSE("reserved", SBI_NOT_SUPPORTED, reserved[i], child, BUFFER, PAGE, 1, ~0ul);
 	}
-	for (uint64_t fid = DX_FID_RAISE + 1; fid < 300; fid++)
+	for (uint64_t fid = DX_FID_PRIORITY + 1; fid < 300; fid++)
 		REFUSE("beyond", SBI_NOT_SUPPORTED, fid, child, BUFFER, PAGE);
-	for (uint64_t fid = 0; fid <= DX_FID_RAISE; fid++)
+	for (uint64_t fid = 0; fid <= DX_FID_PRIORITY; fid++)
 		for (unsigned bit = 8; bit < 64; bit += 8)
 			REFUSE("beyond", SBI_NOT_SUPPORTED, fid | 1ul << bit, child, BUFFER, PAGE);
 	for (unsigned i = 0; i < 50; i++)

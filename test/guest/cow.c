@@ -325,23 +325,37 @@ static void test_implicit(void)
 
 static volatile uint64_t salt, stop, bad[MAX_HARTS], rounds[MAX_HARTS];
 static volatile uint64_t wide[PAGES][WORDS] __attribute__((aligned(PAGE)));
+static uint64_t *wide_root; /* has them at GVA */
+
+/* Every other hart has them at virtual addresses. */
+static volatile uint64_t *words_of(const struct hart *h)
+{
+	if (!(h->id & 1))
+		return wide[0];
+	csr_write(satp, satp_for(wide_root, h->id));
+	sfence();
+	return (volatile uint64_t *)GVA;
+}
 
 /* Each hart has a word of its own in each page. What it wrote it knows in a register. */
 static void write_all(struct hart *h)
 {
+	volatile uint64_t *words = words_of(h) + h->id * 8;
 	uint64_t last = ~0ul, n = 0;
 
 	while (!stop) {
 		uint64_t next = ++n << 8 ^ salt;
 
 		for (unsigned p = 0; p < PAGES; p++) {
-			if (last != ~0ul && wide[p][h->id * 8] != last)
+			if (last != ~0ul && words[p * WORDS] != last)
 				bad[h->id]++;
-			wide[p][h->id * 8] = next;
+			words[p * WORDS] = next;
 		}
 		last = next;
 		rounds[h->id] = n;
 	}
+	csr_write(satp, 0);
+	sfence();
 }
 
 static void wait_rounds(uint64_t n)
@@ -385,6 +399,10 @@ static void test_harts(void)
 		skip("writes by several harts", "one hart");
 		return;
 	}
+	wide_root = pt_new();
+	for (uint64_t p = 0; p < PAGES; p++)
+		pt_map(wide_root, GVA + p * PAGE, (uintptr_t)wide[p],
+			PTE_V | PTE_R | PTE_W | PTE_A | PTE_D);
 	stop = salt = 0;
 	memset((void *)bad, 0, sizeof(bad));
 	for (unsigned i = 1; i < m.nharts; i++)

@@ -17,6 +17,8 @@ GT_LIB_SRCS := $(wildcard test/guest/lib/*.c test/guest/lib/*.S)
 GT_LIB_OBJS := $(GT_LIB_SRCS:test/guest/lib/%=$(BUILD)/guest-test/lib/%.o)
 GUEST_TESTS := $(patsubst test/guest/%.c,%,$(wildcard test/guest/*.c))
 # What guests load from the test disk: guests too, but no tests of their own.
+# What runs on plain hardware as well.
+PLAIN_TESTS := sv39 tables satp spaces walkrace
 GUEST_IMAGES := $(patsubst test/guest/%.c,%,$(wildcard test/guest/image/*.c))
 
 $(BUILD)/guest-test/%.o: test/guest/%
@@ -26,9 +28,13 @@ $(BUILD)/guest-test/%.o: test/guest/%
 $(BUILD)/guest-test/%.elf: $(BUILD)/guest-test/%.c.o $(GT_LIB_OBJS) test/guest/lib/guest.ld
 	$(CROSS)gcc $(GT_ARCH) $(GT_LDFLAGS) -o $@ $< $(GT_LIB_OBJS)
 
+# As a plain kernel for QEMU's own firmware: what hardware does is what a VM is compared with.
+$(BUILD)/guest-test/%.bin: $(BUILD)/guest-test/%.elf
+	$(CROSS)objcopy -O binary $< $@
+
 # Kept: they are made on the way and cost nothing to keep.
 .SECONDARY: $(GUEST_TESTS:%=$(BUILD)/guest-test/%.c.o) $(GUEST_IMAGES:%=$(BUILD)/guest-test/%.c.o) $(GT_LIB_OBJS)
 -include $(wildcard $(BUILD)/guest-test/*.d $(BUILD)/guest-test/lib/*.d $(BUILD)/guest-test/image/*.d)
 
 .PHONY: guest-tests
-guest-tests: $(GUEST_TESTS:%=$(BUILD)/guest-test/%.elf) $(GUEST_IMAGES:%=$(BUILD)/guest-test/%.elf)
+guest-tests: $(PLAIN_TESTS:%=$(BUILD)/guest-test/%.bin) $(GUEST_TESTS:%=$(BUILD)/guest-test/%.elf) $(GUEST_IMAGES:%=$(BUILD)/guest-test/%.elf)

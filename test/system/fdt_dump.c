@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "fdt/guest.h"
+#include "guesttree.h"
 
 #define TREE_MAX (2u << 20)
 
@@ -47,9 +47,10 @@ static void print_device(const struct machine_device *d)
 static void print_machine(void)
 {
 	printf("{\"model\": \"%s\", \"truncated\": %s, \"timebase\": %llu, \"mtime\": %llu, "
-	       "\"finisher\": %llu, ",
+	       "\"finisher\": %llu, \"restart\": [%llu, %u], ",
 		m.model, m.truncated ? "true" : "false", (unsigned long long)m.timebase_hz,
-		(unsigned long long)m.mtime.v, (unsigned long long)m.finisher.v);
+		(unsigned long long)m.mtime.v, (unsigned long long)m.finisher.v,
+		(unsigned long long)m.gpio.v, m.restart_pin);
 	printf("\"uart\": [%llu, %u, %s], \"plic\": [%llu, %u], \"seed\": %u, ",
 		(unsigned long long)m.uart.base.v, m.uart.irq, m.uart.sifive ? "true" : "false",
 		(unsigned long long)m.plic.base.v, m.plic.ndev, m.rng_seed_len);
@@ -71,30 +72,17 @@ static void print_machine(void)
 
 static enum err make_guest(size_t *used)
 {
-	uint8_t devices[MACHINE_MAX_DEVICES];
 	struct guest_tree t = {
-		.ram_base = gpa(m.ram[0].base.v),
-		.ram_size = m.ram[0].size,
-		.nvcpus = m.nharts,
+		.vm = &vm,
 		.isa = m.harts[m.nharts - 1].isa,
-		.plic_base = gpa(0xc000000),
-		.plic_size = 0x600000,
-		.plic_ndev = 127,
-		.uart_base = gpa(0x10000000),
-		.uart_irq = 10,
-		.vmgenid_page = gpa(0x10100000),
-		.vmgenid_irq = 100,
 		.host_fdt = host,
 		.machine = &m,
-		.devices = devices,
-		.ndevices = m.ndevices,
+		.devices = UINT64_MAX,
 		.bootargs = "panic=1",
-		.abi_version = 1,
 	};
 
-	for (unsigned i = 0; i < m.ndevices; i++)
-		devices[i] = (uint8_t)i;
-	return fdt_build_guest(&t, guest, sizeof(guest), used);
+	make_vm(m.ram[0].base.v, m.ram[0].size, m.nharts);
+	return build_guest(&t, guest, sizeof(guest), used);
 }
 
 int main(int argc, char **argv)

@@ -44,7 +44,8 @@ class Machine:
         LOGS.mkdir(parents=True, exist_ok=True)
         self.log = LOGS / (re.sub(r"[^\w.-]+", "_", name) + ".log")
         load = ["-bios", "none", "-kernel", image] if loader == "kernel" else ["-bios", image]
-        self.command = [QEMU, "-M", machine, "-cpu", cpu, "-smp", harts, "-m", mem, *load, "-display", "none"]
+        self.command = [QEMU, "-M", machine, "-smp", harts, "-m", mem, *load, "-display", "none"]
+        self.command += ["-cpu", cpu] if cpu else []  # a board has its own
         self.command += ["-monitor", "none", "-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console"]
         self.command = [str(word) for word in [*self.command, *args]]
         self.marks = 0

@@ -19,18 +19,20 @@ VIRTIO = [0x10001000 + i * 0x1000 for i in range(8)]
 
 @pytest.fixture(scope="module")
 def dump(tmp_path_factory):
-    """A function: QEMU's options -> (machine as read, path of the guest's tree)."""
+    """A function: QEMU's options, or another tree -> (machine as read, path of the guest's tree)."""
     folder = tmp_path_factory.mktemp("fdt")
     program = folder / "fdt_dump"
     sources = sorted((ROOT / "hv/fdt").glob("*.c")) + [Path(__file__).with_name("fdt_dump.c")]
     subprocess.run(["gcc", "-std=gnu11", "-g", "-fsanitize=address,undefined", "-fno-sanitize-recover=all",
-                    "-I", ROOT / "hv", "-I", ROOT, "-o", program, *sources, "-lfdt"], check=True)
+                    "-I", ROOT / "test/unit", "-I", ROOT / "hv", "-I", ROOT, "-o", program, *sources, "-lfdt"], check=True)
 
-    def run(machine, *options):
-        host, guest = folder / "host.dtb", folder / "guest.dtb"
-        host.unlink(missing_ok=True)
-        subprocess.run(["qemu-system-riscv64", "-M", f"{machine},dumpdtb={host}", "-display", "none", *options],
-                       check=True, timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    def run(machine, *options, host=None):
+        guest = folder / "guest.dtb"
+        if not host:
+            host = folder / "host.dtb"
+            host.unlink(missing_ok=True)
+            subprocess.run(["qemu-system-riscv64", "-M", f"{machine},dumpdtb={host}", "-display", "none", *options],
+                           check=True, timeout=60, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         text = subprocess.run([program, host, guest], check=True, timeout=60, capture_output=True, text=True).stdout
         return json.loads(text), guest
 
@@ -124,8 +126,24 @@ def test_virt_numa(dump):
     expect_dtc_silent(guest)
 
 
-def test_sifive_u(dump):
-    m, guest = dump("sifive_u", "-smp", "5", "-m", "1024")
+@pytest.fixture(scope="module")
+def board_tree(tmp_path_factory):
+    """The HiFive Unleashed's tree in U-Boot's FIT, which scripts/mkdisk takes over."""
+    tree = tmp_path_factory.mktemp("board") / "board.dtb"
+    fetch = [ROOT / "scripts/fetch-source", "--deb", "--arch", "riscv64", "--suite", "trixie", "u-boot-sifive"]
+    package = subprocess.run(fetch, check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    subprocess.run(["dumpimage", "-T", "flat_dt", "-p", "2", "-o", tree, f"{package}/usr/lib/u-boot/sifive_unleashed/u-boot.itb"],
+                   check=True, stdout=subprocess.DEVNULL)
+    return tree
+
+
+@pytest.mark.parametrize("mem, of_qemu", [(1024, True), (8192, False)])
+def test_sifive_u(dump, board_tree, mem, of_qemu):
+    """Without a finisher; U-Boot's tree hides M-mode's contexts of the PLIC."""
+    m, guest = dump("sifive_u", "-smp", "5", "-m", str(mem), host=None if of_qemu else board_tree)
+    assert m["ram"] == [[0x80000000, mem * MIB]]
+    assert m["finisher"] == 0 and m["restart"] == [0x10060000, 1 << 10]
+    assert m["mtime"] == 0x200BFF8 and m["devices"] == []
     assert [h["usable"] for h in m["harts"]] == [False, True, True, True, True]
     assert m["harts"][0]["plic"] == [0, -1]
     assert [h["plic"] for h in m["harts"][1:]] == [[2 * i - 1, 2 * i] for i in range(1, 5)]

@@ -124,7 +124,6 @@ static inline void add_soc(void)
 	add_device("/soc/serial@10000000", "ns16550a", 0x10000000, 0x100);
 	CELLS("/soc/serial@10000000", "interrupts", 10);
 	CELLS("/soc/serial@10000000", "interrupt-parent", PLIC_PHANDLE);
-	CELLS("/soc/serial@10000000", "clock-frequency", 3686400);
 	add_device("/soc/plic@c000000", "sifive,plic-1.0.0", 0xc000000, 0x600000);
 	CELLS("/soc/plic@c000000", "interrupts-extended", 1, 11, 1, 9, 2, 11, 2, 9);
 	CELLS("/soc/plic@c000000", "riscv,ndev", 95);

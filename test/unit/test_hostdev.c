@@ -77,6 +77,18 @@ static void test_plic_contexts(void **state)
 	assert_int_equal(m.harts[0].plic_m_context, -1);
 }
 
+/* As in U-Boot's tree of the HiFive Unleashed: M-mode's contexts are there, but not for Linux. */
+static void test_plic_hidden_contexts(void **state)
+{
+	CELLS(PLIC, "interrupts-extended", 99, 0xffffffff, 1, 0xffffffff, 1, 9, 2, 0xffffffff, 2,
+		9);
+	assert_int_equal(parse(), OK);
+	for (int i = 0; i < 2; i++) {
+		assert_int_equal(m.harts[i].plic_m_context, 2 * i + 1);
+		assert_int_equal(m.harts[i].plic_s_context, 2 * i + 2);
+	}
+}
+
 static void test_plic_of_another_kind(void **state)
 {
 	static const struct {
@@ -257,7 +269,6 @@ static void test_uart(void **state)
 	assert_int_equal(m.uart.reg_shift, 0);
 	assert_int_equal(m.uart.io_width, 1);
 	assert_int_equal(m.uart.irq, 10);
-	assert_int_equal(m.uart.clock_hz, 3686400);
 	assert_false(m.uart.sifive);
 	assert_true(owns(0x10000000, 0x1000));
 }
@@ -351,12 +362,10 @@ static void test_sifive_uart(void **state)
 {
 	set_string(SERIAL, "compatible", "sifive,uart0");
 	CELLS(SERIAL, "reg", 0, 0x10010000, 0, 0x1c);
-	drop(SERIAL, "clock-frequency");
 	assert_true(uart_found());
 	assert_true(m.uart.sifive);
 	assert_int_equal(m.uart.reg_shift, 2);
 	assert_int_equal(m.uart.io_width, 4);
-	assert_int_equal(m.uart.clock_hz, 0);
 	CELLS(SERIAL, "reg", 0, 0x10010000, 0, 0x1b);
 	assert_false(uart_found());
 }
@@ -379,6 +388,59 @@ static void test_finisher(void **state)
 	expect_finisher(0);
 	drop_node("/soc/test@100000");
 	expect_finisher(0);
+}
+
+/* --- the pin that restarts a board --- */
+
+#define GPIO "/soc/gpio@10060000"
+
+static void add_restart(void)
+{
+	add_device(GPIO, "sifive,gpio0", 0x10060000, 0x1000);
+	CELLS(GPIO, "phandle", 12);
+	add("/", "gpio-restart");
+	set_string("/gpio-restart", "compatible", "gpio-restart");
+	CELLS("/gpio-restart", "gpios", 12, 10, 1);
+}
+
+static void expect_restart(uint64_t gpio, uint32_t pin)
+{
+	assert_int_equal(parse(), OK);
+	assert_int_equal(m.gpio.v, gpio);
+	assert_int_equal(m.restart_pin, pin);
+	assert_true(owns(0x10060000, 0x1000));
+}
+
+static void test_restart(void **state)
+{
+	add_restart();
+	expect_restart(0x10060000, 1 << 10);
+	CELLS("/gpio-restart", "gpios", 12, 31, 1);
+	expect_restart(0x10060000, UINT32_C(1) << 31);
+	CELLS(GPIO, "reg", 0, 0x10060000, 0, 16);
+	expect_restart(0x10060000, UINT32_C(1) << 31);
+}
+
+static void test_no_restart(void **state)
+{
+	add_restart();
+	CELLS("/gpio-restart", "gpios", 12, 10, 0); /* active high */
+	expect_restart(0, 0);
+	CELLS("/gpio-restart", "gpios", 13, 10, 1); /* of another controller */
+	expect_restart(0, 0);
+	CELLS("/gpio-restart", "gpios", 12, 10, 1, 12, 11, 1);
+	expect_restart(0, 0);
+	drop("/gpio-restart", "gpios");
+	expect_restart(0, 0);
+	drop_node("/gpio-restart");
+	expect_restart(0, 0);
+	add("/", "gpio-restart");
+	set_string("/gpio-restart", "compatible", "gpio-restart");
+	CELLS("/gpio-restart", "gpios", 12, 10, 1);
+	CELLS(GPIO, "reg", 0, 0x10060000, 0, 15);
+	expect_restart(0, 0);
+	CELLS(GPIO, "reg", 0, 0x10060002, 0, 0x100);
+	expect_restart(0, 0);
 }
 
 /* --- devices --- */
@@ -644,30 +706,19 @@ static void add_on_bus(const char *parent, uint32_t base)
 	CELLS(path, "interrupts-extended", PLIC_PHANDLE, 2);
 }
 
+/* Addresses below are those above, or nobody looks there. */
 static void test_bus_translation(void **state)
 {
 	add_bus("/soc/b", "/soc");
-	add_on_bus("/soc/b", 0x1000);
-	CELLS("/soc/b", "ranges", 0x8000, 0, 0x21000000, 0x1000, 0, 1, 0x20000000, 0x2000);
-	expect_devices(4);
-	assert_non_null(device_at(0x120001000));
-	CELLS("/soc/b/virtio", "reg", 0x1f00, 0x200); /* ends outside */
-	expect_devices(3);
-	CELLS("/soc/b/virtio", "reg", 0x1e00, 0x200);
-	expect_devices(4);
-	CELLS("/soc/b", "ranges", 0, 0xffffff, 0xfffff000, 0x3000); /* leads beyond 56 bits */
-	expect_devices(3);
-	CELLS("/soc/b", "ranges", 0, 0xffffffff, 0xfffff000, 0x3000); /* wraps */
-	expect_devices(3);
-	CELLS("/soc/b", "ranges", 0, 0, 0x20000000, 0x2000, 7);
-	expect_devices(3);
-	set("/soc/b", "ranges", "xyz", 3);
-	expect_devices(3);
-	drop("/soc/b", "ranges"); /* no way through at all */
-	expect_devices(3);
-	CELLS("/soc/b", "ranges", 0, 0, 0x20000000, 0x2000);
+	add_on_bus("/soc/b", 0x20001000);
 	expect_devices(4);
 	assert_non_null(device_at(0x20001000));
+	CELLS("/soc/b", "ranges", 0, 0, 0x20000000, 0x10000000);
+	expect_devices(3);
+	drop("/soc/b", "ranges");
+	expect_devices(3);
+	set("/soc/b", "ranges", "", 0);
+	expect_devices(4);
 	set_string("/soc/b", "compatible", "vendor,bus");
 	expect_devices(3);
 }
@@ -675,11 +726,9 @@ static void test_bus_translation(void **state)
 static void test_bus_nesting(void **state)
 {
 	add_bus("/a", "/");
-	CELLS("/a", "ranges", 0x1000000, 0, 0x21000000, 0x100000);
 	add_bus("/a/b", "/a");
-	CELLS("/a/b", "ranges", 0, 0x1000000, 0x100000);
 	add_bus("/a/b/c", "/a/b");
-	add_on_bus("/a/b/c", 0x1000);
+	add_on_bus("/a/b/c", 0x21001000);
 	expect_devices(4);
 	assert_non_null(device_at(0x21001000));
 	add_bus("/a/b/c/d", "/a/b/c"); /* one too deep */
@@ -697,11 +746,6 @@ static void test_bus_nesting(void **state)
 	expect_devices(3);
 	CELLS("/a/b", "#address-cells", 1);
 	expect_devices(4);
-	set("/a/b", "ranges", "", 0);
-	CELLS("/a/b/c", "reg", 0);
-	CELLS("/a/b", "#address-cells", 3);
-	expect_devices(3);
-	CELLS("/a/b", "#address-cells", 1);
 	CELLS("/a/b", "#size-cells", 3);
 	expect_devices(3);
 	CELLS("/a/b", "#size-cells", 0);
@@ -728,12 +772,7 @@ static void test_bus_dma(void **state)
 static void test_pci_on_another_bus(void **state)
 {
 	CELLS("/soc", "ranges", 0, 0, 0, 0, 1, 0);
-	expect_pci(false); /* the last window is beyond it */
-	CELLS(PCI, "ranges", 0x2000000, 0, 0, 0, 0x40000000, 0, 0x10000);
-	expect_pci(true);
-	CELLS("/soc", "ranges", 0, 0, 0, 0, 0, 0x40000000, 0, 0x40000000, 0, 0x41000000, 0,
-		0x1000000);
-	expect_pci(false); /* it is moved */
+	expect_devices(0);
 }
 
 /* Interrupts of children that only PCI has. */
@@ -783,6 +822,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(test_plic),
 		TEST(test_plic_contexts),
+		TEST(test_plic_hidden_contexts),
 		TEST(test_plic_of_another_kind),
 		TEST(test_second_plic),
 		TEST(test_aia),
@@ -799,6 +839,8 @@ int main(void)
 		TEST(test_uart_registers),
 		TEST(test_sifive_uart),
 		TEST(test_finisher),
+		TEST(test_restart),
+		TEST(test_no_restart),
 		TEST(test_devices),
 		TEST(test_device_off),
 		TEST(test_device_interrupts),

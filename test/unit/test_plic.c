@@ -87,7 +87,7 @@ static int start(void **state)
 	m.harts[1] = (struct machine_hart){.plic_m_context = 1, .plic_s_context = 2};
 	m.harts[2] = (struct machine_hart){.plic_m_context = 3, .plic_s_context = 4};
 	m.plic = (struct machine_plic){.base = hpa(BASE), .size = 0x600000, .ndev = NDEV};
-	plic_init(&m.plic, &m);
+	plic_init(&m);
 	return 0;
 }
 
@@ -162,7 +162,7 @@ static void no_plic_no_access(void **state)
 {
 	static const struct machine m = {.nharts = 1};
 
-	plic_init(&m.plic, &m);
+	plic_init(&m);
 	plic_set_enabled(1, 0, true);
 	plic_set_enabled(1, 0, false);
 	plic_complete(1, 0);

@@ -1198,9 +1198,8 @@ static void start_job(struct node *parent, struct node *from)
 	*j = (struct job){from, child, rnd(3) == 0};
 	if (parent == from)
 		return;
-	vm->template = from->handle; /* as sbi/diosix.c does */
-	from->vm->clones++;
-	from->vm->cloned = from->cloned = true;
+	require(vm->template == from->handle);
+	from->cloned = true;
 	child->template = from;
 }
 

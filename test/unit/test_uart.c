@@ -15,8 +15,12 @@ static unsigned reg_width, fifo_depth, fill, accesses;
 static char wire[256];
 static const char *typed;
 static uint32_t ier, lcr, mcr, fcr, txctrl, rxctrl;
+#define GPIO UINT64_C(0x10060000)
+
 static uint64_t finisher_at;
 static uint32_t finisher_value;
+static uint32_t gpio_enable, gpio_value, gpio_pin;
+static char gpio_seen[8]; /* what the pin was, each time something was written */
 
 static uint32_t ns16550_read(unsigned reg)
 {
@@ -88,9 +92,24 @@ static void sifive_write(uint64_t off, uint32_t value)
 	}
 }
 
+static bool is_gpio(hpa_t reg, unsigned width)
+{
+	return gpio_pin && width == 4 && (reg.v == GPIO + 8 || reg.v == GPIO + 12);
+}
+
+static void gpio_write(hpa_t reg, uint32_t value)
+{
+	const char now = !(gpio_enable & gpio_pin) ? '-' : gpio_value & gpio_pin ? '1' : '0';
+
+	*(reg.v == GPIO + 8 ? &gpio_enable : &gpio_value) = value;
+	gpio_seen[strlen(gpio_seen)] = now;
+}
+
 uint32_t fake_mmio_read(hpa_t reg, unsigned width)
 {
 	accesses++;
+	if (is_gpio(reg, width))
+		return reg.v == GPIO + 8 ? gpio_enable : gpio_value;
 	assert_int_equal(width, reg_width);
 	assert_int_equal((reg.v - BASE) % (1u << u.reg_shift), 0);
 	return u.sifive ? sifive_read(reg.v - BASE)
@@ -103,6 +122,10 @@ void fake_mmio_write(hpa_t reg, unsigned width, uint32_t value)
 	if (finisher_at && reg.v == finisher_at) {
 		assert_int_equal(width, 4);
 		finisher_value = value;
+		return;
+	}
+	if (is_gpio(reg, width)) {
+		gpio_write(reg, value);
 		return;
 	}
 	assert_int_equal(width, reg_width);
@@ -220,13 +243,42 @@ static void without_a_uart_all_is_dropped(void **state)
 
 static void finisher(void **state)
 {
+	/* Where there are both, the finisher is taken. */
+	const struct machine with = {
+		.finisher = hpa(0x100000), .gpio = hpa(GPIO), .restart_pin = 1};
+
 	finisher_at = 0x100000;
-	finisher_write(hpa(0x100000), FINISHER_POWEROFF);
+	assert_true(finisher_write(&with, FINISHER_POWEROFF));
 	assert_int_equal(finisher_value, 0x5555);
-	finisher_write(hpa(0x100000), FINISHER_REBOOT);
+	assert_true(finisher_write(&with, FINISHER_REBOOT));
 	assert_int_equal(finisher_value, 0x7777);
+}
+
+/* The pin goes from high to low, and no other one changes. */
+static void restart_pin(void **state)
+{
+	const struct machine board = {.gpio = hpa(GPIO), .restart_pin = 1 << 10};
+
+	for (unsigned before = 0; before < 4; before++) {
+		gpio_pin = 1 << 10;
+		gpio_enable = 0x8001 | (before & 1) << 10;
+		gpio_value = 0x4001 | (before & 2) << 9;
+		memset(gpio_seen, 0, sizeof(gpio_seen));
+		assert_true(finisher_write(&board, FINISHER_REBOOT));
+		assert_string_equal(gpio_seen + 1, before & 1 ? "11" : "-1");
+		assert_int_equal(gpio_enable, 0x8401);
+		assert_int_equal(gpio_value, 0x4001);
+	}
+}
+
+static void no_way_to_end(void **state)
+{
+	const struct machine board = {.gpio = hpa(GPIO), .restart_pin = 1}, none = {.nram = 1};
+
 	accesses = 0;
-	finisher_write(hpa(0), FINISHER_POWEROFF);
+	assert_false(finisher_write(&board, FINISHER_POWEROFF));
+	assert_false(finisher_write(&none, FINISHER_POWEROFF));
+	assert_false(finisher_write(&none, FINISHER_REBOOT));
 	assert_int_equal(accesses, 0);
 }
 
@@ -239,6 +291,8 @@ int main(void)
 		cmocka_unit_test(sifive),
 		cmocka_unit_test(without_a_uart_all_is_dropped),
 		cmocka_unit_test(finisher),
+		cmocka_unit_test(restart_pin),
+		cmocka_unit_test(no_way_to_end),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -181,3 +181,10 @@ uint64_t dx_event(void)
 		broken("event next: error", (uint64_t)r.error, 0, 0);
 	return r.value;
 }
+
+void everywhere(void (*fn)(void))
+{
+	fn();
+	if (sbi(EID_BASE, 3, EID_DIOSIX, 0, 0, 0, 0).value)
+		dx_run(fn);
+}

@@ -154,12 +154,32 @@ bool isa_listed(const char *name)
 	return false;
 }
 
+/* What follows the first word of the command line, from p on, that starts with `prefix`; or NULL.
+ */
+static const char *after_prefix(const char *p, const char *prefix)
+{
+	for (; *p; p++)
+		if ((p == m.bootargs || p[-1] == ' ') && starts(p, prefix))
+			return p + strlen(prefix);
+	return NULL;
+}
+
 bool bootarg(const char *word)
 {
-	size_t n = strlen(word);
+	const char *p = m.bootargs;
 
-	for (const char *p = m.bootargs; *p; p++)
-		if ((p == m.bootargs || p[-1] == ' ') && starts(p, word) && (p[n] == ' ' || !p[n]))
+	while ((p = after_prefix(p, word)))
+		if (*p == ' ' || !*p)
 			return true;
 	return false;
+}
+
+uint64_t bootarg_number(const char *prefix, uint64_t otherwise)
+{
+	const char *p = after_prefix(m.bootargs, prefix);
+	uint64_t n = 0;
+
+	for (; p && *p >= '0' && *p <= '9'; p++)
+		n = n * 10 + (uint64_t)(*p - '0');
+	return p ? n : otherwise;
 }

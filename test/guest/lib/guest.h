@@ -118,6 +118,9 @@ void dx_end_is(const char *name, uint64_t handle, uint64_t code);
  * copy; a child shares its memory with its own children until somebody writes. */
 void dx_run(void (*fn)(void));
 
+/* Here, and then in a child, if this is Diosix; for tests that run on plain hardware as well. */
+void everywhere(void (*fn)(void));
+
 /* --- traps (trap.c, trap.S) --- */
 
 enum {
@@ -263,6 +266,8 @@ uint64_t fdt_number(const uint8_t *data, uint32_t cells);
 void fdt_init(const void *fdt);
 bool isa_listed(const char *name);
 bool bootarg(const char *word);
+/* The decimal number behind `prefix`, a word's beginning, or `otherwise`. */
+uint64_t bootarg_number(const char *prefix, uint64_t otherwise);
 
 /* --- devices of the machine (device.c, blk.c) --- */
 
@@ -356,6 +361,7 @@ static inline uint64_t pte_for(uint64_t pa, uint64_t flags)
 #define SSTATUS_VS   (3ul << 9)
 #define SSTATUS_FS   (3ul << 13)
 #define SSTATUS_SUM  BIT(18)
+#define SSTATUS_MXR  BIT(19)
 
 static inline uint64_t now(void)
 {
