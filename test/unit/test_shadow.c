@@ -395,6 +395,34 @@ static void a_table_is_copied(void **state)
 	audit_books();
 }
 
+/* A table of all spaces whose guest's page has been copied is not taken for one space's own. */
+static void a_global_table_is_copied(void **state)
+{
+	leaf(4, 0, PAGES, ALL | 0x20);
+	leaf(4, 1, PAGES, ALL);
+	exact = true;
+	try_share();
+	note_pages();
+	require(fault(KERNEL, WALK_READ) == OK);
+	leaf(3, 1, 0, 0);
+	leaf(4, 2, 0, 0); /* both tables are copied */
+	require(finds(KERNEL, WALK_READ) && fault(KERNEL + PAGE_SIZE, WALK_READ) == OK);
+	shadow_switch(s, satp(5, 2));
+	require(fault(KERNEL, WALK_READ) == OK && !finds(KERNEL + PAGE_SIZE, WALK_READ));
+}
+
+/* One page of what a large entry maps is copied. */
+static void a_part_of_a_superpage_is_copied(void **state)
+{
+	leaf(1, 1, PAGES, ALL);
+	exact = true;
+	try_share();
+	note_pages();
+	require(fault(MIB(2), WALK_READ) == OK && finds(MIB(4) - 1, WALK_READ));
+	guest_entry(PAGES + 3 * PAGE_SIZE);
+	require(!finds(MIB(2) + 3 * PAGE_SIZE, WALK_READ));
+}
+
 static void a_page_among_too_many(void **state)
 {
 	for (unsigned i = 0; i < 9; i++)
@@ -469,6 +497,8 @@ int main(void)
 		cmocka_unit_test_setup(w_waits_for_d, quiet_guest),
 		cmocka_unit_test_setup(shared_pages_are_copied_when_written, quiet_guest),
 		cmocka_unit_test_setup(a_table_is_copied, quiet_guest),
+		cmocka_unit_test_setup(a_global_table_is_copied, quiet_guest),
+		cmocka_unit_test_setup(a_part_of_a_superpage_is_copied, quiet_guest),
 		cmocka_unit_test_setup(a_page_among_too_many, quiet_guest),
 		cmocka_unit_test_setup(without_translation, quiet_guest),
 		cmocka_unit_test_setup(nobody_can_pay, quiet_guest),
