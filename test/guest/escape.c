@@ -121,8 +121,10 @@ static void test_edges(void)
 
 static void test_places(void)
 {
-	for (unsigned i = 0; i < ARRAY_SIZE(places); i++)
+	for (unsigned i = 0; i < ARRAY_SIZE(places); i++) {
+		dx_yield();
 		check_eq_at("no way to", places[i], escapes(places[i]), 0);
+	}
 }
 
 static void test_leaves(void)
@@ -171,8 +173,11 @@ static void scan(const char *name, uint64_t offset)
 {
 	uint64_t first = 0;
 
-	for (uint64_t pa = HOST; pa < HOST_TO && !first; pa = next_page(pa))
+	for (uint64_t pa = HOST, n = 0; pa < HOST_TO && !first; pa = next_page(pa)) {
+		if (n++ % 64 == 0)
+			dx_yield(); /* to the other VM */
 		first = reachable(pa + offset + (pa / PAGE * 8) % PAGE, pa);
+	}
 	check_eq(name, first, 0);
 }
 
@@ -333,9 +338,18 @@ static void test_roots(void)
 		test_root(at[i]);
 }
 
+/* What it may do its parent may not. */
+static void take_turns(uint64_t arg)
+{
+	for (;; arg++) {
+		*(volatile uint64_t *)(m.ram_base + MIB(8)) = arg;
+		dx_yield();
+	}
+}
+
 static void test_all(void)
 {
-	uint64_t child = paused_child(); /* has a copy of all that is here */
+	uint64_t child = dx_spawn(take_turns, 0);
 
 	ram_end = m.ram_base + m.ram_size;
 	genid = vmgenid_place();

@@ -13,6 +13,7 @@
 #define DEVICES (101ul << 30) /* a page for each device */
 #define SHOWN   (102ul << 30) /* a window */
 #define GONE    (103ul << 30) /* a page that only the parent has */
+#define TABLE   (104ul << 30) /* by a table in a window */
 #define WINDOW  (1ul << 40)   /* its GPA */
 #define FAR     (1ul << 39)   /* a GPA for a device */
 #define PAGES   8
@@ -153,6 +154,30 @@ static void test_windows(void)
 	kill_child(children[1]);
 }
 
+/* A table that lies in a child's memory: while the window is open it leads on, afterwards nowhere.
+ */
+static void test_table_in_window(void)
+{
+	uint64_t child = paused_child(), *way = pt_entry(root, TABLE, 1);
+	volatile uint64_t *table = (volatile uint64_t *)SHOWN;
+
+	*way = pte_for(WINDOW, PTE_V);
+	for (unsigned i = 0; i < 2; i++) {
+		open_window(child);
+		table[0] = pte_for(frame_of(2), RW);
+		sfence();
+		check_eq("a table in a window", look(TABLE), 2);
+		table[0] = pte_for(frame_of(3), RW);
+		__asm__ volatile("sfence.vma %0" ::"r"(TABLE) : "memory");
+		check_eq("is changed", look(TABLE), 3);
+		close_window();
+		sfence();
+		check_eq("and is gone", outcome(try_load(TABLE, 8)), TRAP(LOAD_ACCESS));
+	}
+	*way = 0;
+	kill_child(child);
+}
+
 /* --- devices --- */
 
 static bool shows_magic(uint64_t va)
@@ -251,6 +276,7 @@ static void test_family(void)
 	make_tables();
 	test_turns();
 	test_windows();
+	test_table_in_window();
 	translation_off();
 }
 
@@ -263,6 +289,7 @@ void guest_main(void)
 	dx_end_is("no devices in a fork", dx_spawn(look_at_devices, 0), 0);
 	test_turns();
 	test_windows();
+	test_table_in_window();
 	test_all_devices();
 	translation_off();
 	dx_run(test_family);
