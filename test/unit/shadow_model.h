@@ -300,7 +300,7 @@ static void audit_table(uint64_t satp, const struct shadow_table *t, uint64_t ba
 		} else if (pte) {
 			const struct shadow_table *c = table_at(pte);
 
-			require(c->level + 1 == t->level && (c->key & ~0xfffull) == at);
+			require(c->level + 1 == t->level && c->base == at);
 			require(!t->global || c->global);
 			audit_table(satp, c, at);
 		}
