@@ -18,9 +18,6 @@ _start:
 	csrw CSR_MTVEC, t0
 	csrw CSR_MIE, zero
 	.insn i 0x73, 6, x0, x8, 0x744 /* csrsi mnstatus, NMIE */
-	li t0, 1
-	slli t0, t0, 42
-	csrc CSR_MSTATUS, t0
 	la t0, trap_entry
 	csrw CSR_MTVEC, t0
 	csrw CSR_MSCRATCH, zero
