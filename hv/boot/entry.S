@@ -18,9 +18,6 @@ _start:
 	csrw mtvec, t0
 	csrw mie, zero
 	.insn i 0x73, 6, x0, x8, 0x744 /* csrsi mnstatus, NMIE */
-	li t0, 1
-	slli t0, t0, 42
-	csrc mstatus, t0
 	la t0, trap_entry
 	csrw mtvec, t0
 	csrw mscratch, zero

@@ -31,15 +31,18 @@ struct build {
 };
 
 struct prop {
-	const char *name, *text; /* text NULL: `ncells` cells (0, 1, 2 or 4) */
-	unsigned ncells;
-	uint64_t value, size;
+	const char *name;
+	const void *bytes;
+	size_t n;
 };
-#define TEXT(name, text)  ((struct prop){name, text, 0, 0, 0})
-#define FLAG(name)        ((struct prop){name, NULL, 0, 0, 0})
-#define CELL(name, value) ((struct prop){name, NULL, 1, value, 0})
-#define PAIR(name, value) ((struct prop){name, NULL, 2, value, 0})
-#define REG(base, size)   ((struct prop){"reg", NULL, 4, base, size})
+#define BYTES(name, bytes, n) ((struct prop){name, bytes, n})
+#define TEXT(name, text)      BYTES(name, text, strlen(text) + 1)
+#define FLAG(name)            BYTES(name, "", 0)
+#define CELL(name, value)     BYTES(name, (const fdt32_t[]){cpu_to_fdt32(value)}, sizeof(fdt32_t))
+#define PAIR(name, value)     BYTES(name, (const fdt64_t[]){cpu_to_fdt64(value)}, sizeof(fdt64_t))
+#define REG(base, size)                                                                            \
+	BYTES("reg", ((const fdt64_t[]){cpu_to_fdt64(base), cpu_to_fdt64(size)}),                  \
+		2 * sizeof(fdt64_t))
 
 /* As the last arguments of put_all() and node_begin(). */
 #define PROPS(...)                                                                                 \
@@ -51,22 +54,10 @@ static void note(struct build *b, int rc)
 		b->rc = rc;
 }
 
-static void put(struct build *b, const char *name, const void *bytes, size_t n)
-{
-	note(b, fdt_property(b->fdt, name, bytes, (int)n));
-}
-
 static void put_all(struct build *b, const struct prop *p, size_t n)
 {
-	for (; n > 0; n--, p++) {
-		fdt64_t cells[2] = {cpu_to_fdt64(p->ncells == 1 ? p->value << 32 : p->value),
-			cpu_to_fdt64(p->size)};
-
-		if (p->text)
-			put(b, p->name, p->text, strlen(p->text) + 1);
-		else
-			put(b, p->name, cells, p->ncells * sizeof(fdt32_t));
-	}
+	for (; n > 0; n--, p++)
+		note(b, fdt_property(b->fdt, p->name, p->bytes, (int)p->n));
 }
 
 /* The name is name@unit, hexadecimal, unless there is NO_UNIT. A host's has no unit here. */
@@ -88,12 +79,12 @@ static void node_end(struct build *b)
 
 static void put_isa(struct build *b, struct isa isa)
 {
-	char text[ISA_TEXT_SIZE];
+	char list[ISA_TEXT_SIZE], string[ISA_TEXT_SIZE];
 
 	isa.exts &= isa_guest_exts;
-	put_all(b, PROPS(TEXT("riscv,isa-base", "rv64i")));
-	put(b, "riscv,isa-extensions", text, isa_write(&isa, true, text));
-	put(b, "riscv,isa", text, isa_write(&isa, false, text));
+	put_all(b, PROPS(TEXT("riscv,isa-base", "rv64i"),
+			   BYTES("riscv,isa-extensions", list, isa_write(&isa, true, list)),
+			   BYTES("riscv,isa", string, isa_write(&isa, false, string))));
 	if (isa.mmu_levels < ISA_MMU_TYPES && isa_mmu_types[isa.mmu_levels])
 		put_all(b, PROPS(TEXT("mmu-type", isa_mmu_types[isa.mmu_levels])));
 	if (isa_has(&isa, ISA_ZICBOM) && isa.cbom_block)
@@ -134,9 +125,9 @@ static void put_plic(struct build *b)
 	node_begin(b, "interrupt-controller", vm->plic_base.v,
 		PROPS(REG(vm->plic_base.v, VPLIC_SIZE), FLAG("interrupt-controller"),
 			CELL("#interrupt-cells", 1), CELL("#address-cells", 0),
-			CELL("riscv,ndev", vm->plic->ndev), CELL("phandle", b->plic)));
-	put(b, "compatible", compatible, sizeof(compatible));
-	put(b, "interrupts-extended", contexts, vm->nvcpus * sizeof(contexts[0]));
+			CELL("riscv,ndev", vm->plic->ndev), CELL("phandle", b->plic),
+			BYTES("compatible", compatible, sizeof(compatible)),
+			BYTES("interrupts-extended", contexts, vm->nvcpus * sizeof(contexts[0]))));
 	node_end(b);
 }
 
@@ -180,19 +171,19 @@ static void put_device(struct build *b, const struct machine_device *d)
 	fdt64_t reg[DEVICE_MAX_REGIONS][2];
 	int property, len;
 
-	node_begin(b, fdt_get_name(host, d->node, NULL), NO_UNIT, NULL, 0);
 	for (unsigned i = 0; i < d->nregs; i++) {
 		reg[i][0] = cpu_to_fdt64(d->reg[i].base.v);
 		reg[i][1] = cpu_to_fdt64(d->reg[i].size);
 	}
-	put(b, "reg", reg, d->nregs * sizeof(reg[0]));
+	node_begin(b, fdt_get_name(host, d->node, NULL), NO_UNIT,
+		PROPS(BYTES("reg", reg, d->nregs * sizeof(reg[0]))));
 	fdt_for_each_property_offset(property, host, d->node)
 	{
 		const char *name;
 		const void *value = fdt_getprop_by_offset(host, property, &name, &len);
 
 		if (value && fdt_stringlist_contains(copied, sizeof(copied) - 1, name))
-			put(b, name, value, (size_t)len);
+			put_all(b, PROPS(BYTES(name, value, (size_t)len)));
 	}
 	node_end(b);
 }
@@ -224,9 +215,9 @@ static void put_chosen(struct build *b)
 		node_begin(b, "aliases", NO_UNIT, PROPS(TEXT("serial0", console)));
 		node_end(b);
 	}
-	node_begin(b, "chosen", NO_UNIT, PROPS(TEXT("bootargs", t->bootargs)));
 	rng_bytes(seed, sizeof(seed));
-	put(b, "rng-seed", seed, sizeof(seed));
+	node_begin(b, "chosen", NO_UNIT,
+		PROPS(TEXT("bootargs", t->bootargs), BYTES("rng-seed", seed, sizeof(seed))));
 	if (t->vm->uart_base.v)
 		put_all(b, PROPS(TEXT("stdout-path", console)));
 	if (t->initrd_size)

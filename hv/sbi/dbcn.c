@@ -6,15 +6,13 @@
 #include "core/vconsole.h"
 #include "mmu/gstage.h"
 
-#define DBCN_MAX CONSOLE_WRITE_MAX
-
 /* Page by page, until one is not there: what was moved by then counts, and the rest may come in the
  * next call. Not inlined, so that a call that moves nothing needs no large frame. */
 static noinline struct sbi_ret move(struct vcpu *v, uint64_t n, uint64_t lo, bool reads)
 {
 	uint64_t done = 0;
 
-	n = MIN(n, DBCN_MAX);
+	n = MIN(n, CONSOLE_WRITE_MAX);
 	while (done < n) {
 		uint64_t part = MIN(n - done, PAGE_SIZE - ((lo + done) & (PAGE_SIZE - 1)));
 		void *p = guest_ptr(v->vm, gpa(lo + done), part, reads ? GSTAGE_W : GSTAGE_R);

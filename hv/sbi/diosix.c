@@ -53,6 +53,11 @@ struct vm *dx_live_child(const struct vcpu *v, uint64_t handle)
 	return c && c->vm && c->vm->state != DX_DYING ? c->vm : NULL;
 }
 
+static void hold(struct vm *vm)
+{
+	__atomic_fetch_add(&vm->pins, 1, __ATOMIC_RELAXED);
+}
+
 enum err dx_pin(struct vcpu *v, uint64_t handle, struct vm **out)
 {
 	enum err err = OK;
@@ -68,15 +73,10 @@ enum err dx_pin(struct vcpu *v, uint64_t handle, struct vm **out)
 	else if (vm->trusted && !v->vm->trusted)
 		err = E_DENIED;
 	else
-		dx_hold(vm);
+		hold(vm);
 	spin_unlock(&tree_lock);
 	*out = vm;
 	return err;
-}
-
-void dx_hold(struct vm *vm)
-{
-	__atomic_fetch_add(&vm->pins, 1, __ATOMIC_RELAXED);
 }
 
 void dx_unpin(struct vm *vm)
@@ -133,7 +133,7 @@ static struct sbi_ret share(struct vcpu *v, struct vm *from)
 	struct vm *child = dx_live_child(v, v->handle);
 
 	if (child) {
-		dx_hold(child);
+		hold(child);
 		spin_unlock(&tree_lock);
 		err = fork_step(child, &done);
 		if (done)
@@ -396,7 +396,7 @@ static enum err reboot(struct vcpu *v, struct vm *child, const uint64_t *a)
 	/* It may have been forking itself. */
 	child->forker = NULL;
 	vm_unhalt(child, HALT_FORK);
-	dx_hold(child);
+	hold(child);
 	spin_unlock(&tree_lock);
 	gpa_t at = gpa(v->stage);
 	bool done = grant_end(child, &at);

@@ -20,7 +20,6 @@ struct vm *dx_live_child(const struct vcpu *v, uint64_t handle);
  * apart meanwhile. E_NOENT; E_STATE: it is dying, or being made; E_DENIED: it has trust that the
  * caller has not. */
 enum err must_check dx_pin(struct vcpu *v, uint64_t handle, struct vm **out);
-void dx_hold(struct vm *vm); /* one that is known to live */
 void dx_unpin(struct vm *vm);
 
 /* The end of a step of a call that maps a range in parts: `part` bytes more than v->stage are done.

@@ -6,9 +6,7 @@
 #include "riscv/panic.h"
 
 #define TYPE_SHUTDOWN    0u
-#define TYPE_COLD_REBOOT 1u
 #define TYPE_WARM_REBOOT 2u
-#define REASON_NONE      0u
 #define REASON_FAILURE   1u
 
 /* A child's reboot is its parent's to do. */
