@@ -115,7 +115,9 @@ static uint64_t queue(struct vcpu *v, const struct fence *f)
 	return ticket;
 }
 
-uint64_t fence_send(struct vcpu *self, struct vcpu *v, const struct fence *f)
+/* At once if `v` is `self`; before its next instruction if it is loaded nowhere; else its PCPU is
+ * interrupted. Returns a ticket for await, 0 when there is nothing to wait for. */
+static uint64_t send(struct vcpu *self, struct vcpu *v, const struct fence *f)
 {
 	if (v == self) {
 		fence_local(f);
@@ -131,7 +133,8 @@ uint64_t fence_send(struct vcpu *self, struct vcpu *v, const struct fence *f)
 	return ticket;
 }
 
-void fence_wait(struct vcpu *self, struct vcpu *v, uint64_t ticket)
+/* Executes `self`'s own queue meanwhile, so that two PCPUs may wait for each other. */
+static void await(struct vcpu *self, struct vcpu *v, uint64_t ticket)
 {
 	while (__atomic_load_n(&v->fences_done, __ATOMIC_ACQUIRE) < ticket &&
 		__atomic_load_n(&v->running, __ATOMIC_ACQUIRE)) {
@@ -142,6 +145,17 @@ void fence_wait(struct vcpu *self, struct vcpu *v, uint64_t ticket)
 		pcpu_obey(__atomic_load_n(&this_pcpu()->requests, __ATOMIC_RELAXED));
 		cpu_relax();
 	}
+}
+
+void fence_vcpus(struct vm *vm, uint64_t set, const struct fence *f)
+{
+	struct vcpu *self = this_pcpu()->current;
+	uint64_t tickets[VM_MAX_VCPUS];
+
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
+		tickets[i] = set >> i & 1 ? send(self, vm->vcpus[i], f) : 0;
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
+		await(self, vm->vcpus[i], tickets[i]);
 }
 
 /*

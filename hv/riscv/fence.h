@@ -13,16 +13,10 @@
 /* Executes `f` for the VCPU loaded on this PCPU. Bounded: a long range becomes a full flush. */
 void fence_local(const struct fence *f);
 
-/*
- * Makes `f` effective for VCPU `v` of the same VM as `self`, the VCPU loaded here: at once if it is
- * `self`; before its next instruction if it is loaded nowhere; else it interrupts its PCPU. Returns
- * a ticket for fence_wait, 0 when there is nothing to wait for.
- */
-uint64_t fence_send(struct vcpu *self, struct vcpu *v, const struct fence *f);
-
-/* Waits until the fence of `ticket` is done. Executes `self`'s own queue meanwhile, so that two
- * PCPUs may wait for each other. */
-void fence_wait(struct vcpu *self, struct vcpu *v, uint64_t ticket);
+/* Makes `f` effective for the VCPUs of `vm` that `set` has a bit for, and waits until it is: on all
+ * PCPUs where they run at the same time. Those that run nowhere do it before their next
+ * instruction. */
+void fence_vcpus(struct vm *vm, uint64_t set, const struct fence *f);
 
 /* Executes what is queued for the VCPU loaded here. */
 void fence_drain(struct vcpu *v);

@@ -77,6 +77,12 @@ void pcpu_kick(uint32_t id)
 	request(pcpus[id], REQ_RESCHED);
 }
 
+void pcpus_kick(void)
+{
+	for (uint32_t i = 0; i < npcpus; i++)
+		pcpu_kick(i);
+}
+
 void pcpu_set_timer(struct pcpu *p)
 {
 	uint64_t when = p->sched_deadline;

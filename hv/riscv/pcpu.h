@@ -74,6 +74,10 @@ void pcpus_release(void);
 /* Asks PCPU `id` to reschedule, by an MSI. The scheduler's kick. Any lock may be held. */
 void pcpu_kick(uint32_t id);
 
+/* Asks all, each of which obeys then what ceilings of priorities were lowered, or which VMs run no
+ * more. */
+void pcpus_kick(void);
+
 /* Sends PCPU `p` an MSI, which makes it look at its requests and its VCPU's pending work. */
 void pcpu_poke(const struct pcpu *p);
 

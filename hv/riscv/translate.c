@@ -78,16 +78,20 @@ void translate_map_changed(struct vcpu *v, hpa_t a, uint64_t size)
 	v->csr.satp = vcpu_satp(v);
 	shadow_forget_all(v->shadow);
 	set_up(v);
-	translate_set_traps(v);
+	vcpu_set_traps(v);
 }
 
 /* WFI shares its trap with illegal instructions, and so may reading the time. */
-void translate_set_traps(struct vcpu *v)
+void vcpu_set_traps(struct vcpu *v)
 {
 	bool waits = this_pcpu()->vtw;
 	uint64_t delegated = DELEGATED,
 		 traps = (v->direct ? 0 : MSTATUS_TVM) | (waits ? MSTATUS_TW : 0);
 
+	if (has_h) {
+		csr_write(hstatus, HSTATUS_VSXL_64 | HSTATUS_SPVP | (waits ? HSTATUS_VTW : 0));
+		return;
+	}
 	v->mstatus = (v->mstatus & ~(MSTATUS_TVM | MSTATUS_TW)) | traps;
 	/* A fence may change it on the fast path, which goes on with what is in the CSR. */
 	csr_clear(mstatus, MSTATUS_TVM | MSTATUS_TW);

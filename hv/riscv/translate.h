@@ -16,9 +16,6 @@
 /* Sets all up for the VCPU that is being loaded; `moved`: it ran elsewhere before. */
 void translate_load(struct vcpu *v, bool moved);
 
-/* See vcpu_set_traps. */
-void translate_set_traps(struct vcpu *v);
-
 /* As if the guest wrote it. */
 void translate_set_satp(struct vcpu *v, uint64_t satp);
 

@@ -377,6 +377,15 @@ static void call_step(struct vcpu *v)
 	v->x[11] = r.value;
 }
 
+/* A ceiling of priorities may have been lowered since. */
+static void obey_ceiling(struct vcpu *v)
+{
+	uint8_t most = quota_priority(&v->vm->quota);
+
+	if (v->sched.priority > most)
+		sched_set_priority(&v->sched, most);
+}
+
 /* Until some VCPU, loaded here, can enter the guest. */
 static struct vcpu *reschedule(struct pcpu *p, struct vcpu *v)
 {
@@ -384,7 +393,7 @@ static struct vcpu *reschedule(struct pcpu *p, struct vcpu *v)
 		uint64_t until, now = time_now();
 
 		pcpu_obey(__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL));
-		vcpu_obey_ceilings(v);
+		obey_ceiling(v);
 		if (v->timer <= now)
 			fast_timer(v);
 		enum sched_state to = next_state(p, v, now, &until);

@@ -40,7 +40,9 @@ static void waiter_wake(struct quota_waiter *w)
 
 enum err vcpu_create(struct vm *vm)
 {
-	uint64_t vlenb = features_for_guests().vlenb;
+	/* The vector registers follow the structure in the same block, and the VM's group VCPU 0's.
+	 */
+	uint64_t vlenb = pcpus[0]->isa.vlenb, bytes = ALIGN_UP(sizeof(struct vcpu), 8) + 32 * vlenb;
 	void *mem;
 
 	if (vm->nvcpus == VM_MAX_VCPUS)
@@ -49,10 +51,6 @@ enum err vcpu_create(struct vm *vm)
 
 	if (err != OK)
 		return err;
-	/* The vector registers follow the structure in the same block, and the VM's group VCPU 0's.
-	 */
-	uint64_t bytes = ALIGN_UP(sizeof(struct vcpu), 8) + 32 * vlenb;
-
 	err = vm_struct_alloc(vm, bytes + (vm->nvcpus ? 0 : sched_group_size()), &mem);
 	if (err != OK) {
 		quota_release(&vm->quota, RES_VCPUS, 1);
@@ -61,13 +59,6 @@ enum err vcpu_create(struct vm *vm)
 	struct vcpu *v = mem;
 
 	v->vm = vm;
-	if (!has_h)
-		err = shadow_create(vm, pcpus[0]->isa.mmu_levels, &v->shadow);
-	if (err != OK) {
-		vm_struct_free(vm, v);
-		quota_release(&vm->quota, RES_VCPUS, 1);
-		return err;
-	}
 	v->id = vm->nvcpus;
 	v->hsm = HSM_STOPPED;
 	v->timer = SCHED_NEVER;
@@ -82,7 +73,11 @@ enum err vcpu_create(struct vm *vm)
 	}
 	sched_entity_init(&v->sched, vm->sched, v->id % npcpus, SCHED_DEFAULT_PRIO);
 	vm->vcpus[vm->nvcpus++] = v;
-	return OK;
+	if (!has_h)
+		err = shadow_create(vm, pcpus[0]->isa.mmu_levels, &v->shadow);
+	if (err != OK)
+		vcpu_destroy(vm);
+	return err;
 }
 
 void vcpu_drop_buffer(struct vcpu *v)
@@ -119,33 +114,6 @@ void vcpu_copy(struct vcpu *to, const struct vcpu *from)
 	to->eip_line = vplic_line(to->vm->plic, to->id);
 	to->pending = (from->pending & PEND_SSIP) | PEND_EIP | PEND_FENCE;
 	to->fence_all = true;
-}
-
-static uint32_t ceilings; /* how often one was lowered */
-
-static void kick_all(void)
-{
-	for (uint32_t i = 0; i < npcpus; i++)
-		pcpu_kick(i);
-}
-
-void vcpus_obey_ceilings(void)
-{
-	__atomic_fetch_add(&ceilings, 1, __ATOMIC_SEQ_CST);
-	kick_all();
-}
-
-void vcpu_obey_ceilings(struct vcpu *v)
-{
-	uint32_t now = __atomic_load_n(&ceilings, __ATOMIC_SEQ_CST);
-
-	if (v->ceilings == now)
-		return;
-	v->ceilings = now;
-	uint8_t most = quota_priority(&v->vm->quota);
-
-	if (v->sched.priority > most)
-		sched_set_priority(&v->sched, most);
 }
 
 /* Room has been made at the quota that refused, or the refusal is news to the tree. */
@@ -191,14 +159,8 @@ void vm_unhalt(struct vm *vm, uint32_t why)
 void vm_fence_of(struct vm *vm, hpa_t a, uint64_t size)
 {
 	const struct fence f = {.kind = FENCE_GVMA, .start = a.v, .size = size};
-	struct vcpu *self = this_pcpu()->current;
-	uint64_t tickets[VM_MAX_VCPUS];
 
-	for (uint32_t i = 0; i < vm->nvcpus; i++)
-		tickets[i] = fence_send(self, vm->vcpus[i], &f);
-	for (uint32_t i = 0; i < vm->nvcpus; i++)
-		if (tickets[i])
-			fence_wait(self, vm->vcpus[i], tickets[i]);
+	fence_vcpus(vm, UINT64_MAX, &f);
 }
 
 void vm_start_burial(struct vm *vm)
@@ -220,7 +182,7 @@ void vm_start_burial(struct vm *vm)
 	}
 	/* Descendants run no more from now on. */
 	if (vm->nchildren)
-		kick_all();
+		pcpus_kick();
 }
 
 /* All but VCPU 0 have ended, and nobody looks at the VM any more. */
@@ -245,21 +207,13 @@ static void bury_rest(struct vm *vm)
 void vcpu_bury(struct pcpu *p, struct vcpu *v)
 {
 	struct vm *vm = v->vm;
-	bool idle = false, done = false;
+	bool idle = false, done = v->id != 0 || (alone(vm) && tree_bury(vm, &idle));
+	enum sched_state to = done ? SCHED_OFF : idle ? SCHED_BLOCKED : SCHED_READY;
 
-	if (v->id != 0) {
-		sched_put(p->id, &v->sched, SCHED_OFF, SCHED_NEVER, time_now());
+	sched_put(p->id, &v->sched, to, SCHED_NEVER, time_now());
+	if (v->id != 0)
 		__atomic_store_n(&v->hsm, HSM_STOPPED, __ATOMIC_RELEASE);
-		return;
-	}
-	if (alone(vm))
-		done = tree_bury(vm, &idle);
-	sched_put(p->id, &v->sched,
-		done   ? SCHED_OFF
-		: idle ? SCHED_BLOCKED
-		       : SCHED_READY,
-		SCHED_NEVER, time_now());
-	if (done)
+	else if (done)
 		bury_rest(vm);
 }
 
@@ -279,9 +233,10 @@ void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
 	if (has_h && v->vregs)
 		v->mstatus |= MSTATUS_VS_CLEAN;
 	/* Nobody could fence the harts where it ran before it stopped: its first fetch must not be
-	 * stale. */
+	 * stale. And the line is a wire, not state of the VCPU: a stopped VCPU's enabled source may
+	 * be pending. */
 	v->fence_all = true;
-	__atomic_fetch_or(&v->pending, PEND_FENCE, __ATOMIC_RELAXED);
+	__atomic_store_n(&v->pending, PEND_FENCE | PEND_EIP, __ATOMIC_RELAXED);
 	v->csr.stimecmp = SCHED_NEVER;
 	/* Kernels rely on their user mode being able to read the time from the start, as firmware
 	 * leaves it; hcounteren has the last word. */
@@ -291,11 +246,6 @@ void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
 	v->sta = gpa(STA_OFF);
 	v->stage = 0;
 	v->polls = false;
-	__atomic_fetch_and(&v->pending, ~PEND_SSIP, __ATOMIC_RELAXED);
-	/* The line is a wire, not state of the VCPU: a stopped VCPU's enabled source may be
-	 * pending. */
-	if (v->eip_line)
-		v->csr.hvip = BIT(IRQ_VSEI);
 }
 
 static void load_fp_vector(struct vcpu *v, const struct pcpu *p)
@@ -312,7 +262,8 @@ static void load_fp_vector(struct vcpu *v, const struct pcpu *p)
 	}
 }
 
-/* Registers only if the guest changed them since it was loaded; afterwards they count as clean.
+/* Registers only if the guest changed them since it was loaded; afterwards they count as clean, as
+ * those that are not dirty did before: the lower bit of both tells.
  * Without H what is dirty is the guest's own account, which says nothing of our copy. The control
  * registers always: QEMU 10 marks a guest's change of them dirty in vsstatus alone, or, of the
  * flags that comparisons raise, nowhere. */
@@ -323,23 +274,19 @@ static void save_fp_vector(struct vcpu *v, const struct pcpu *p)
 	csr_set(mstatus, MSTATUS_FS | MSTATUS_VS);
 	if (isa_has(&p->isa, ISA_D)) {
 		v->fcsr = csr_read(fcsr);
-		if ((status & MSTATUS_FS) == MSTATUS_FS) {
+		if ((status & MSTATUS_FS) == MSTATUS_FS)
 			fp_save(v->f);
-			status ^= MSTATUS_FS ^ MSTATUS_FS_CLEAN;
-		}
 	}
 	if (v->vregs) {
 		v->vstart = csr_read(vstart);
 		v->vcsr = csr_read(vcsr);
 		v->vl = csr_read(vl);
 		v->vtype = csr_read(vtype);
-		if ((status & MSTATUS_VS) == MSTATUS_VS) {
+		if ((status & MSTATUS_VS) == MSTATUS_VS)
 			vector_save(v->vregs, p->isa.vlenb);
-			status ^= MSTATUS_VS ^ MSTATUS_VS_CLEAN;
-		}
 	}
 	if (has_h)
-		v->mstatus = status;
+		v->mstatus &= ~(MSTATUS_FS | MSTATUS_VS) | MSTATUS_FS_CLEAN | MSTATUS_VS_CLEAN;
 }
 
 static void load_csrs(const struct vcpu_csrs *c, const struct pcpu *p)
@@ -363,23 +310,15 @@ static void save_csrs(struct vcpu_csrs *c, const struct pcpu *p)
 	guest_csr_write(sie, 0);
 }
 
-/* The VCPU that ran before may have left a reservation, with which an SC of this one could succeed
- * that must not. */
-static void drop_reservation(struct pcpu *p)
-{
-	uint64_t failed;
-
-	__asm__ volatile("sc.d %0, zero, (%1)" : "=r"(failed) : "r"(p->scratch) : "memory");
-}
-
 void vcpu_load(struct vcpu *v)
 {
 	struct pcpu *p = this_pcpu();
 	bool moved = v->pcpu != p;
+	uint64_t failed;
 
 	p->current = v;
 	v->pcpu = p;
-	/* Pairs with fence_send. */
+	/* Pairs with fence_vcpus. */
 	__atomic_store_n(&v->running, true, __ATOMIC_SEQ_CST);
 	load_csrs(&v->csr, p);
 	if (has_h)
@@ -387,7 +326,9 @@ void vcpu_load(struct vcpu *v)
 	else
 		translate_load(v, moved);
 	vcpu_set_traps(v);
-	drop_reservation(p);
+	/* The VCPU that ran before may have left a reservation, with which an SC of this one could
+	 * succeed that must not. */
+	__asm__ volatile("sc.d %0, zero, (%1)" : "=r"(failed) : "r"(p->scratch) : "memory");
 	load_fp_vector(v, p);
 	sbi_sta_update(v);
 	vcpu_sync(v);
@@ -434,11 +375,9 @@ void vcpu_post(struct vcpu *v, uint32_t bits)
 
 bool vcpu_interrupt_due(const struct vcpu *v)
 {
-	uint32_t pending = __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE);
-
-	return (guest_csr_read(sie) << has_h & csr_read(mip) &
-		       (VS_INTERRUPTS | VS_INTERRUPTS >> 1)) ||
-	       pending;
+	return __atomic_load_n(&v->pending, __ATOMIC_ACQUIRE) ||
+	       (guest_csr_read(sie) << has_h & csr_read(mip) &
+		       (VS_INTERRUPTS | VS_INTERRUPTS >> 1));
 }
 
 uint64_t vcpu_wake_time(const struct vcpu *v)
@@ -473,14 +412,4 @@ void vcpu_inject(struct vcpu *v, uint64_t cause, uint64_t tval)
 uint64_t vcpu_satp(const struct vcpu *v)
 {
 	return has_h || v->direct ? guest_csr_read(satp) : v->csr.satp;
-}
-
-void vcpu_set_traps(struct vcpu *v)
-{
-	const struct pcpu *p = this_pcpu();
-
-	if (has_h)
-		csr_write(hstatus, HSTATUS_VSXL_64 | HSTATUS_SPVP | (p->vtw ? HSTATUS_VTW : 0));
-	else
-		translate_set_traps(v);
 }

@@ -116,8 +116,7 @@ struct vcpu {
 	struct quota_waiter waiter;
 	struct quota *stalled_at; /* where it waits, or did until it was woken */
 
-	uint32_t ceilings; /* as far as it has obeyed them */
-	uint64_t vmid;     /* on `pcpu`, see vmid_activate */
+	uint64_t vmid; /* on `pcpu`, see vmid_activate */
 	struct spinlock fence_lock;
 	/* under fence_lock: */
 	struct fence fences[FENCE_QUEUE];
@@ -141,12 +140,6 @@ void vcpu_drop_buffer(struct vcpu *v);
 /* `to`, new, gets the registers and the state of `from`, which is loaded nowhere, and goes on as it
  * would when it is started. The call that `from` is in the midst of gives 0 there. */
 void vcpu_copy(struct vcpu *to, const struct vcpu *from);
-
-/* A ceiling of priorities was lowered: every VCPU obeys it before it enters the guest again. */
-void vcpus_obey_ceilings(void);
-
-/* Does so, if one was lowered since the VCPU last did. It is loaded. */
-void vcpu_obey_ceilings(struct vcpu *v);
 
 /* The VCPU cannot pay: it waits, and then executes its instruction or call again. */
 void vcpu_stall(struct vcpu *v);

@@ -78,7 +78,7 @@ static enum err set(struct vm *vm, uint64_t which, uint64_t to, const struct quo
 		if (to > max->max_priority)
 			return E_DENIED;
 		q->max_priority = (uint8_t)to;
-		vcpus_obey_ceilings();
+		pcpus_kick();
 		return OK;
 	case DX_LIMIT_DEPTH:
 		if (to >= (uint64_t)max->max_depth + (max == q))

@@ -5,24 +5,6 @@
 #include "core/hartmask.h"
 #include "riscv/fence.h"
 
-/* Sends to all first and waits then, so that the targets work at the same time. */
-static void remote_fence(struct vcpu *v, uint64_t set, const struct fence *f)
-{
-	uint64_t tickets[VM_MAX_VCPUS], rest = set;
-
-	while (rest) {
-		uint32_t i = hartmask_next(&rest);
-
-		tickets[i] = fence_send(v, v->vm->vcpus[i], f);
-	}
-	while (set) {
-		uint32_t i = hartmask_next(&set);
-
-		if (tickets[i])
-			fence_wait(v, v->vm->vcpus[i], tickets[i]);
-	}
-}
-
 static bool range_wraps(const struct fence *f)
 {
 	return f->size != UINT64_MAX && f->start + f->size < f->start && f->start + f->size != 0;
@@ -47,6 +29,6 @@ struct sbi_ret sbi_rfence(struct vcpu *v, uint64_t fid, const uint64_t *a)
 	if (set == BIT(v->id))
 		fence_local(&f);
 	else
-		remote_fence(v, set, &f);
+		fence_vcpus(v->vm, set, &f);
 	return sbi_value(0);
 }
