@@ -13,7 +13,6 @@ void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[RES_
 	for (unsigned r = 0; r < RES_COUNT; r++)
 		q->limit[r] = limit[r];
 	q->reserve = limit[RES_PAGES] / QUOTA_RESERVE_PART;
-	q->last = &q->first;
 }
 
 uint8_t quota_priority(const struct quota *q)
@@ -78,7 +77,7 @@ static enum err tell(struct quota *q, struct quota *r, struct refusal *refused)
 	if (!r)
 		return OK;
 	if (refused)
-		*refused = (struct refusal){r, r->releases};
+		*refused = (struct refusal){r, r->released};
 	q->refused_by = r;
 	return r == q ? E_QUOTA_OWN : E_QUOTA_ABOVE;
 }
@@ -99,61 +98,38 @@ static void add(struct quota *q, enum quota_res res, uint64_t n)
 	}
 }
 
-static void unlink_waiter(struct quota_waiter *w)
+/* Wakes a waiter at `q` that has not tried since the last release there. */
+static void wake_next(struct quota *q)
 {
-	*w->link = w->next;
-	if (w->next)
-		w->next->link = w->link;
-	else
-		w->at->last = w->link;
-	w->at = NULL;
+	struct heap_node *n = heap_min(&q->waiters);
+
+	if (!n || n->key > q->released)
+		return;
+	heap_remove(&q->waiters, n);
+	struct quota_waiter *w = container_of(n, struct quota_waiter, node);
+
+	w->wake(w);
 }
 
-/* Takes the first waiter from `q`, if it has not tried since the last release. */
-static struct quota_waiter *take_waiter(struct quota *q)
+/* There may be more room at `q` than before. */
+static void release_at(struct quota *q)
 {
-	struct quota_waiter *w = q->first;
-
-	if (!w || w->tried == q->releases)
-		return NULL;
-	unlink_waiter(w);
-	return w;
+	q->released = ++q->turns;
+	wake_next(q);
 }
 
-/* There is room at `q`: puts a waiter on the list at `woken`. */
-static void wake_one(struct quota *q, struct quota_waiter **woken)
-{
-	q->releases++;
-	struct quota_waiter *w = take_waiter(q);
-
-	if (w) {
-		w->next = *woken;
-		*woken = w;
-	}
-}
-
-/* Takes `n` from `q` and its ancestors, for good if there is a list for those to be woken. */
-static void subtract(struct quota *q, enum quota_res res, uint64_t n, struct quota_waiter **woken)
+/* Takes `n` from `q` and its ancestors; if that is a release, waiters are woken. */
+static void subtract(struct quota *q, enum quota_res res, uint64_t n, bool release)
 {
 	while (q && n) {
 		uint64_t before = weight(q, res);
 
 		BUG_ON(q->used[res] < n);
 		q->used[res] -= n;
-		if (woken)
-			wake_one(q, woken);
+		if (release)
+			release_at(q);
 		n = before - weight(q, res);
 		q = q->parent;
-	}
-}
-
-static void wake_all(struct quota_waiter *w)
-{
-	while (w) {
-		struct quota_waiter *next = w->next;
-
-		w->wake(w);
-		w = next;
 	}
 }
 
@@ -174,28 +150,23 @@ enum err quota_charge_at(struct quota *q, enum quota_res res, uint64_t n, struct
 
 void quota_release(struct quota *q, enum quota_res res, uint64_t n)
 {
-	struct quota_waiter *woken = NULL;
-
 	spin_lock(&quota_lock);
 	BUG_ON(q->own[res] < n);
 	q->own[res] -= n;
-	subtract(q, res, n, &woken);
+	subtract(q, res, n, true);
 	spin_unlock(&quota_lock);
-	wake_all(woken);
 }
 
 enum err quota_move(struct quota *from, struct quota *to, uint64_t n, struct refusal *refused)
 {
-	struct quota_waiter *woken = NULL;
-
 	spin_lock(&quota_lock);
 	BUG_ON(from->own[RES_PAGES] < n);
-	subtract(from, RES_PAGES, n, NULL);
+	subtract(from, RES_PAGES, n, false);
 	struct quota *r = refuser(to, RES_PAGES, n);
 	struct quota *payer = r ? from : to;
 
 	for (struct quota *q = r ? NULL : from; q; q = q->parent)
-		wake_one(q, &woken);
+		release_at(q);
 
 	from->own[RES_PAGES] -= n;
 	payer->own[RES_PAGES] += n;
@@ -203,7 +174,6 @@ enum err quota_move(struct quota *from, struct quota *to, uint64_t n, struct ref
 	enum err err = tell(to, r, refused);
 
 	spin_unlock(&quota_lock);
-	wake_all(woken);
 	return err;
 }
 
@@ -214,33 +184,18 @@ void quota_hold(void)
 
 void quota_pass_up_held(struct quota *q, uint64_t n)
 {
-	struct quota_waiter *woken = NULL;
-
 	BUG_ON(!q->parent || q->own[RES_PAGES] < n);
 	q->own[RES_PAGES] -= n;
 	q->parent->own[RES_PAGES] += n;
-	subtract(q, RES_PAGES, n, &woken);
+	subtract(q, RES_PAGES, n, true);
 	add(q->parent, RES_PAGES, n);
 	spin_unlock(&quota_lock);
-	wake_all(woken);
 }
 
 void quota_pass_up(struct quota *q, uint64_t n)
 {
 	quota_hold();
 	quota_pass_up_held(q, n);
-}
-
-/* There may be more room at `q` than before. */
-static void unlock_and_wake(struct quota *q)
-{
-	struct quota_waiter *woken;
-
-	q->releases++;
-	woken = take_waiter(q);
-	spin_unlock(&quota_lock);
-	if (woken)
-		woken->wake(woken);
 }
 
 enum err quota_set_limit(struct quota *q, enum quota_res res, uint64_t limit)
@@ -250,7 +205,8 @@ enum err quota_set_limit(struct quota *q, enum quota_res res, uint64_t limit)
 
 	if (fits)
 		q->limit[res] = limit;
-	unlock_and_wake(q);
+	release_at(q);
+	spin_unlock(&quota_lock);
 	return fits ? OK : E_STATE;
 }
 
@@ -258,12 +214,12 @@ void quota_set_reserve(struct quota *q, uint64_t pages)
 {
 	spin_lock(&quota_lock);
 	q->reserve = pages;
-	unlock_and_wake(q);
+	release_at(q);
+	spin_unlock(&quota_lock);
 }
 
 enum err quota_set_guarantee(struct quota *q, uint64_t pages)
 {
-	struct quota_waiter *woken = NULL;
 	struct quota *r = NULL;
 
 	if (pages > q->limit[RES_PAGES])
@@ -278,26 +234,21 @@ enum err quota_set_guarantee(struct quota *q, uint64_t pages)
 		if (after > before)
 			add(q->parent, RES_PAGES, after - before);
 		else
-			subtract(q->parent, RES_PAGES, before - after, &woken);
+			subtract(q->parent, RES_PAGES, before - after, true);
 	}
 	enum err err = tell(q, r, NULL);
 
 	spin_unlock(&quota_lock);
-	wake_all(woken);
 	return err;
 }
 
 bool quota_wait(const struct refusal *r, struct quota_waiter *w)
 {
 	spin_lock(&quota_lock);
-	bool waits = r->at->releases == r->releases;
+	bool waits = r->at->released == r->released;
 
-	if (waits) {
-		*w = (struct quota_waiter){
-			.at = r->at, .link = r->at->last, .tried = r->releases, .wake = w->wake};
-		*r->at->last = w;
-		r->at->last = &w->next;
-	}
+	if (waits)
+		heap_insert(&r->at->waiters, &w->node, ++r->at->turns);
 	spin_unlock(&quota_lock);
 	return waits;
 }
@@ -305,11 +256,7 @@ bool quota_wait(const struct refusal *r, struct quota_waiter *w)
 void quota_unwait(struct quota *q, struct quota_waiter *w)
 {
 	spin_lock(&quota_lock);
-	if (w->at)
-		unlink_waiter(w);
-	struct quota_waiter *next = take_waiter(q);
-
+	heap_remove(&q->waiters, &w->node);
+	wake_next(q);
 	spin_unlock(&quota_lock);
-	if (next)
-		next->wake(next);
 }

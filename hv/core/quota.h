@@ -18,6 +18,7 @@
 
 #include "core/compiler.h"
 #include "core/err.h"
+#include "core/heap.h"
 
 enum quota_res {
 	RES_PAGES, /* 4 KiB frames: RAM, page tables, every structure */
@@ -26,17 +27,15 @@ enum quota_res {
 	RES_COUNT
 };
 
-/* Who refused a charge, and how many releases there had been there. */
+/* Who refused a charge, and the turn of the last release there by then. */
 struct refusal {
 	struct quota *at;
-	uint64_t releases;
+	uint64_t released;
 };
 
 struct quota_waiter {
-	struct quota *at;                  /* NULL: does not wait */
-	struct quota_waiter *next, **link; /* the one that came after it, and what points to it */
-	uint64_t tried;                    /* at->releases when it last failed */
-	void (*wake)(struct quota_waiter *w);
+	struct heap_node node;                /* while it waits: by its turn */
+	void (*wake)(struct quota_waiter *w); /* called under the quota lock */
 };
 
 struct quota {
@@ -49,8 +48,8 @@ struct quota {
 	uint64_t guarantee;       /* pages that the parent is charged at least */
 	uint8_t max_priority;     /* highest scheduling priority of any VCPU of the subtree */
 	uint8_t max_depth;        /* levels of VMs below this one */
-	struct quota_waiter *first, **last;
-	uint64_t releases;
+	struct heap waiters;
+	uint64_t turns, released; /* each wait and each release has a turn; that of the last one */
 	const struct quota *refused_by; /* who refused it something last */
 };
 

@@ -134,7 +134,7 @@ void vcpu_obey_ceilings(struct vcpu *v)
 	uint8_t most = quota_priority(&v->vm->quota);
 
 	if (v->sched.priority > most)
-		sched_set_priority(&v->sched, most);
+		sched_set_priority(&v->sched, most, time_now());
 }
 
 /* Room has been made at the quota that refused, or the refusal is news to the tree. */
@@ -204,7 +204,7 @@ void vm_start_burial(struct vm *vm)
 	/* All at one priority: VCPU 0 waits, READY, for the others. */
 	for (uint32_t i = 0; i < vm->nvcpus; i++) {
 		if (vm->vcpus[i]->sched.priority != priority)
-			sched_set_priority(&vm->vcpus[i]->sched, priority);
+			sched_set_priority(&vm->vcpus[i]->sched, priority, time_now());
 		sched_wake(&vm->vcpus[i]->sched, time_now());
 	}
 	/* Descendants run no more from now on. */

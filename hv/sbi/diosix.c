@@ -504,7 +504,7 @@ static void fill_info(const struct vm *vm, struct dx_info *i)
 	for (uint32_t n = 0; n < vm->nvcpus; n++) {
 		const struct vcpu *h = vm->vcpus[n];
 
-		i->stalled |= h->waiter.at != NULL;
+		i->stalled |= h->waiter.node.queued;
 		for (unsigned k = 0; k < DX_EXITS; k++)
 			i->exits[k] += h->exits[k];
 	}

@@ -3,6 +3,7 @@
  * it either way, within the parent's own. */
 #include <string.h>
 #include "abi/diosix.h"
+#include "riscv/time.h"
 #include "sbi/diosix.h"
 
 static void fill(const struct quota *q, struct dx_quota *out)
@@ -54,7 +55,7 @@ struct sbi_ret dx_priority(struct vcpu *v, const uint64_t *a)
 	else if (a[1] > quota_priority(&vm->quota) || (a[0] == DX_SELF && a[2] != vm->weight))
 		err = E_DENIED;
 	for (uint32_t i = 0; err == OK && i < vm->nvcpus; i++)
-		sched_set_priority(&vm->vcpus[i]->sched, (uint8_t)a[1]);
+		sched_set_priority(&vm->vcpus[i]->sched, (uint8_t)a[1], time_now());
 	if (err == OK) {
 		vm->weight = (uint32_t)a[2];
 		sched_group_set_weight(vm->sched, vm->weight);

@@ -80,7 +80,7 @@ void sched_wake(struct sched_entity *e, uint64_t now)
 		e->state = SCHED_READY;
 }
 
-void sched_set_priority(struct sched_entity *e, uint8_t priority)
+void sched_set_priority(struct sched_entity *e, uint8_t priority, uint64_t now)
 {
 	require(priority <= SCHED_MAX_PRIORITY);
 	e->priority = priority;

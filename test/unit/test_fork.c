@@ -404,7 +404,7 @@ static void refused(struct vm *vm, unsigned i, struct vm *by)
 	while (err == OK && !(leaf_of(vm, i).flags & GSTAGE_W));
 	assert_int_equal(err, vm == by ? E_QUOTA_OWN : E_QUOTA_ABOVE);
 	assert_ptr_equal(r.at, &by->quota);
-	assert_int_equal(r.releases, by->quota.releases);
+	assert_int_equal(r.released, by->quota.released);
 	after = leaf_of(vm, i);
 	assert_true(after.hpa.v == before.hpa.v && after.flags == before.flags);
 	assert_int_equal(load(vm, i), value);

@@ -526,7 +526,7 @@ static void audit_quota(struct node *v)
 		require(q->own[r] == own[r] && q->used[r] == sum[r]);
 	v->over &= q->used[RES_PAGES] > q->limit[RES_PAGES];
 	require(q->used[RES_PAGES] <= q->limit[RES_PAGES] || v->over);
-	if (q->first && q->first->tried != q->releases) {
+	if (heap_min(&q->waiters) && heap_min(&q->waiters)->key < q->released) {
 		bool passed_on = false; /* somebody who was woken will wake it */
 
 		for (const struct node *w = nodes; w < nodes + VMS; w++)
