@@ -213,7 +213,7 @@ enum err fork_begin(struct vm *parent, struct vm *from, const struct dx_fork *f,
 
 enum err fork_step(struct vm *child, bool *done)
 {
-	enum err err = gstage_share(child->source, child, &child->cursor, SHARE_STEP, NULL);
+	enum err err = gstage_share(child->source, child, &child->cursor, SHARE_STEP);
 
 	*done = child->cursor.v == GSTAGE_END;
 	return err;

@@ -30,25 +30,14 @@ enum err gstage_split(struct vm *vm, uint64_t *pte, unsigned level, struct refus
 	return OK;
 }
 
-static void split_blocks(hpa_t a, unsigned order, unsigned to)
-{
-	for (uint64_t i = 0; i < BIT(order);) {
-		hpa_t block = hpa_add(a, i << PAGE_SHIFT);
-		unsigned was = frame_order(block);
-
-		if (was > to)
-			frame_split(block, to);
-		i += BIT(was);
-	}
-}
-
 enum err gstage_split_ram(struct vm *vm, uint64_t *pte, unsigned level, struct refusal *refused)
 {
 	hpa_t a = pte_hpa(*pte);
 	enum err err = gstage_split(vm, pte, level, refused);
 
-	if (err == OK)
-		split_blocks(a, 9 * level, 9 * (level - 1));
+	/* Blocks are of 2 MiB, or 4 KiB, as others may have made them by now. */
+	if (err == OK && level == 1 && frame_order(a) == ORDER_2M)
+		frame_split(a, ORDER_4K);
 	return err;
 }
 
@@ -90,15 +79,6 @@ uint64_t *gstage_walk(const struct vm *vm, gpa_t at, unsigned *level, uint64_t *
 	}
 }
 
-static enum err check_range(gpa_t at, hpa_t to, uint64_t size)
-{
-	if (!IS_ALIGNED(at.v | to.v | size, PAGE_SIZE))
-		return E_ALIGN;
-	return range_within(at.v, size, 0, GSTAGE_END) && range_within(to.v, size, 0, BIT(HPA_BITS))
-		       ? OK
-		       : E_RANGE;
-}
-
 unsigned gstage_fitting_level(gpa_t at, hpa_t to, uint64_t size)
 {
 	unsigned level = LEVELS - 1;
@@ -130,25 +110,24 @@ enum err gstage_map(
 	struct vm_locked l, gpa_t at, hpa_t to, uint64_t size, uint64_t flags, uint64_t *done)
 {
 	uint64_t small = MIN(size, MIB(2) - (at.v & (MIB(2) - 1)));
-	enum err err = check_range(at, to, size);
+	unsigned level = gstage_fitting_level(at, to, size);
 
 	*done = 0;
-	if (err != OK)
-		return err;
+	if (!IS_ALIGNED(at.v | to.v | size, PAGE_SIZE) ||
+		!range_within(at.v, size, 0, GSTAGE_END) ||
+		!range_within(to.v, size, 0, BIT(HPA_BITS)))
+		return E_RANGE;
 	BUG_ON(!(flags & GSTAGE_R) || (flags & ~(GSTAGE_RWX | GSTAGE_DEVICE | GSTAGE_FOREIGN)));
-	for (unsigned level = gstage_fitting_level(at, to, size); level; level--) {
-		err = gstage_map_leaf(l.vm, at, to, level, flags);
+	while (*done < (level ? 1 : small)) {
+		enum err err =
+			gstage_map_leaf(l.vm, gpa_add(at, *done), hpa_add(to, *done), level, flags);
+
 		if (err == OK)
-			*done = level_size(level);
-		if (err != E_EXISTS)
+			*done += level_size(level);
+		else if (err != E_EXISTS || level-- == 0)
 			return err;
 	}
-	for (err = OK; *done < small; *done += PAGE_SIZE) {
-		err = gstage_map_leaf(l.vm, gpa_add(at, *done), hpa_add(to, *done), 0, flags);
-		if (err != OK)
-			break;
-	}
-	return err;
+	return OK;
 }
 
 enum err gstage_lookup(const struct vm *vm, gpa_t at, struct gstage_leaf *out)

@@ -18,8 +18,7 @@ static bool is_zero_page(const uint64_t *p)
 struct part {
 	struct vm *from, *to;
 	gpa_t at;
-	unsigned budget; /* leaves that it may cost */
-	struct refusal *refused;
+	unsigned budget;      /* leaves that it may cost */
 	unsigned level, done; /* entries of `level` from `at` on need no second look */
 	unsigned cost;
 };
@@ -46,10 +45,10 @@ static enum err copy_page(struct part *p, uint64_t leaf)
 	p->cost = COPY_COST;
 	if (is_zero_page(hpa_ptr(from)))
 		return OK;
-	enum err err = gstage_walk_make(p->to, p->at, 0, p->refused, &pte);
+	enum err err = gstage_walk_make(p->to, p->at, 0, NULL, &pte);
 
 	if (err == OK)
-		err = vm_page_take(p->to, 0, FRAME_RAM, p->refused, &page);
+		err = vm_page_take(p->to, 0, FRAME_RAM, NULL, &page);
 	if (err != OK)
 		return err;
 	memcpy(hpa_ptr(page), hpa_ptr(from), PAGE_SIZE);
@@ -132,9 +131,9 @@ static enum err share_at(struct part *p)
 	/* A leaf of 1 GiB covers more blocks than can be counted in one go. */
 	if (own && p->level == LEVELS - 1) {
 		p->done = 0;
-		return gstage_split(p->from, src, p->level, p->refused);
+		return gstage_split(p->from, src, p->level, NULL);
 	}
-	enum err err = gstage_walk_make(p->to, p->at, p->level, p->refused, &dst);
+	enum err err = gstage_walk_make(p->to, p->at, p->level, NULL, &dst);
 
 	if (err != OK)
 		return err;
@@ -143,10 +142,9 @@ static enum err share_at(struct part *p)
 	return p->done ? OK : copy_page(p, value);
 }
 
-enum err gstage_share(
-	struct vm *from, struct vm *to, gpa_t *cursor, unsigned budget, struct refusal *refused)
+enum err gstage_share(struct vm *from, struct vm *to, gpa_t *cursor, unsigned budget)
 {
-	struct part p = {from, to, *cursor, budget, refused, 0, 0, 0};
+	struct part p = {from, to, *cursor, budget, 0, 0, 0};
 	struct vm_locked l = vm_lock(from);
 	uint64_t end = from->gpa_end;
 	enum err err = OK;
@@ -194,16 +192,12 @@ static unsigned drop_at(struct vm *vm, uint64_t pte, unsigned level, gpa_t at, u
 /* The tables that end at `end` are done with. */
 static void drop_tables(struct vm *vm, gpa_t end, unsigned level)
 {
-	for (; level < LEVELS - 1 && IS_ALIGNED(end.v, level_size(level + 1)); level++) {
-		unsigned found;
-		uint64_t value, *pte = hpa_ptr(vm->gstage_root);
+	uint64_t *pte;
 
-		for (found = LEVELS - 1; found > level + 1; found--)
-			pte = hpa_ptr(pte_hpa(pte[index_at(gpa(end.v - 1), found)]));
-		pte += index_at(gpa(end.v - 1), found);
-		value = *pte;
+	while (++level < LEVELS && IS_ALIGNED(end.v, level_size(level))) {
+		BUG_ON(gstage_walk_make(vm, gpa(end.v - 1), level, NULL, &pte) != OK);
+		vm_page_free(vm, pte_hpa(*pte));
 		*pte = 0;
-		vm_page_free(vm, pte_hpa(value));
 	}
 }
 

@@ -173,9 +173,8 @@ static inline struct part expect_part(uint64_t at, uint64_t to, uint64_t size)
 	struct part p = {.err = OK, .leaf = 2};
 	unsigned level = 0;
 
-	if ((at | to | size) & (PAGE_SIZE - 1))
-		p.err = E_ALIGN;
-	else if (at > BIT(41) || size > BIT(41) - at || to > BIT(56) || size > BIT(56) - to)
+	if (((at | to | size) & (PAGE_SIZE - 1)) || at > BIT(41) || size > BIT(41) - at ||
+		to > BIT(56) || size > BIT(56) - to)
 		p.err = E_RANGE;
 	else if (size && entry_at(at, &level))
 		p.err = E_EXISTS;
