@@ -22,14 +22,21 @@
 #define HALT_STATE 1u /* it is not RUNNING */
 #define HALT_FORK  2u /* one of its VCPUs forks it: all but that one */
 
-#define CHILDREN_PER_PAGE 64
-#define CHILDREN_PAGES    64
+#define CHILDREN_PER_PAGE 32
+#define CHILDREN_PAGES    128
 
 struct vcpu;
 struct vplic;
 struct vuart;
 struct vconsole;
 struct child;
+
+/* What a VM has to tell: its parent, or itself. Under event_lock of who is told. */
+struct event_source {
+	struct heap_node node; /* in the queue of who is told, while there are any */
+	uint32_t bits;         /* DX_EVENT_… */
+	uint32_t handle;       /* who tells; 0: oneself */
+};
 
 struct vm {
 	struct spinlock lock;
@@ -91,8 +98,9 @@ struct vm {
 
 	struct spinlock event_lock;
 	/* under event_lock: */
-	uint32_t events;                  /* DX_EVENT_… of its own */
-	uint32_t first_event, last_event; /* slots + 1 of children with events */
+	struct heap events; /* who has something to tell: itself first, children by turn */
+	struct event_source own_events;
+	uint64_t event_turn;
 };
 
 /* Proof that vm->lock is held. */

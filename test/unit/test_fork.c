@@ -785,7 +785,7 @@ static void a_fork_that_is_killed(void **state)
 
 		assert_int_equal(fork_begin(parent, parent, &f, 3, &child), OK);
 		for (unsigned i = 0; i < steps && child->cursor.v != GSTAGE_END; i++)
-			assert_int_equal(gstage_share(parent, child, &child->cursor, 1, NULL), OK);
+			assert_int_equal(gstage_share(parent, child, &child->cursor, 1), OK);
 		bury(child);
 		assert_int_equal(
 			root_vm->quota.used[RES_PAGES], used + 1); /* the children's table */

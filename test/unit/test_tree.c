@@ -1289,7 +1289,7 @@ static void share(struct job *j)
 	enum err err;
 
 	if (rnd(3))
-		err = gstage_share(from->vm, child->vm, &child->vm->cursor, 1 + rnd(90), NULL);
+		err = gstage_share(from->vm, child->vm, &child->vm->cursor, 1 + rnd(90));
 	else
 		err = fork_step(child->vm, &is_done);
 	end = child->vm->cursor.v;
