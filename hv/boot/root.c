@@ -145,23 +145,27 @@ static void load(const struct vm *vm, const struct dx_payload *p, struct loaded 
 static void limit_to_machine(struct quota *q)
 {
 	uint64_t pages = q->used[RES_PAGES] + frames_free();
-	enum err err = quota_set_limit(q, RES_PAGES, pages);
+	enum err err = quota_set(q, DX_LIMIT_PAGES, pages);
 
+	if (err == OK)
+		err = quota_set(q, DX_LIMIT_RESERVE, pages / QUOTA_RESERVE_PART);
 	BUG_ON(err != OK);
-	quota_set_reserve(q, pages / QUOTA_RESERVE_PART);
 }
 
 void root_create(void)
 {
 	const struct dx_payload *p = payload;
-	const uint64_t limit[RES_COUNT] = {
-		[RES_PAGES] = UINT64_MAX >> 1, [RES_VCPUS] = UINT32_MAX, [RES_VMS] = UINT32_MAX};
+	const uint64_t limit[DX_LIMITS] = {[DX_LIMIT_PAGES] = UINT64_MAX >> 1,
+		[DX_LIMIT_VCPUS] = UINT32_MAX,
+		[DX_LIMIT_VMS] = UINT32_MAX,
+		[DX_LIMIT_PRIORITY] = SCHED_MAX_PRIORITY,
+		[DX_LIMIT_DEPTH] = TREE_DEPTH_MAX};
 	/* What the virtual PLIC takes over from the host's; devices on others cannot be passed. */
 	uint32_t sources = MIN(machine.plic.ndev, HOST_SOURCES_MAX);
 	uint32_t uart_irq = machine.uart.irq <= sources ? machine.uart.irq : 0;
 	struct loaded at;
 
-	if (vm_create(NULL, limit, SCHED_MAX_PRIORITY, TREE_DEPTH_MAX, &root_vm) != OK)
+	if (vm_create(NULL, limit, &root_vm) != OK)
 		halt("not enough memory for the Root VM");
 	root_vm->trusted = root_vm->holds_devices = true;
 	root_vm->vmgenid_irq = sources + 1;

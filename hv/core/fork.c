@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Making VMs; see fork.h. */
+#include <string.h>
 #include "core/fork.h"
 #include "boot/boot.h"
 #include "core/bug.h"
@@ -14,57 +15,46 @@
 
 #define SHARE_STEP 2048 /* leaves in one go: about 50,000 instructions */
 
-/* What is asked, or what the parent has. */
-static uint64_t or_keep(uint64_t asked, uint64_t own)
+/* What is asked, or else what the parent has. What QUOTA_SET would refuse is refused here too. */
+static enum err choose_limits(
+	const struct vm *parent, const uint64_t *asked, uint8_t priority, uint64_t limit[DX_LIMITS])
 {
-	return asked == DX_KEEP ? own : asked;
-}
-
-/* What QUOTA_SET would refuse is refused here as well. */
-static enum err check_limits(const struct vm *parent, const uint64_t *asked, uint8_t priority)
-{
-	uint64_t depth = quota_depth(&parent->quota);
+	uint8_t depth = quota_depth(&parent->quota);
 
 	if (depth == 0)
 		return E_QUOTA_OWN;
-	if (or_keep(asked[DX_LIMIT_PRIORITY], 0) > priority ||
-		or_keep(asked[DX_LIMIT_DEPTH], 0) > depth - 1)
-		return E_DENIED;
-	for (unsigned r = 0; r < RES_COUNT; r++)
-		if (or_keep(asked[r], 0) > parent->quota.limit[r])
+	memcpy(limit, parent->quota.limit, sizeof(parent->quota.limit));
+	limit[DX_LIMIT_PRIORITY] = priority;
+	limit[DX_LIMIT_DEPTH] = depth - 1u;
+	for (unsigned i = 0; i < DX_LIMIT_RESERVE; i++) {
+		if (asked[i] == DX_KEEP)
+			continue;
+		if (asked[i] > limit[i])
 			return E_DENIED;
-	return or_keep(asked[DX_LIMIT_RESERVE], 0) >
-			       or_keep(asked[DX_LIMIT_PAGES], parent->quota.limit[RES_PAGES])
-		       ? E_RANGE
-		       : OK;
+		limit[i] = asked[i];
+	}
+	limit[DX_LIMIT_RESERVE] = asked[DX_LIMIT_RESERVE];
+	if (asked[DX_LIMIT_RESERVE] == DX_KEEP)
+		limit[DX_LIMIT_RESERVE] = limit[DX_LIMIT_PAGES] / QUOTA_RESERVE_PART;
+	return limit[DX_LIMIT_RESERVE] > limit[DX_LIMIT_PAGES] ? E_RANGE : OK;
 }
 
 /* The structure alone, with its limits. */
 static enum err make(struct vm *parent, const uint64_t *asked, uint8_t priority, struct vm **out)
 {
-	const struct quota *q = &parent->quota;
-	const uint64_t limit[RES_COUNT] = {
-		[RES_PAGES] = or_keep(asked[DX_LIMIT_PAGES], q->limit[RES_PAGES]),
-		[RES_VCPUS] = or_keep(asked[DX_LIMIT_VCPUS], q->limit[RES_VCPUS]),
-		[RES_VMS] = or_keep(asked[DX_LIMIT_VMS], q->limit[RES_VMS]),
-	};
-	enum err err = check_limits(parent, asked, priority);
+	uint64_t limit[DX_LIMITS], guarantee = asked[DX_LIMIT_GUARANTEE];
+	enum err err = choose_limits(parent, asked, priority, limit);
 
 	if (err == OK)
 		err = quota_charge(&parent->quota, RES_VMS, 1);
 	if (err != OK)
 		return err;
-	err = vm_create(parent, limit, (uint8_t)or_keep(asked[DX_LIMIT_PRIORITY], priority),
-		(uint8_t)or_keep(asked[DX_LIMIT_DEPTH], quota_depth(q) - 1u), out);
-	if (err != OK) {
+	err = vm_create(parent, limit, out);
+	if (err != OK)
 		quota_release(&parent->quota, RES_VMS, 1);
-		return err;
-	}
-	if (asked[DX_LIMIT_RESERVE] != DX_KEEP)
-		quota_set_reserve(&(*out)->quota, asked[DX_LIMIT_RESERVE]);
-	return asked[DX_LIMIT_GUARANTEE] == DX_KEEP || asked[DX_LIMIT_GUARANTEE] == 0
-		       ? OK
-		       : quota_set_guarantee(&(*out)->quota, asked[DX_LIMIT_GUARANTEE]);
+	else if (guarantee != DX_KEEP)
+		err = quota_set(&(*out)->quota, DX_LIMIT_GUARANTEE, guarantee);
+	return err;
 }
 
 enum err vm_make_vmgenid(struct vm *vm)
@@ -99,7 +89,7 @@ static enum err discard(struct vm *vm, enum err err)
 	if (vm->vmgenid_page.v)
 		vm_page_free(vm, vm->vmgenid_page);
 	vm_page_free(vm, vm->gstage_root);
-	BUG_ON(quota_set_guarantee(&vm->quota, 0) != OK);
+	BUG_ON(quota_set(&vm->quota, DX_LIMIT_GUARANTEE, 0) != OK);
 	quota_release(&vm->parent->quota, RES_VMS, 1);
 	vm_free(vm);
 	return err;
@@ -168,7 +158,8 @@ enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *h
 		vm->ram_base = gpa(GIB(2));
 		vm->ram_size = c->ram_size;
 		vm->trusted = c->flags & DX_TRUST;
-		err = fit_out(vm, root_vm, c->vcpus, MIN(priority, vm->quota.max_priority));
+		err = fit_out(vm, root_vm, c->vcpus,
+			(uint8_t)MIN(priority, vm->quota.limit[DX_LIMIT_PRIORITY]));
 	}
 	if (err == OK) {
 		devices_reset(vm); /* the places are the Root VM's, the contents are nobody's */
@@ -227,7 +218,8 @@ void fork_finish(struct vm *child, const struct vcpu *caller, bool paused)
 		struct vcpu *to = child->vcpus[i];
 
 		vcpu_copy(to, from->vcpus[i]);
-		to->sched.priority = MIN(from->vcpus[i]->sched.priority, child->quota.max_priority);
+		to->sched.priority = (uint8_t)MIN(
+			from->vcpus[i]->sched.priority, child->quota.limit[DX_LIMIT_PRIORITY]);
 		if (from->vcpus[i] == caller) {
 			to->action = ACTION_NONE;
 			to->x[10] = to->x[11] = 0;

@@ -6,37 +6,35 @@
 
 static struct spinlock quota_lock;
 
-void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[RES_COUNT],
-	uint8_t max_priority, uint8_t max_depth)
+void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[DX_LIMITS])
 {
-	*q = (struct quota){.parent = parent, .max_priority = max_priority, .max_depth = max_depth};
-	for (unsigned r = 0; r < RES_COUNT; r++)
-		q->limit[r] = limit[r];
-	q->reserve = limit[RES_PAGES] / QUOTA_RESERVE_PART;
+	*q = (struct quota){.parent = parent};
+	for (unsigned i = 0; i < DX_LIMIT_GUARANTEE; i++)
+		q->limit[i] = limit[i];
 }
 
 uint8_t quota_priority(const struct quota *q)
 {
-	uint8_t ceiling = q->max_priority;
+	uint64_t ceiling = q->limit[DX_LIMIT_PRIORITY];
 
 	while ((q = q->parent))
-		ceiling = MIN(ceiling, q->max_priority);
-	return ceiling;
+		ceiling = MIN(ceiling, q->limit[DX_LIMIT_PRIORITY]);
+	return (uint8_t)ceiling;
 }
 
 uint8_t quota_depth(const struct quota *q)
 {
-	unsigned depth = q->max_depth;
+	uint64_t depth = q->limit[DX_LIMIT_DEPTH];
 
 	for (unsigned above = 1; (q = q->parent); above++)
-		depth = MIN(depth, q->max_depth > above ? q->max_depth - above : 0);
+		depth = MIN(depth, MAX(q->limit[DX_LIMIT_DEPTH], above) - above);
 	return (uint8_t)depth;
 }
 
 /* What `q` adds to its parent's use. */
 static uint64_t weight(const struct quota *q, enum quota_res res)
 {
-	return res == RES_PAGES ? MAX(q->used[res], q->guarantee) : q->used[res];
+	return res == RES_PAGES ? MAX(q->used[res], q->limit[DX_LIMIT_GUARANTEE]) : q->used[res];
 }
 
 /* By how much `q` weighs more when it uses `n` more. */
@@ -59,7 +57,7 @@ static bool has_room(const struct quota *q, enum quota_res res, uint64_t n, uint
 static struct quota *refuser_above(struct quota *q, enum quota_res res, uint64_t n)
 {
 	while (n && (q = q->parent)) {
-		if (!has_room(q, res, n, q->reserve))
+		if (!has_room(q, res, n, q->limit[DX_LIMIT_RESERVE]))
 			return q;
 		n = growth(q, res, n);
 	}
@@ -198,46 +196,39 @@ void quota_pass_up(struct quota *q, uint64_t n)
 	quota_pass_up_held(q, n);
 }
 
-enum err quota_set_limit(struct quota *q, enum quota_res res, uint64_t limit)
+/* Who has no room for it that `q` weighs as if `pages` were guaranteed to it; NULL: it does. */
+static struct quota *guarantee(struct quota *q, uint64_t pages)
 {
-	spin_lock(&quota_lock);
-	bool fits = limit >= q->used[res];
-
-	if (fits)
-		q->limit[res] = limit;
-	release_at(q);
-	spin_unlock(&quota_lock);
-	return fits ? OK : E_STATE;
-}
-
-void quota_set_reserve(struct quota *q, uint64_t pages)
-{
-	spin_lock(&quota_lock);
-	q->reserve = pages;
-	release_at(q);
-	spin_unlock(&quota_lock);
-}
-
-enum err quota_set_guarantee(struct quota *q, uint64_t pages)
-{
-	struct quota *r = NULL;
-
-	if (pages > q->limit[RES_PAGES])
-		return E_RANGE;
-	spin_lock(&quota_lock);
 	uint64_t before = weight(q, RES_PAGES), after = MAX(q->used[RES_PAGES], pages);
+	struct quota *r = NULL;
 
 	if (after > before)
 		r = refuser_above(q, RES_PAGES, after - before);
-	if (!r) {
-		q->guarantee = pages;
-		if (after > before)
-			add(q->parent, RES_PAGES, after - before);
-		else
-			subtract(q->parent, RES_PAGES, before - after, true);
-	}
-	enum err err = tell(q, r, NULL);
+	if (r)
+		return r;
+	q->limit[DX_LIMIT_GUARANTEE] = pages;
+	if (after > before)
+		add(q->parent, RES_PAGES, after - before);
+	else
+		subtract(q->parent, RES_PAGES, before - after, true);
+	return NULL;
+}
 
+enum err quota_set(struct quota *q, enum dx_limit which, uint64_t to)
+{
+	bool part = which == DX_LIMIT_RESERVE || which == DX_LIMIT_GUARANTEE;
+	enum err err = OK;
+
+	spin_lock(&quota_lock);
+	if (part && to > q->limit[DX_LIMIT_PAGES])
+		err = E_RANGE;
+	else if (which <= DX_LIMIT_VMS && to < q->used[which])
+		err = E_STATE;
+	else if (which == DX_LIMIT_GUARANTEE)
+		err = tell(q, guarantee(q, to), NULL);
+	else
+		q->limit[which] = to;
+	release_at(q);
 	spin_unlock(&quota_lock);
 	return err;
 }

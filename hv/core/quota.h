@@ -16,16 +16,21 @@
  */
 #pragma once
 
+#include "abi/diosix.h"
 #include "core/compiler.h"
 #include "core/err.h"
 #include "core/heap.h"
 
+/* What is counted; numbers as in enum dx_limit. */
 enum quota_res {
 	RES_PAGES, /* 4 KiB frames: RAM, page tables, every structure */
 	RES_VCPUS,
 	RES_VMS, /* descendants, oneself not counted */
 	RES_COUNT
 };
+static_assert((int)DX_LIMIT_PAGES == RES_PAGES && (int)DX_LIMIT_VCPUS == RES_VCPUS &&
+		      (int)DX_LIMIT_VMS == RES_VMS,
+	"limits of what is counted come first");
 
 /* Who refused a charge, and the turn of the last release there by then. */
 struct refusal {
@@ -41,13 +46,10 @@ struct quota_waiter {
 struct quota {
 	struct quota *parent; /* NULL for the Root VM */
 	/* under the quota lock: */
-	uint64_t limit[RES_COUNT];
-	uint64_t used[RES_COUNT]; /* by the subtree, oneself included */
-	uint64_t own[RES_COUNT];  /* by oneself alone */
-	uint64_t reserve;         /* pages that descendants cannot charge */
-	uint64_t guarantee;       /* pages that the parent is charged at least */
-	uint8_t max_priority;     /* highest scheduling priority of any VCPU of the subtree */
-	uint8_t max_depth;        /* levels of VMs below this one */
+	uint64_t limit[DX_LIMITS]; /* the ceilings too; pages that descendants cannot charge; pages
+				      that the parent is charged at least */
+	uint64_t used[RES_COUNT];  /* by the subtree, oneself included */
+	uint64_t own[RES_COUNT];   /* by oneself alone */
 	struct heap waiters;
 	uint64_t turns, released; /* each wait and each release has a turn; that of the last one */
 	const struct quota *refused_by; /* who refused it something last */
@@ -55,11 +57,10 @@ struct quota {
 
 #define QUOTA_RESERVE_PART 16 /* of the limit: the default reserve */
 
-/* A quota below `parent` (NULL for the Root VM) with nothing used, no guarantee, and the default
- * reserve. Limits above the parent's are allowed (overcommit): a charge meets every ancestor's
+/* A quota below `parent` (NULL for the Root VM) with nothing used, and no guarantee whatever
+ * `limit` says. Limits above the parent's are allowed (overcommit): a charge meets every ancestor's
  * limit anyway. */
-void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[RES_COUNT],
-	uint8_t max_priority, uint8_t max_depth);
+void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[DX_LIMITS]);
 
 /* The ceilings as they are for `q` now: its own, or an ancestor's that is lower. O(depth). */
 uint8_t quota_priority(const struct quota *q);
@@ -94,15 +95,10 @@ void quota_pass_up(struct quota *q, uint64_t n);
 void quota_hold(void);
 void quota_pass_up_held(struct quota *q, uint64_t n);
 
-/* Lowers or raises a limit. E_STATE when it would fall below present use. Whether the caller may is
- * his to know. */
-enum err must_check quota_set_limit(struct quota *q, enum quota_res res, uint64_t limit);
-
-void quota_set_reserve(struct quota *q, uint64_t pages);
-
-/* Guarantees `pages` to `q`, charging its ancestors for what it does not use. Errors as
- * quota_charge; E_RANGE: above its own limit. */
-enum err must_check quota_set_guarantee(struct quota *q, uint64_t pages);
+/* Lowers or raises a limit, a ceiling, the reserve, or the guarantee, of which the ancestors are
+ * charged what is not used. Whether the caller may is his to know. E_STATE: below present use;
+ * E_RANGE: a reserve or guarantee above the limit of pages; E_QUOTA_…: as quota_charge. */
+enum err must_check quota_set(struct quota *q, enum dx_limit which, uint64_t to);
 
 /* `w`, whose charge was refused, waits for a release there. False when there was one since: try
  * again. */

@@ -216,7 +216,7 @@ void tree_sacrifice(struct vm *vm)
 	for (uint32_t slot = 0; slot < vm->nslots; slot++) {
 		struct child *c = slot_at(vm, slot);
 
-		if (!c->vm || c->vm->quota.guarantee)
+		if (!c->vm || c->vm->quota.limit[DX_LIMIT_GUARANTEE])
 			continue;
 		if (c->vm->state == DX_DYING) {
 			victim = NULL; /* one is enough at a time */
@@ -233,7 +233,7 @@ void tree_sacrifice(struct vm *vm)
 void tree_forget(struct vm *vm)
 {
 	struct vm *parent = vm->parent;
-	enum err err = quota_set_guarantee(&vm->quota, 0);
+	enum err err = quota_set(&vm->quota, DX_LIMIT_GUARANTEE, 0);
 
 	BUG_ON(err != OK);
 	spin_lock(&tree_lock);

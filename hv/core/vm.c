@@ -133,8 +133,8 @@ void vm_struct_free(struct vm *vm, void *p)
 }
 
 /* Makes the structure out of its block, which nobody pays yet, and charges it. */
-static enum err make(struct vm *vm, unsigned order, struct vm *parent,
-	const uint64_t limit[RES_COUNT], uint8_t max_priority, uint8_t max_depth)
+static enum err make(
+	struct vm *vm, unsigned order, struct vm *parent, const uint64_t limit[DX_LIMITS])
 {
 	zero_pages(vm, PAGE_SIZE << order);
 	vm->id = frame_number(ptr_hpa(vm));
@@ -142,7 +142,7 @@ static enum err make(struct vm *vm, unsigned order, struct vm *parent,
 	vm->state = DX_CREATED;
 	vm->halt = HALT_STATE;
 	frame_of(ptr_hpa(vm))->payer = vm->id;
-	quota_init(&vm->quota, parent ? &parent->quota : NULL, limit, max_priority, max_depth);
+	quota_init(&vm->quota, parent ? &parent->quota : NULL, limit);
 	enum err err = quota_charge(&vm->quota, RES_PAGES, BIT(order));
 
 	if (err != OK)
@@ -153,8 +153,7 @@ static enum err make(struct vm *vm, unsigned order, struct vm *parent,
 	return err;
 }
 
-enum err vm_create(struct vm *parent, const uint64_t limit[RES_COUNT], uint8_t max_priority,
-	uint8_t max_depth, struct vm **out)
+enum err vm_create(struct vm *parent, const uint64_t limit[DX_LIMITS], struct vm **out)
 {
 	unsigned order = order_for(sizeof(struct vm));
 	hpa_t a;
@@ -164,7 +163,7 @@ enum err vm_create(struct vm *parent, const uint64_t limit[RES_COUNT], uint8_t m
 		return err;
 	struct vm *vm = hpa_ptr(a);
 
-	err = make(vm, order, parent, limit, max_priority, max_depth);
+	err = make(vm, order, parent, limit);
 	if (err == OK) {
 		*out = vm;
 		return OK;

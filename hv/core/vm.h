@@ -121,8 +121,7 @@ static inline void vm_unlock(struct vm_locked vm)
 
 /* Creates a VM below `parent` (NULL: the Root VM): its structure and an empty G-stage root table,
  * with these limits. Not in the tree yet. Errors: E_NOMEM; E_QUOTA_… as the parent sees it. */
-enum err must_check vm_create(struct vm *parent, const uint64_t limit[RES_COUNT],
-	uint8_t max_priority, uint8_t max_depth, struct vm **out);
+enum err must_check vm_create(struct vm *parent, const uint64_t limit[DX_LIMITS], struct vm **out);
 
 /* Gives back the structure of a VM, not the Root VM, that has nothing else any more. */
 void vm_free(struct vm *vm);

@@ -31,7 +31,7 @@ static uint64_t vm_pages; /* what the structure takes */
 
 static inline enum err create(uint64_t ram, uint64_t limit)
 {
-	const uint64_t limits[RES_COUNT] = {[RES_PAGES] = limit};
+	const uint64_t limits[DX_LIMITS] = {[DX_LIMIT_PAGES] = limit};
 
 	host_ram_init(RAM_BASE, ram);
 	free(frame_table);
@@ -41,7 +41,7 @@ static inline enum err create(uint64_t ram, uint64_t limit)
 	frames_declare(hpa(TABLE_BASE), HOLE << PAGE_SHIFT, FRAME_HOLE);
 	frames_declare(hpa(RAM_BASE), ram, FRAME_FREE);
 	vm = NULL;
-	return vm_create(NULL, limits, UINT8_MAX, UINT8_MAX, &vm);
+	return vm_create(NULL, limits, &vm);
 }
 
 /* A VM that may use `limit` pages, structure and root table included. */

@@ -281,7 +281,8 @@ static void check_refusal(
 	const struct node *v, enum err err, const struct refusal *r, bool one_page)
 {
 	const struct quota *q = r->at;
-	uint64_t reserve = q == &v->vm->quota ? 0 : MIN(q->reserve, q->limit[RES_PAGES]);
+	uint64_t reserve =
+		q == &v->vm->quota ? 0 : MIN(q->limit[DX_LIMIT_RESERVE], q->limit[RES_PAGES]);
 
 	require((err == E_QUOTA_OWN) == (q == &v->vm->quota));
 	for (const struct node *up = v; &up->vm->quota != q; up = up->parent)
@@ -508,7 +509,7 @@ static uint64_t weight(const struct node *v, unsigned res)
 {
 	const struct quota *q = &v->vm->quota;
 
-	return res == RES_PAGES ? MAX(q->used[res], q->guarantee) : q->used[res];
+	return res == RES_PAGES ? MAX(q->used[res], q->limit[DX_LIMIT_GUARANTEE]) : q->used[res];
 }
 
 static void audit_quota(struct node *v)
@@ -849,7 +850,7 @@ static void sacrifice(struct node *v)
 	bool dying = false;
 
 	for (struct node *c = nodes; c < nodes + VMS; c++) {
-		if (!lives(c) || c->parent != v || c->vm->quota.guarantee)
+		if (!lives(c) || c->parent != v || c->vm->quota.limit[DX_LIMIT_GUARANTEE])
 			continue;
 		dying |= c->state == DX_DYING;
 		most = MAX(most, c->vm->quota.used[RES_PAGES]);
@@ -860,7 +861,7 @@ static void sacrifice(struct node *v)
 	for (struct node *c = nodes; c < nodes + VMS; c++) {
 		if (!lives(c) || c->state == DX_DYING || c->vm->state != DX_DYING)
 			continue;
-		require(!dying && c->parent == v && !c->vm->quota.guarantee);
+		require(!dying && c->parent == v && !c->vm->quota.limit[DX_LIMIT_GUARANTEE]);
 		require(c->vm->quota.used[RES_PAGES] == most);
 		require(c->vm->reason == DX_REASON_MEMORY);
 		killed(c, DX_REASON_MEMORY);
@@ -966,16 +967,18 @@ static void do_quota(void)
 	case 1:
 		if (!v->parent && rnd(8))
 			n = host_pages;
-		require(quota_set_limit(q, RES_PAGES, n) == (n < used ? E_STATE : OK));
+		require(quota_set(q, DX_LIMIT_PAGES, n) == (n < used ? E_STATE : OK));
 		break;
 	case 2:
-		quota_set_reserve(q, rnd(64));
+		n = rnd(64);
+		require(quota_set(q, DX_LIMIT_RESERVE, n) ==
+			(n > q->limit[RES_PAGES] ? E_RANGE : OK));
 		break;
 	default:
 		if (!v->parent)
 			break;
 		n = rnd(2) ? 0 : used + rnd(30);
-		enum err err = quota_set_guarantee(q, n);
+		enum err err = quota_set(q, DX_LIMIT_GUARANTEE, n);
 
 		require(err == (n > q->limit[RES_PAGES] ? E_RANGE : err));
 		require(err == OK || err == E_RANGE || err == E_QUOTA_ABOVE);
@@ -1107,7 +1110,7 @@ static void some_limits(const struct vm *parent, uint64_t limit[DX_LIMITS])
 	if (rnd(6) == 0)
 		limit[DX_LIMIT_RESERVE] = rnd(20);
 	if (rnd(8) == 0)
-		limit[DX_LIMIT_DEPTH] = rnd(parent->quota.max_depth + 1);
+		limit[DX_LIMIT_DEPTH] = rnd(parent->quota.limit[DX_LIMIT_DEPTH] + 1);
 }
 
 static bool asks_too_much(const struct vm *parent, const uint64_t limit[DX_LIMITS])

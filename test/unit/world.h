@@ -219,7 +219,8 @@ static inline void give_root_ram(uint64_t pages)
 /* A machine of `pages`, whose Root VM has `ram` of them as its own, and may use all. */
 static inline void new_machine(uint64_t pages, uint64_t ram, uint8_t depth)
 {
-	const uint64_t limit[RES_COUNT] = {pages, 1000, 1000};
+	const uint64_t limit[DX_LIMITS] = {
+		pages, 1000, 1000, SCHED_MAX_PRIORITY, depth, pages / QUOTA_RESERVE_PART};
 
 	host_ram_init(RAM_BASE, pages << PAGE_SHIFT);
 	host_pages = pages;
@@ -230,7 +231,7 @@ static inline void new_machine(uint64_t pages, uint64_t ram, uint8_t depth)
 	frames_declare(hpa(RAM_BASE), pages << PAGE_SHIFT, FRAME_FREE);
 	tree_lock = (struct spinlock){0};
 	on_fence = NULL;
-	require(vm_create(NULL, limit, SCHED_MAX_PRIORITY, depth, &root_vm) == OK);
+	require(vm_create(NULL, limit, &root_vm) == OK);
 	root_vm->trusted = true;
 	root_vm->vmgenid = gpa(VMGENID);
 	root_vm->vmgenid_irq = NDEV - 1;
