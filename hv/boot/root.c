@@ -175,9 +175,8 @@ void root_create(void)
 	for (uint32_t n = p->vcpus ? p->vcpus : npcpus; root_vm->nvcpus < n;)
 		if (vcpu_create(root_vm) != OK)
 			halt("the Root VM cannot have %u VCPUs", n);
-	if (devices_create(root_vm, gpa(machine.plic.base.v), sources + VIRTUAL_SOURCES,
-		    gpa(machine.uart.base.v), uart_irq) != OK)
-		halt("not enough memory for the Root VM's devices");
+	devices_init(root_vm, gpa(machine.plic.base.v), sources + VIRTUAL_SOURCES,
+		gpa(machine.uart.base.v), uart_irq);
 	root_vm->vmgenid = gpa(machine.plic.base.v - PAGE_SIZE); /* right below it */
 	if (vm_make_vmgenid(root_vm) != OK)
 		halt("no room for the generation ID at 0x%lx", root_vm->vmgenid.v);

@@ -82,7 +82,6 @@ static enum err discard(struct vm *vm, enum err err)
 
 	while (vm->nvcpus)
 		vcpu_destroy(vm);
-	devices_destroy(vm);
 	vm_struct_free(vm, vm->console);
 	while (!gstage_drop(vm, &cursor, UINT32_MAX))
 		;
@@ -116,29 +115,31 @@ static enum err fit_out(struct vm *vm, const struct vm *like, uint32_t nvcpus, u
 	enum err err = make_vcpus(vm, nvcpus, priority);
 
 	if (err == OK)
-		err = devices_copy(vm, like);
-	if (err == OK)
 		err = vconsole_create(vm);
 	if (err == OK)
 		err = vm_make_vmgenid(vm);
+	devices_copy(vm, like);
 	return err;
 }
 
-/* Puts a VM that is whole into the tree. */
-static enum err attach(struct vm *parent, struct vm *vm)
+/* Puts `vm` into the tree, unless there was an error: then nothing is left of it, if there was
+ * anything (NULL: not). */
+static enum err conclude(struct vm *vm, enum err err)
 {
+	if (!vm)
+		return err;
 	spin_lock(&tree_lock);
-	enum err err = parent->state == DX_DYING ? E_STATE : tree_make_room(parent);
-
 	if (err == OK)
-		tree_attach(parent, vm);
-	if (err == OK && vm->source && vm->source != parent) {
+		err = vm->parent->state == DX_DYING ? E_STATE : tree_make_room(vm->parent);
+	if (err == OK)
+		tree_attach(vm->parent, vm);
+	if (err == OK && vm->source && vm->source != vm->parent) {
 		vm->template = vm->source->handle;
 		vm->source->clones++;
 		vm->source->cloned = true;
 	}
 	spin_unlock(&tree_lock);
-	return err;
+	return err == OK ? OK : discard(vm, err);
 }
 
 enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *handle)
@@ -161,14 +162,11 @@ enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *h
 		err = fit_out(vm, root_vm, c->vcpus,
 			(uint8_t)MIN(priority, vm->quota.limit[DX_LIMIT_PRIORITY]));
 	}
-	if (err == OK) {
+	if (err == OK)
 		devices_reset(vm); /* the places are the Root VM's, the contents are nobody's */
-		err = attach(parent, vm);
-	}
+	err = conclude(vm, err);
 	if (err == OK)
 		*handle = vm->handle;
-	else if (vm)
-		err = discard(vm, err);
 	return err;
 }
 
@@ -193,12 +191,9 @@ enum err fork_begin(struct vm *parent, struct vm *from, const struct dx_fork *f,
 					     : (f->flags & DX_TRUST) != 0;
 		err = fit_out(vm, from, from->nvcpus, SCHED_DEFAULT_PRIO);
 	}
-	if (err == OK)
-		err = attach(parent, vm);
+	err = conclude(vm, err);
 	if (err == OK)
 		*out = vm;
-	else if (vm)
-		err = discard(vm, err);
 	return err;
 }
 
@@ -226,8 +221,8 @@ void fork_finish(struct vm *child, const struct vcpu *caller, bool paused)
 		}
 	}
 	child->source = NULL;
-	vuart_poll(child->uart);
-	vplic_raise(child->plic, child->vmgenid_irq);
+	vuart_poll(&child->uart);
+	vplic_raise(&child->plic, child->vmgenid_irq);
 	/* Halted still: none can start another one that this loop has yet to come to. */
 	for (uint32_t i = 0; i < child->nvcpus; i++)
 		if (child->vcpus[i]->hsm != HSM_STOPPED)

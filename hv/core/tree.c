@@ -95,7 +95,7 @@ static uint32_t unqueue(struct vm *vm, struct event_source *e)
 
 	heap_remove(&vm->events, &e->node);
 	e->bits = 0;
-	vplic_set_level(vm->plic, vm->event_irq, heap_min(&vm->events));
+	vplic_set_level(&vm->plic, vm->event_irq, heap_min(&vm->events));
 	return bits;
 }
 
@@ -269,7 +269,7 @@ static void post(struct vm *vm, struct event_source *e, uint32_t bits)
 	e->bits |= bits;
 	if (e->bits && !e->node.queued)
 		heap_insert(&vm->events, &e->node, e->handle ? ++vm->event_turn : 0);
-	vplic_set_level(vm->plic, vm->event_irq, heap_min(&vm->events));
+	vplic_set_level(&vm->plic, vm->event_irq, heap_min(&vm->events));
 	spin_unlock(&vm->event_lock);
 }
 

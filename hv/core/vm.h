@@ -15,6 +15,8 @@
 #include "core/lock.h"
 #include "core/quota.h"
 #include "core/sched.h"
+#include "vdev/vplic.h"
+#include "vdev/vuart.h"
 
 #define VM_MAX_VCPUS 64
 
@@ -26,8 +28,6 @@
 #define CHILDREN_PAGES    128
 
 struct vcpu;
-struct vplic;
-struct vuart;
 struct vconsole;
 struct child;
 
@@ -49,12 +49,12 @@ struct vm {
 	uint64_t ram_size;
 	struct vcpu *vcpus[VM_MAX_VCPUS];
 	struct sched_group *sched; /* in VCPU 0's block */
-	struct vplic *plic;
-	struct vuart *uart;
+	struct vplic plic;
+	struct vuart uart;
 	struct vconsole *console; /* NULL: the machine's */
 	gpa_t plic_base, uart_base, vmgenid;
 	hpa_t vmgenid_page;
-	uint32_t vmgenid_irq, event_irq;
+	uint32_t vmgenid_irq, event_irq, uart_irq;
 	bool ghosts; /* devices of the VM it was forked from read as 0 */
 	bool forked; /* its RAM began as another's: holes are filled by the page */
 

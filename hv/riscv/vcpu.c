@@ -105,7 +105,7 @@ void vcpu_copy(struct vcpu *to, const struct vcpu *from)
 	/* What was told does not go back. */
 	to->sta_since = to->sched.wait_ticks - (from->sched.wait_ticks - from->sta_since);
 	/* The child's own lines. */
-	to->eip_line = vplic_line(to->vm->plic, to->id);
+	to->eip_line = vplic_line(&to->vm->plic, to->id);
 	to->pending = (from->pending & PEND_SSIP) | PEND_EIP | PEND_FENCE;
 	to->fence_all = true;
 }
@@ -225,7 +225,6 @@ static void bury_rest(struct vm *vm)
 {
 	while (vm->nvcpus)
 		vcpu_destroy(vm);
-	devices_destroy(vm);
 	vm_page_free(vm, vm->vmgenid_page);
 	vm_page_free(vm, vm->gstage_root);
 	tree_forget(vm);

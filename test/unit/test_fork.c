@@ -748,8 +748,8 @@ static void the_child_goes_on_where_the_parent_is(void **state)
 	/* A new identity, and the interrupt that tells of it. */
 	memcpy(id, hpa_ptr(child->vmgenid_page), sizeof(id));
 	assert_memory_not_equal(id, hpa_ptr(parent->vmgenid_page), sizeof(id));
-	assert_true(child->plic->pending[child->vmgenid_irq / 32] >> child->vmgenid_irq % 32 & 1);
-	assert_false(parent->plic->pending[child->vmgenid_irq / 32] >> child->vmgenid_irq % 32 & 1);
+	assert_true(child->plic.pending[child->vmgenid_irq / 32] >> child->vmgenid_irq % 32 & 1);
+	assert_false(parent->plic.pending[child->vmgenid_irq / 32] >> child->vmgenid_irq % 32 & 1);
 }
 
 static void trust_is_given_by_flags(void **state)

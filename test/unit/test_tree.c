@@ -455,8 +455,8 @@ static void audit_table(struct node *v, hpa_t table, unsigned level, uint64_t ba
 static void audit_structures(struct node *v)
 {
 	const struct vm *vm = v->vm;
-	const void *parts[] = {vm, vm->console, container_of(vm->plic, struct vm_devices, plic),
-		hpa_ptr(vm->vmgenid_page), vm->vcpus[0], vm->nvcpus > 1 ? vm->vcpus[1] : NULL};
+	const void *parts[] = {vm, vm->console, hpa_ptr(vm->vmgenid_page), vm->vcpus[0],
+		vm->nvcpus > 1 ? vm->vcpus[1] : NULL};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++)
 		if (parts[i])
@@ -546,7 +546,7 @@ static void audit_node(struct node *v)
 	require(vm->pins == 0 && vm->cloned == v->cloned);
 	if (v->parent)
 		require(child_of(v->parent->vm, v->handle) == vm);
-	bool line = vm->plic->level[vm->event_irq / 32] >> vm->event_irq % 32 & 1;
+	bool line = vm->plic.level[vm->event_irq / 32] >> vm->event_irq % 32 & 1;
 
 	require(line == (v->events || v->nqueue) || v->state == DX_DYING);
 	for (unsigned r = 0; r < 4; r++) {

@@ -67,7 +67,7 @@ static void the_root_vm_pays_for_itself(void **state)
 	assert_memory_equal(vm->quota.limit, limits, sizeof(limits));
 	assert_true(
 		vm->quota.limit[DX_LIMIT_PRIORITY] == 7 && vm->quota.limit[DX_LIMIT_DEPTH] == 9);
-	assert_true(vm->nvcpus == 0 && vm->ram_size == 0 && vm->plic == NULL && vm->uart == NULL);
+	assert_true(vm->nvcpus == 0 && vm->ram_size == 0);
 	assert_false(spin_is_locked(&vm->lock));
 	assert_true(is_zero(hpa_ptr(vm->gstage_root), KIB(16)));
 }
