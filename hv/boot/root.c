@@ -44,7 +44,7 @@ static void map_ram(struct vm *vm, const struct dx_payload *p)
 	hpa_t at = hpa(p->kernel_base ? p->kernel_base - ROOM_BELOW_KERNEL : 0), base;
 	uint64_t size = ram_size_for(p);
 
-	if (quota_charge(&vm->quota, RES_PAGES, size >> PAGE_SHIFT) != OK ||
+	if (quota_charge(&vm->quota, RES_PAGES, size >> PAGE_SHIFT, NULL) != OK ||
 		frame_alloc_run(at, size, vm->id, &base) != OK)
 		halt("no %lu MiB of contiguous RAM for the Root VM%s", size >> 20,
 			at.v ? " where its kernel wants it" : "");

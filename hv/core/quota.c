@@ -131,7 +131,7 @@ static void subtract(struct quota *q, enum quota_res res, uint64_t n, bool relea
 	}
 }
 
-enum err quota_charge_at(struct quota *q, enum quota_res res, uint64_t n, struct refusal *refused)
+enum err quota_charge(struct quota *q, enum quota_res res, uint64_t n, struct refusal *refused)
 {
 	spin_lock(&quota_lock);
 	struct quota *r = refuser(q, res, n);

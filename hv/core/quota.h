@@ -68,13 +68,8 @@ uint8_t quota_depth(const struct quota *q);
 
 /* Charges `n` units to `q` and all its ancestors, or to none. O(depth). E_QUOTA_OWN: the own limit
  * refuses; E_QUOTA_ABOVE: an ancestor's does. `*refused`, unless NULL, tells whose. */
-enum err must_check quota_charge_at(
+enum err must_check quota_charge(
 	struct quota *q, enum quota_res res, uint64_t n, struct refusal *refused);
-
-static inline enum err must_check quota_charge(struct quota *q, enum quota_res res, uint64_t n)
-{
-	return quota_charge_at(q, res, n, NULL);
-}
 
 /* `err`, if it is that what was made for `q` was refused, as a VM that has `by` sees it: a limit of
  * `q` or `by` is its own to look at, what lies above is not. */

@@ -129,14 +129,8 @@ void vm_free(struct vm *vm);
 /* Takes a zeroed block of 2^order frames for `vm`, charged to it first. Errors: E_QUOTA_OWN,
  * E_QUOTA_ABOVE (`*refused`, unless NULL, tells whose), E_NOMEM; nothing is charged then. At most
  * 256 KiB: a larger one would take too long to zero in one go. */
-enum err must_check vm_page_alloc_at(
+enum err must_check vm_page_alloc(
 	struct vm *vm, unsigned order, enum frame_kind kind, struct refusal *refused, hpa_t *out);
-
-static inline enum err must_check vm_page_alloc(
-	struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out)
-{
-	return vm_page_alloc_at(vm, order, kind, NULL, out);
-}
 
 /* The same, not zeroed, of any order. */
 enum err must_check vm_page_take(

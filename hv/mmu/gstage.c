@@ -4,13 +4,6 @@
 #include "core/bug.h"
 #include "mmu/tables.h"
 
-#define ROOT_ORDER 2 /* 16 KiB: the root indexes two bits more */
-
-enum err gstage_init(struct vm *vm)
-{
-	return vm_page_alloc(vm, ROOT_ORDER, FRAME_TABLE, &vm->gstage_root);
-}
-
 enum err gstage_split(struct vm *vm, uint64_t *pte, unsigned level, struct refusal *refused)
 {
 	uint64_t old = *pte;
@@ -52,7 +45,7 @@ enum err gstage_walk_make(
 
 		if (!(*pte & PTE_V)) {
 			hpa_t made;
-			enum err err = vm_page_alloc_at(vm, 0, FRAME_TABLE, refused, &made);
+			enum err err = vm_page_alloc(vm, 0, FRAME_TABLE, refused, &made);
 
 			if (err != OK)
 				return err;

@@ -26,16 +26,14 @@
 #define GSTAGE_FOREIGN BIT(9) /* software bit: neither its RAM nor a device: not inherited */
 #define GSTAGE_RWX     (GSTAGE_R | GSTAGE_W | GSTAGE_X)
 
-#define GSTAGE_GPA_BITS 41
+#define GSTAGE_GPA_BITS   41
+#define GSTAGE_ROOT_ORDER 2 /* 16 KiB: the root indexes two bits more */
 
 struct gstage_leaf {
 	hpa_t hpa;      /* what `gpa` itself maps to, not the leaf's start */
 	uint64_t size;  /* bytes of the leaf: 4 KiB, 2 MiB or 1 GiB */
 	uint64_t flags; /* GSTAGE_… */
 };
-
-/* Gives `vm` an empty root table. Errors as vm_page_alloc. */
-enum err must_check gstage_init(struct vm *vm);
 
 /*
  * Maps a part of page-aligned [at, at + size) to HPAs from `to` on: one leaf of 1 GiB or 2 MiB

@@ -45,7 +45,7 @@ static enum err fill_page(struct vm *vm, gpa_t at, struct refusal *refused)
 	enum err err = gstage_walk_make(vm, at, 0, refused, &pte);
 
 	if (err == OK)
-		err = vm_page_alloc_at(vm, 0, FRAME_RAM, refused, &page);
+		err = vm_page_alloc(vm, 0, FRAME_RAM, refused, &page);
 	if (err != OK)
 		return err;
 	pte_set(pte, leaf_pte(page, GSTAGE_RWX));

@@ -43,7 +43,7 @@ enum err vcpu_create(struct vm *vm)
 
 	if (vm->nvcpus == VM_MAX_VCPUS)
 		return E_RANGE;
-	enum err err = quota_charge(&vm->quota, RES_VCPUS, 1);
+	enum err err = quota_charge(&vm->quota, RES_VCPUS, 1, NULL);
 
 	if (err != OK)
 		return err;
@@ -104,8 +104,6 @@ void vcpu_copy(struct vcpu *to, const struct vcpu *from)
 	to->hsm = from->hsm == HSM_STOP_PENDING ? HSM_STOPPED : from->hsm;
 	/* What was told does not go back. */
 	to->sta_since = to->sched.wait_ticks - (from->sched.wait_ticks - from->sta_since);
-	/* The child's own lines. */
-	to->eip_line = vplic_line(&to->vm->plic, to->id);
 	to->pending = (from->pending & PEND_SSIP) | PEND_EIP | PEND_FENCE;
 	to->fence_all = true;
 }

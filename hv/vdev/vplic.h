@@ -55,12 +55,6 @@ void vplic_init(struct vplic *p, uint32_t ndev, uint32_t nvcpus);
  * either. */
 void vplic_copy(struct vplic *to, const struct vplic *from);
 
-/* The external-interrupt line of VCPU `vcpu`. */
-static inline bool vplic_line(const struct vplic *p, unsigned vcpu)
-{
-	return p->context[vcpu].line;
-}
-
 /* Binds source `irq` to the host PLIC's source, or unbinds it: then what the guest has of it is
  * idle. E_RANGE beyond ndev. Takes the lock. */
 enum err must_check vplic_bind(struct vplic *p, uint32_t irq, bool bind);

@@ -46,7 +46,7 @@ static void assert_used(uint64_t u0, uint64_t u1, uint64_t u2)
 
 static enum err charge(unsigned i, uint64_t n)
 {
-	return quota_charge(&q[i], RES_PAGES, n);
+	return quota_charge(&q[i], RES_PAGES, n, NULL);
 }
 
 static void a_new_one_uses_nothing(void **state)
@@ -93,9 +93,9 @@ static void each_resource_by_itself(void **state)
 
 	quota_init(&q[0], NULL, limits);
 	for (unsigned r = 0; r < RES_COUNT; r++) {
-		assert_int_equal(quota_charge(&q[0], r, limits[r] + 1), E_QUOTA_OWN);
-		assert_int_equal(quota_charge(&q[0], r, limits[r]), OK);
-		assert_int_equal(quota_charge(&q[0], r, 1), E_QUOTA_OWN);
+		assert_int_equal(quota_charge(&q[0], r, limits[r] + 1, NULL), E_QUOTA_OWN);
+		assert_int_equal(quota_charge(&q[0], r, limits[r], NULL), OK);
+		assert_int_equal(quota_charge(&q[0], r, 1, NULL), E_QUOTA_OWN);
 		for (unsigned o = r + 1; o < RES_COUNT; o++)
 			assert_int_equal(q[0].used[o], 0);
 	}
@@ -236,9 +236,9 @@ static void a_reserve_is_of_pages_alone(void **state)
 {
 	chain(4, 4, 4);
 	set_reserve(&q[0], 4);
-	assert_int_equal(quota_charge(&q[1], RES_VCPUS, 4), OK);
-	assert_int_equal(quota_charge(&q[1], RES_VMS, 4), OK);
-	assert_int_equal(quota_charge(&q[1], RES_PAGES, 1), E_QUOTA_ABOVE);
+	assert_int_equal(quota_charge(&q[1], RES_VCPUS, 4, NULL), OK);
+	assert_int_equal(quota_charge(&q[1], RES_VMS, 4, NULL), OK);
+	assert_int_equal(quota_charge(&q[1], RES_PAGES, 1, NULL), E_QUOTA_ABOVE);
 }
 
 static void a_guarantee_is_charged_once(void **state)
@@ -263,7 +263,7 @@ static void a_guarantee_is_charged_once(void **state)
 	assert_used(10, 10, 0);
 	assert_int_equal(quota_set(&q[2], DX_LIMIT_GUARANTEE, 0), OK);
 	assert_used(8, 8, 0);
-	assert_int_equal(quota_charge(&q[2], RES_VCPUS, 3), OK);
+	assert_int_equal(quota_charge(&q[2], RES_VCPUS, 3, NULL), OK);
 	assert_int_equal(q[0].used[RES_VCPUS], 3);
 }
 
@@ -401,7 +401,7 @@ static bool pays(unsigned i, uint64_t n)
 	struct client *c = &clients[i];
 	struct refusal refused = {0};
 
-	if (quota_charge_at(c->q, RES_PAGES, n, &refused) == OK)
+	if (quota_charge(c->q, RES_PAGES, n, &refused) == OK)
 		return true;
 	c->at = refused.at;
 	assert_true(quota_wait(&refused, &c->w));
@@ -441,16 +441,16 @@ static void who_refused_is_told(void **state)
 	struct refusal refused = {0};
 
 	chain(10, 10, 3);
-	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 4, &refused), E_QUOTA_OWN);
+	assert_int_equal(quota_charge(&q[2], RES_PAGES, 4, &refused), E_QUOTA_OWN);
 	assert_true(refused.at == &q[2] && refused.released == q[2].released);
 	chain(10, 3, 10);
-	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 4, &refused), E_QUOTA_ABOVE);
+	assert_int_equal(quota_charge(&q[2], RES_PAGES, 4, &refused), E_QUOTA_ABOVE);
 	assert_ptr_equal(refused.at, &q[1]);
 	chain(3, 10, 10);
-	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 4, &refused), E_QUOTA_ABOVE);
+	assert_int_equal(quota_charge(&q[2], RES_PAGES, 4, &refused), E_QUOTA_ABOVE);
 	assert_ptr_equal(refused.at, &q[0]);
 	chain(5, 10, 10);
-	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 4, &refused), OK);
+	assert_int_equal(quota_charge(&q[2], RES_PAGES, 4, &refused), OK);
 }
 
 static void who_waits_is_woken_where_it_waits(void **state)
@@ -528,12 +528,12 @@ static void a_release_that_came_before_the_wait_is_seen(void **state)
 	chain(10, 4, 10);
 	start_waiting(2);
 	assert_int_equal(charge(1, 4), OK);
-	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 1, &refused), E_QUOTA_ABOVE);
+	assert_int_equal(quota_charge(&q[2], RES_PAGES, 1, &refused), E_QUOTA_ABOVE);
 	quota_release(&q[1], RES_PAGES, 1);
 	assert_false(quota_wait(&refused, &clients[0].w));
 	assert_false(clients[0].w.node.queued);
 	assert_null(heap_min(&q[1].waiters));
-	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 2, &refused), E_QUOTA_ABOVE);
+	assert_int_equal(quota_charge(&q[2], RES_PAGES, 2, &refused), E_QUOTA_ABOVE);
 	assert_true(quota_wait(&refused, &clients[0].w));
 	assert_ptr_equal(clients[0].w.wake, woken);
 }
@@ -588,7 +588,7 @@ static void a_refused_move_is_no_release(void **state)
 	assert_int_equal(charge(0, 8), OK);
 	start_waiting(2);
 	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 3, &refused), E_QUOTA_ABOVE);
+		assert_int_equal(quota_charge(&q[2], RES_PAGES, 3, &refused), E_QUOTA_ABOVE);
 		assert_ptr_equal(refused.at, &q[0]);
 		assert_true(quota_wait(&refused, &clients[i].w));
 	}
@@ -677,7 +677,7 @@ static void step_charge(unsigned at, unsigned res)
 	uint64_t n = 1 + rnd(100);
 
 	model[at].own[res] += n;
-	assert_int_equal(quota_charge(&q[at], res, n), judge(at, res));
+	assert_int_equal(quota_charge(&q[at], res, n, NULL), judge(at, res));
 }
 
 static void step_release(unsigned at, unsigned res)

@@ -53,7 +53,7 @@ static unsigned fences;
 enum err vcpu_create(struct vm *vm)
 {
 	void *mem;
-	enum err err = quota_charge(&vm->quota, RES_VCPUS, 1);
+	enum err err = quota_charge(&vm->quota, RES_VCPUS, 1, NULL);
 
 	if (err != OK)
 		return err;
@@ -209,7 +209,7 @@ static inline void give_root_ram(uint64_t pages)
 	hpa_t base;
 
 	root_vm->ram_size = pages << PAGE_SHIFT;
-	require(quota_charge(&root_vm->quota, RES_PAGES, pages) == OK);
+	require(quota_charge(&root_vm->quota, RES_PAGES, pages, NULL) == OK);
 	require(frame_alloc_run(hpa(0), root_vm->ram_size, root_vm->id, &base) == OK);
 	root_vm->ram_base = gpa(base.v); /* as on the real machine */
 	memset(hpa_ptr(base), 0, root_vm->ram_size);
@@ -238,7 +238,7 @@ static inline void new_machine(uint64_t pages, uint64_t ram, uint8_t depth)
 	root_vm->event_irq = NDEV;
 	require(vcpu_create(root_vm) == OK && vcpu_create(root_vm) == OK);
 	devices_init(root_vm, gpa(PLIC_BASE), NDEV, gpa(UART_BASE), UART_IRQ);
-	require(vm_page_alloc(root_vm, 0, FRAME_META, &root_vm->vmgenid_page) == OK);
+	require(vm_page_alloc(root_vm, 0, FRAME_META, NULL, &root_vm->vmgenid_page) == OK);
 	map_own(root_vm, VMGENID, root_vm->vmgenid_page, PAGE_SIZE, GSTAGE_R | GSTAGE_FOREIGN);
 	give_root_ram(ram);
 	spin_lock(&tree_lock);
