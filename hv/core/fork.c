@@ -60,7 +60,7 @@ static enum err make(struct vm *parent, const uint64_t *asked, uint8_t priority,
 enum err vm_make_vmgenid(struct vm *vm)
 {
 	uint64_t done;
-	enum err err = vm_page_alloc(vm, 0, FRAME_META, NULL, &vm->vmgenid_page);
+	enum err err = vm_page_alloc(vm, 0, FRAME_META, &vm->vmgenid_page);
 
 	if (err != OK)
 		return err;

@@ -44,7 +44,7 @@ enum err tree_make_room(struct vm *vm)
 		return OK;
 	if (page == CHILDREN_PAGES)
 		return E_NOMEM;
-	enum err err = vm_page_alloc(vm, 0, FRAME_META, NULL, &a);
+	enum err err = vm_page_alloc(vm, 0, FRAME_META, &a);
 
 	if (err == OK)
 		vm->children[page] = hpa_ptr(a);

@@ -23,10 +23,10 @@ static void count_ram(struct vm *vm, uint64_t n)
 	__atomic_fetch_add(&vm->ram_pages, n, __ATOMIC_RELAXED);
 }
 
-enum err vm_page_take(
-	struct vm *vm, unsigned order, enum frame_kind kind, struct refusal *refused, hpa_t *out)
+enum err vm_page_take(struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out)
 {
-	enum err err = quota_charge(&vm->quota, RES_PAGES, BIT(order), refused);
+	enum err err = quota_charge(
+		&vm->quota, RES_PAGES, BIT(order), kind == FRAME_META ? NULL : &vm->refused);
 
 	if (err != OK)
 		return err;
@@ -38,11 +38,10 @@ enum err vm_page_take(
 	return err;
 }
 
-enum err vm_page_alloc(
-	struct vm *vm, unsigned order, enum frame_kind kind, struct refusal *refused, hpa_t *out)
+enum err vm_page_alloc(struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out)
 {
 	BUG_ON(order > ORDER_2M);
-	enum err err = vm_page_take(vm, order, kind, refused, out);
+	enum err err = vm_page_take(vm, order, kind, out);
 
 	if (err == OK)
 		zero_pages(hpa_ptr(*out), PAGE_SIZE << order);
@@ -100,13 +99,13 @@ unsigned vm_ram_put(struct vm *vm, hpa_t a, unsigned order)
 	return blocks;
 }
 
-enum err vm_ram_pay(struct vm *vm, hpa_t a, struct refusal *refused)
+enum err vm_ram_pay(struct vm *vm, hpa_t a)
 {
 	struct frame *f = frame_of(a);
 
 	if (f->payer == vm->id)
 		return OK;
-	enum err err = quota_move(&vm_of(f->payer)->quota, &vm->quota, BIT(f->order), refused);
+	enum err err = quota_move(&vm_of(f->payer)->quota, &vm->quota, BIT(f->order), &vm->refused);
 
 	if (err != OK)
 		return err;
@@ -119,7 +118,7 @@ enum err vm_ram_pay(struct vm *vm, hpa_t a, struct refusal *refused)
 enum err vm_struct_alloc(struct vm *vm, size_t bytes, void **out)
 {
 	hpa_t a;
-	enum err err = vm_page_alloc(vm, order_for(bytes), FRAME_META, NULL, &a);
+	enum err err = vm_page_alloc(vm, order_for(bytes), FRAME_META, &a);
 
 	if (err == OK)
 		*out = hpa_ptr(a);
@@ -150,7 +149,7 @@ enum err vm_create(struct vm *parent, const uint64_t limit[DX_LIMITS], struct vm
 	quota_init(&vm->quota, parent ? &parent->quota : NULL, limit);
 	err = quota_charge(&vm->quota, RES_PAGES, BIT(order), NULL);
 	if (err == OK) {
-		err = vm_page_alloc(vm, GSTAGE_ROOT_ORDER, FRAME_TABLE, NULL, &vm->gstage_root);
+		err = vm_page_alloc(vm, GSTAGE_ROOT_ORDER, FRAME_TABLE, &vm->gstage_root);
 		if (err == OK) {
 			*out = vm;
 			return OK;

@@ -70,8 +70,9 @@ struct vm {
 	uint64_t ram_pages;      /* atomic: of what it pays, RAM */
 
 	/* under lock: */
-	hpa_t gstage_root; /* Sv39x4 root table, 16 KiB */
-	uint64_t gpa_end;  /* nothing is mapped from there on */
+	hpa_t gstage_root;      /* Sv39x4 root table, 16 KiB */
+	uint64_t gpa_end;       /* nothing is mapped from there on */
+	struct refusal refused; /* of RAM or a table for it, the last one */
 	struct {
 		hpa_t block; /* 2 MiB that is being zeroed for `at`; 0 when none is */
 		gpa_t at;
@@ -127,14 +128,12 @@ enum err must_check vm_create(struct vm *parent, const uint64_t limit[DX_LIMITS]
 void vm_free(struct vm *vm);
 
 /* Takes a zeroed block of 2^order frames for `vm`, charged to it first. Errors: E_QUOTA_OWN,
- * E_QUOTA_ABOVE (`*refused`, unless NULL, tells whose), E_NOMEM; nothing is charged then. At most
- * 256 KiB: a larger one would take too long to zero in one go. */
-enum err must_check vm_page_alloc(
-	struct vm *vm, unsigned order, enum frame_kind kind, struct refusal *refused, hpa_t *out);
+ * E_QUOTA_ABOVE (of RAM and tables vm->refused tells whose), E_NOMEM; nothing is charged then. At
+ * most 256 KiB: a larger one would take too long to zero in one go. */
+enum err must_check vm_page_alloc(struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out);
 
 /* The same, not zeroed, of any order. */
-enum err must_check vm_page_take(
-	struct vm *vm, unsigned order, enum frame_kind kind, struct refusal *refused, hpa_t *out);
+enum err must_check vm_page_take(struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out);
 
 /* Gives back what these gave. */
 void vm_page_free(struct vm *vm, hpa_t a);
@@ -145,7 +144,7 @@ void vm_page_free(struct vm *vm, hpa_t a);
 unsigned vm_ram_put(struct vm *vm, hpa_t a, unsigned order);
 
 /* The block at `a`, which only `vm` maps, is its to pay. Errors as quota_charge. */
-enum err must_check vm_ram_pay(struct vm *vm, hpa_t a, struct refusal *refused);
+enum err must_check vm_ram_pay(struct vm *vm, hpa_t a);
 
 /* Takes one zeroed, physically contiguous block of at least `bytes` for a structure. */
 enum err must_check vm_struct_alloc(struct vm *vm, size_t bytes, void **out);

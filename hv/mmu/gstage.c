@@ -4,13 +4,13 @@
 #include "core/bug.h"
 #include "mmu/tables.h"
 
-enum err gstage_split(struct vm *vm, uint64_t *pte, unsigned level, struct refusal *refused)
+enum err gstage_split(struct vm *vm, uint64_t *pte, unsigned level)
 {
 	uint64_t old = *pte;
 	hpa_t table;
 
 	BUG_ON(level == 0); /* ranges are page aligned: a 4 KiB leaf is never cut */
-	enum err err = vm_page_take(vm, 0, FRAME_TABLE, refused, &table);
+	enum err err = vm_page_take(vm, 0, FRAME_TABLE, &table);
 
 	if (err != OK)
 		return err;
@@ -23,10 +23,10 @@ enum err gstage_split(struct vm *vm, uint64_t *pte, unsigned level, struct refus
 	return OK;
 }
 
-enum err gstage_split_ram(struct vm *vm, uint64_t *pte, unsigned level, struct refusal *refused)
+enum err gstage_split_ram(struct vm *vm, uint64_t *pte, unsigned level)
 {
 	hpa_t a = pte_hpa(*pte);
-	enum err err = gstage_split(vm, pte, level, refused);
+	enum err err = gstage_split(vm, pte, level);
 
 	/* Blocks are of 2 MiB, or 4 KiB, as others may have made them by now. */
 	if (err == OK && level == 1 && frame_order(a) == ORDER_2M)
@@ -34,8 +34,7 @@ enum err gstage_split_ram(struct vm *vm, uint64_t *pte, unsigned level, struct r
 	return err;
 }
 
-enum err gstage_walk_make(
-	struct vm *vm, gpa_t at, unsigned level, struct refusal *refused, uint64_t **out)
+enum err gstage_walk_make(struct vm *vm, gpa_t at, unsigned level, uint64_t **out)
 {
 	vm->gpa_end = MAX(vm->gpa_end, ALIGN_DOWN(at.v, level_size(level)) + level_size(level));
 	uint64_t *table = hpa_ptr(vm->gstage_root);
@@ -45,7 +44,7 @@ enum err gstage_walk_make(
 
 		if (!(*pte & PTE_V)) {
 			hpa_t made;
-			enum err err = vm_page_alloc(vm, 0, FRAME_TABLE, refused, &made);
+			enum err err = vm_page_alloc(vm, 0, FRAME_TABLE, &made);
 
 			if (err != OK)
 				return err;
@@ -89,13 +88,31 @@ enum err gstage_map_leaf(struct vm *vm, gpa_t at, hpa_t to, unsigned level, uint
 	gstage_walk(vm, at, &found, &present);
 	if (is_leaf(present))
 		return E_EXISTS;
-	enum err err = gstage_walk_make(vm, at, level, NULL, &pte);
+	enum err err = gstage_walk_make(vm, at, level, &pte);
 
 	if (err != OK)
 		return err;
 	if (*pte & PTE_V)
 		return E_EXISTS;
 	pte_set(pte, leaf_pte(to, flags));
+	return OK;
+}
+
+enum err gstage_put_page(struct vm *vm, gpa_t at, const void *contents)
+{
+	uint64_t *pte;
+	hpa_t page;
+	enum err err = gstage_walk_make(vm, at, 0, &pte);
+
+	if (err == OK)
+		err = vm_page_take(vm, 0, FRAME_RAM, &page);
+	if (err != OK)
+		return err;
+	if (contents)
+		memcpy(hpa_ptr(page), contents, PAGE_SIZE);
+	else
+		zero_pages(hpa_ptr(page), PAGE_SIZE);
+	pte_set(pte, leaf_pte(page, GSTAGE_RWX));
 	return OK;
 }
 

@@ -37,23 +37,12 @@ static unsigned empty_run(const uint64_t *pte, unsigned n)
  * none: it reads so anyway. */
 static enum err copy_page(struct part *p, uint64_t leaf)
 {
-	hpa_t from = hpa_add(pte_hpa(leaf), p->at.v & (level_size(p->level) - 1)), page;
-	uint64_t *pte;
+	hpa_t from = hpa_add(pte_hpa(leaf), p->at.v & (level_size(p->level) - 1));
 
 	p->level = 0;
 	p->done = 1;
 	p->cost = COPY_COST;
-	if (is_zero_page(hpa_ptr(from)))
-		return OK;
-	enum err err = gstage_walk_make(p->to, p->at, 0, NULL, &pte);
-
-	if (err == OK)
-		err = vm_page_take(p->to, 0, FRAME_RAM, NULL, &page);
-	if (err != OK)
-		return err;
-	memcpy(hpa_ptr(page), hpa_ptr(from), PAGE_SIZE);
-	pte_set(pte, leaf_pte(page, GSTAGE_RWX));
-	return OK;
+	return is_zero_page(hpa_ptr(from)) ? OK : gstage_put_page(p->to, p->at, hpa_ptr(from));
 }
 
 /* What is no RAM leaves a ghost, if it is a device, or nothing. False: a table, or busy. */
@@ -131,9 +120,9 @@ static enum err share_at(struct part *p)
 	/* A leaf of 1 GiB covers more blocks than can be counted in one go. */
 	if (own && p->level == LEVELS - 1) {
 		p->done = 0;
-		return gstage_split(p->from, src, p->level, NULL);
+		return gstage_split(p->from, src, p->level);
 	}
-	enum err err = gstage_walk_make(p->to, p->at, p->level, NULL, &dst);
+	enum err err = gstage_walk_make(p->to, p->at, p->level, &dst);
 
 	if (err != OK)
 		return err;
@@ -195,7 +184,7 @@ static void drop_tables(struct vm *vm, gpa_t end, unsigned level)
 	uint64_t *pte;
 
 	while (++level < LEVELS && IS_ALIGNED(end.v, level_size(level))) {
-		BUG_ON(gstage_walk_make(vm, gpa(end.v - 1), level, NULL, &pte) != OK);
+		BUG_ON(gstage_walk_make(vm, gpa(end.v - 1), level, &pte) != OK);
 		vm_page_free(vm, pte_hpa(*pte));
 		*pte = 0;
 	}

@@ -244,7 +244,7 @@ static inline enum err split(uint64_t at)
 	require(entry_at(at, &before) && before > 0);
 	struct vm_locked l = vm_lock(vm);
 	uint64_t *pte = gstage_walk(vm, gpa(at), &level, &value);
-	enum err err = gstage_split(vm, pte, level, NULL);
+	enum err err = gstage_split(vm, pte, level);
 
 	vm_unlock(l);
 	require(err == p.err && vm->quota.used[RES_PAGES] == used + p.tables);

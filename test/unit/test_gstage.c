@@ -307,7 +307,7 @@ static void a_page_cannot_be_split(void **state)
 	assert_int_equal(gstage_map(l, gpa(GIB(1)), hpa(FAR), PAGE_SIZE, GSTAGE_R, &done), OK);
 	uint64_t *pte = gstage_walk(vm, gpa(GIB(1)), &level, &value);
 
-	expect_bug((void)!gstage_split(vm, pte, level, NULL));
+	expect_bug((void)!gstage_split(vm, pte, level));
 }
 
 /* --- taking devices away --- */

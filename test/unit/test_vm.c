@@ -99,7 +99,7 @@ static void pages_are_charged_zeroed_and_given_back(void **state)
 	hpa_t a[ORDER_2M + 1];
 
 	for (unsigned order = 0; order <= ORDER_2M; order++) {
-		assert_int_equal(vm_page_alloc(vm, order, FRAME_RAM, NULL, &a[order]), OK);
+		assert_int_equal(vm_page_alloc(vm, order, FRAME_RAM, &a[order]), OK);
 		assert_true(IS_ALIGNED(a[order].v, PAGE_SIZE << order));
 		assert_int_equal(frame_of(a[order])->payer, vm->id);
 		assert_int_equal(frame_of(a[order])->order, order);
@@ -113,7 +113,7 @@ static void pages_are_charged_zeroed_and_given_back(void **state)
 	assert_int_equal(frames_free(), before);
 	assert_int_equal(vm->quota.used[RES_PAGES], base);
 	for (unsigned order = 0; order <= ORDER_2M; order++) {
-		assert_int_equal(vm_page_alloc(vm, order, FRAME_META, NULL, &a[order]), OK);
+		assert_int_equal(vm_page_alloc(vm, order, FRAME_META, &a[order]), OK);
 		assert_true(is_zero(hpa_ptr(a[order]), PAGE_SIZE << order));
 	}
 }
@@ -125,15 +125,15 @@ static void what_is_refused_is_not_charged(void **state)
 	const uint64_t limits[DX_LIMITS] = {3, 3, 3};
 
 	vm->quota.limit[RES_PAGES] = vm->quota.used[RES_PAGES] + 7;
-	assert_int_equal(vm_page_alloc(vm, 3, FRAME_RAM, NULL, &a), E_QUOTA_OWN);
+	assert_int_equal(vm_page_alloc(vm, 3, FRAME_RAM, &a), E_QUOTA_OWN);
 	assert_charged(vm_pages, 4, 0);
-	assert_int_equal(vm_page_alloc(vm, 2, FRAME_RAM, NULL, &a), OK);
+	assert_int_equal(vm_page_alloc(vm, 2, FRAME_RAM, &a), OK);
 	vm_page_free(vm, a);
 	quota_init(&above, NULL, limits);
 	above.used[RES_PAGES] = 3;
 	vm->quota.parent = &above;
 	a = hpa(1);
-	assert_int_equal(vm_page_alloc(vm, 0, FRAME_RAM, NULL, &a), E_QUOTA_ABOVE);
+	assert_int_equal(vm_page_alloc(vm, 0, FRAME_RAM, &a), E_QUOTA_ABOVE);
 	vm->quota.parent = NULL;
 	assert_charged(vm_pages, 4, 0);
 	assert_int_equal(a.v, 1);
@@ -144,17 +144,17 @@ static void memory_that_runs_out_is_not_charged(void **state)
 	hpa_t a = hpa(1), b;
 
 	new_vm(64 * PAGE_SIZE, NO_LIMIT);
-	while (vm_page_alloc(vm, 0, FRAME_RAM, NULL, &b) == OK)
+	while (vm_page_alloc(vm, 0, FRAME_RAM, &b) == OK)
 		;
 	assert_int_equal(frames_free(), 0);
 	assert_charged(vm_pages, 4, 60 - vm_pages);
-	assert_int_equal(vm_page_alloc(vm, 0, FRAME_RAM, NULL, &a), E_NOMEM);
+	assert_int_equal(vm_page_alloc(vm, 0, FRAME_RAM, &a), E_NOMEM);
 	assert_int_equal(a.v, 1);
 	assert_charged(vm_pages, 4, 60 - vm_pages);
 	vm_page_free(vm, b);
-	assert_int_equal(vm_page_alloc(vm, 1, FRAME_RAM, NULL, &a), E_NOMEM);
+	assert_int_equal(vm_page_alloc(vm, 1, FRAME_RAM, &a), E_NOMEM);
 	assert_charged(vm_pages, 4, 59 - vm_pages);
-	assert_int_equal(vm_page_alloc(vm, 0, FRAME_RAM, NULL, &a), OK);
+	assert_int_equal(vm_page_alloc(vm, 0, FRAME_RAM, &a), OK);
 }
 
 static void structures_get_what_they_need(void **state)
@@ -190,17 +190,17 @@ static void wrong_calls_are_bugs(void **state)
 	void *p;
 
 	expect_bug((void)!vm_page_alloc(
-		vm, ORDER_2M + 1, FRAME_RAM, NULL, &a)); /* too long to zero in one go */
+		vm, ORDER_2M + 1, FRAME_RAM, &a)); /* too long to zero in one go */
 	expect_bug((void)!vm_struct_alloc(vm, (1 << 21) + 1, &p));
 	assert_charged(vm_pages, 4, 0);
 	assert_int_equal(frame_alloc(0, FRAME_RAM, vm->id + 1, &a), OK); /* another's */
 	expect_bug(vm_page_free(vm, a));
-	assert_int_equal(vm_page_alloc(vm, 1, FRAME_RAM, NULL, &a), OK);
+	assert_int_equal(vm_page_alloc(vm, 1, FRAME_RAM, &a), OK);
 	expect_bug(vm_page_free(vm, hpa_add(a, PAGE_SIZE))); /* a tail */
 	vm_page_free(vm, a);
 	expect_bug(vm_page_free(vm, hpa(RAM_BASE + RAM)));
 	expect_bug(vm_page_free(vm, hpa(TABLE_BASE - PAGE_SIZE)));
-	assert_int_equal(vm_page_alloc(vm, 0, FRAME_RAM, NULL, &a), OK);
+	assert_int_equal(vm_page_alloc(vm, 0, FRAME_RAM, &a), OK);
 	expect_bug(vm_page_free(vm, hpa_add(a, 1)));
 }
 
@@ -208,7 +208,7 @@ static void freeing_twice_is_a_bug(void **state)
 {
 	static hpa_t a;
 
-	assert_int_equal(vm_page_alloc(vm, 0, FRAME_RAM, NULL, &a), OK);
+	assert_int_equal(vm_page_alloc(vm, 0, FRAME_RAM, &a), OK);
 	vm_page_free(vm, a);
 	expect_bug(vm_page_free(vm, a));
 }

@@ -238,7 +238,7 @@ static inline void new_machine(uint64_t pages, uint64_t ram, uint8_t depth)
 	root_vm->event_irq = NDEV;
 	require(vcpu_create(root_vm) == OK && vcpu_create(root_vm) == OK);
 	devices_init(root_vm, gpa(PLIC_BASE), NDEV, gpa(UART_BASE), UART_IRQ);
-	require(vm_page_alloc(root_vm, 0, FRAME_META, NULL, &root_vm->vmgenid_page) == OK);
+	require(vm_page_alloc(root_vm, 0, FRAME_META, &root_vm->vmgenid_page) == OK);
 	map_own(root_vm, VMGENID, root_vm->vmgenid_page, PAGE_SIZE, GSTAGE_R | GSTAGE_FOREIGN);
 	give_root_ram(ram);
 	spin_lock(&tree_lock);
