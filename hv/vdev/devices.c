@@ -53,8 +53,7 @@ void devices_copy(struct vm *to, const struct vm *from)
 
 void devices_reset(struct vm *vm)
 {
-	vplic_init(&vm->plic, vm->plic.ndev, vm->nvcpus);
-	vuart_init(&vm->uart);
+	devices_init(vm, vm->plic_base, vm->plic.ndev, vm->uart_base, vm->uart_irq);
 	vm->dbcn_reads = false;
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
 		vm->vcpus[i]->eip_line = false;
