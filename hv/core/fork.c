@@ -94,26 +94,16 @@ static enum err discard(struct vm *vm, enum err err)
 	return err;
 }
 
-static enum err make_vcpus(struct vm *vm, uint32_t n, uint8_t priority)
+/* All that a VM has but memory. `like` is what it resembles. */
+static enum err fit_out(struct vm *vm, const struct vm *like, uint32_t nvcpus)
 {
 	enum err err = OK;
 
-	while (err == OK && vm->nvcpus < n) {
-		err = vcpu_create(vm);
-		if (err == OK)
-			vm->vcpus[vm->nvcpus - 1]->sched.priority = priority;
-	}
-	return err;
-}
-
-/* All that a VM has but memory. `like` is what it resembles. */
-static enum err fit_out(struct vm *vm, const struct vm *like, uint32_t nvcpus, uint8_t priority)
-{
 	vm->vmgenid = like->vmgenid;
 	vm->vmgenid_irq = like->vmgenid_irq;
 	vm->event_irq = like->event_irq;
-	enum err err = make_vcpus(vm, nvcpus, priority);
-
+	while (err == OK && vm->nvcpus < nvcpus)
+		err = vcpu_create(vm);
 	if (err == OK)
 		err = vconsole_create(vm);
 	if (err == OK)
@@ -144,7 +134,6 @@ static enum err conclude(struct vm *vm, enum err err)
 
 enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *handle)
 {
-	uint8_t priority = MIN(SCHED_DEFAULT_PRIO, quota_priority(&parent->quota));
 	struct vm *vm = NULL;
 
 	if (c->vcpus == 0 || c->vcpus > VM_MAX_VCPUS || c->reserved || (c->flags & ~DX_TRUST))
@@ -159,8 +148,7 @@ enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *h
 		vm->ram_base = gpa(GIB(2));
 		vm->ram_size = c->ram_size;
 		vm->trusted = c->flags & DX_TRUST;
-		err = fit_out(vm, root_vm, c->vcpus,
-			(uint8_t)MIN(priority, vm->quota.limit[DX_LIMIT_PRIORITY]));
+		err = fit_out(vm, root_vm, c->vcpus);
 	}
 	if (err == OK)
 		devices_reset(vm); /* the places are the Root VM's, the contents are nobody's */
@@ -189,7 +177,7 @@ enum err fork_begin(struct vm *parent, struct vm *from, const struct dx_fork *f,
 		vm->source = from;
 		vm->trusted = from == parent ? parent->trusted && !(f->flags & DX_NO_TRUST)
 					     : (f->flags & DX_TRUST) != 0;
-		err = fit_out(vm, from, from->nvcpus, SCHED_DEFAULT_PRIO);
+		err = fit_out(vm, from, from->nvcpus);
 	}
 	err = conclude(vm, err);
 	if (err == OK)

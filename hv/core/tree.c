@@ -181,24 +181,19 @@ bool tree_clear(struct vm *vm)
 	return vm->nchildren == 0;
 }
 
-/* When all are dying, the last one that goes wakes the parent. */
-static bool bury_children(struct vm *vm, bool *idle)
-{
-	spin_lock(&tree_lock);
-	bool none = tree_clear(vm);
-
-	*idle = !none && vm->scan >= vm->nslots && vm->scan_idle;
-	spin_unlock(&tree_lock);
-	return none;
-}
-
 bool tree_bury(struct vm *vm, bool *idle)
 {
 	*idle = false;
 	if ((vm->holds_devices || vm->routes) && !grant_end(vm, &vm->cursor))
 		return false;
 	if (vm->nchildren || vm->nslots) {
-		if (!bury_children(vm, idle))
+		spin_lock(&tree_lock);
+		bool none = tree_clear(vm);
+
+		/* When all are dying, the last one that goes wakes this one. */
+		*idle = !none && vm->scan >= vm->nslots && vm->scan_idle;
+		spin_unlock(&tree_lock);
+		if (!none)
 			return false;
 		for (unsigned i = 0; i < CHILDREN_PAGES; i++)
 			vm_struct_free(vm, vm->children[i]);
@@ -233,9 +228,8 @@ void tree_sacrifice(struct vm *vm)
 void tree_forget(struct vm *vm)
 {
 	struct vm *parent = vm->parent;
-	enum err err = quota_set(&vm->quota, DX_LIMIT_GUARANTEE, 0);
 
-	BUG_ON(err != OK);
+	BUG_ON(quota_set(&vm->quota, DX_LIMIT_GUARANTEE, 0) != OK);
 	spin_lock(&tree_lock);
 	struct child *c = tree_slot(parent, vm->handle);
 

@@ -38,13 +38,6 @@ static enum err fill_step(struct vm *vm)
 	return OK;
 }
 
-static enum err fill_hole(struct vm *vm, gpa_t at)
-{
-	if (vm->fill.block.v || fill_begin(vm, at))
-		return fill_step(vm);
-	return gstage_put_page(vm, at, NULL);
-}
-
 /* Puts a copy in the place of the shared page at `*pte`. The lock is let go meanwhile. */
 static enum err replace(struct vm_locked l, uint64_t *pte)
 {
@@ -109,7 +102,8 @@ enum err gstage_touch(struct vm *vm, gpa_t at, bool write, struct refusal *refus
 	else if (is_own_ram(value))
 		err = unshare(l, pte, level, at);
 	else if (!is_leaf(value) && in_ram(vm, at, 1))
-		err = fill_hole(vm, at);
+		err = vm->fill.block.v || fill_begin(vm, at) ? fill_step(vm)
+							     : gstage_put_page(vm, at, NULL);
 	if (refused && (err == E_QUOTA_OWN || err == E_QUOTA_ABOVE))
 		*refused = vm->refused;
 	vm_unlock(l);

@@ -71,7 +71,8 @@ enum err vcpu_create(struct vm *vm)
 		vm->sched = (struct sched_group *)((uint8_t *)mem + bytes);
 		sched_group_init(vm->sched, vm->parent ? vm->parent->sched : NULL, vm->weight);
 	}
-	sched_entity_init(&v->sched, vm->sched, v->id % npcpus, SCHED_DEFAULT_PRIO);
+	sched_entity_init(&v->sched, vm->sched, v->id % npcpus,
+		MIN(SCHED_DEFAULT_PRIO, quota_priority(&vm->quota)));
 	vm->vcpus[vm->nvcpus++] = v;
 	return OK;
 }
