@@ -21,16 +21,13 @@
 #include "core/err.h"
 #include "core/heap.h"
 
-/* What is counted; numbers as in enum dx_limit. */
+/* What is counted: the first of enum dx_limit. */
 enum quota_res {
-	RES_PAGES, /* 4 KiB frames: RAM, page tables, every structure */
-	RES_VCPUS,
-	RES_VMS, /* descendants, oneself not counted */
+	RES_PAGES = DX_LIMIT_PAGES, /* 4 KiB frames: RAM, page tables, every structure */
+	RES_VCPUS = DX_LIMIT_VCPUS,
+	RES_VMS = DX_LIMIT_VMS, /* descendants, oneself not counted */
 	RES_COUNT
 };
-static_assert((int)DX_LIMIT_PAGES == RES_PAGES && (int)DX_LIMIT_VCPUS == RES_VCPUS &&
-		      (int)DX_LIMIT_VMS == RES_VMS,
-	"limits of what is counted come first");
 
 /* Who refused a charge, and the turn of the last release there by then. */
 struct refusal {
