@@ -48,16 +48,12 @@ static enum err copy_page(struct part *p, uint64_t leaf)
 /* What is no RAM leaves a ghost, if it is a device, or nothing. False: a table, or busy. */
 static bool share_other(struct part *p, uint64_t pte, uint64_t *dst)
 {
-	if (is_leaf(pte) && pte & GSTAGE_DEVICE) {
+	if (is_leaf(pte) ? pte & GSTAGE_DEVICE : pte == PTE_GHOST && p->from->ghosts) {
 		*dst = PTE_GHOST;
 		p->to->ghosts = true;
-	} else if (pte == PTE_GHOST) {
-		*dst = p->from->ghosts ? PTE_GHOST : 0;
-		p->to->ghosts |= p->from->ghosts;
-	} else {
-		return pte == 0 || (is_leaf(pte) && pte & GSTAGE_FOREIGN);
 	}
-	return true;
+	return pte == 0 || pte == PTE_GHOST ||
+	       (is_leaf(pte) && pte & (GSTAGE_DEVICE | GSTAGE_FOREIGN));
 }
 
 /* Gives the child what the `n` entries from `*src` on are, until one cannot be shared or the budget
