@@ -25,11 +25,14 @@ static void count_ram(struct vm *vm, uint64_t n)
 
 enum err vm_page_take(struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out)
 {
-	enum err err = quota_charge(
-		&vm->quota, RES_PAGES, BIT(order), kind == FRAME_META ? NULL : &vm->refused);
+	struct refusal refused;
+	enum err err = quota_charge(&vm->quota, RES_PAGES, BIT(order), &refused);
 
-	if (err != OK)
+	if (err != OK) {
+		if (kind != FRAME_META)
+			vm->refused = refused;
 		return err;
+	}
 	err = frame_alloc(order, kind, vm->id, out);
 	if (err != OK)
 		quota_release(&vm->quota, RES_PAGES, BIT(order));

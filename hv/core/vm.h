@@ -49,9 +49,7 @@ struct vm {
 	uint64_t ram_size;
 	struct vcpu *vcpus[VM_MAX_VCPUS];
 	struct sched_group *sched; /* in VCPU 0's block */
-	struct vplic plic;
-	struct vuart uart;
-	struct vconsole *console; /* NULL: the machine's */
+	struct vconsole *console;  /* NULL: the machine's */
 	gpa_t plic_base, uart_base, vmgenid;
 	hpa_t vmgenid_page;
 	uint32_t vmgenid_irq, event_irq, uart_irq;
@@ -102,6 +100,10 @@ struct vm {
 	struct heap events; /* who has something to tell: itself first, children by turn */
 	struct event_source own_events;
 	uint64_t event_turn;
+
+	/* With locks of their own. Last: what comes behind them is far from the start. */
+	struct vuart uart;
+	struct vplic plic;
 };
 
 /* Proof that vm->lock is held. */

@@ -93,18 +93,16 @@ enum err gstage_touch(struct vm *vm, gpa_t at, bool write, struct refusal *refus
 	struct vm_locked l = vm_lock(vm);
 	uint64_t *pte = gstage_walk(vm, at, &level, &value);
 
-	if (is_leaf(value) && (value & GSTAGE_DEVICE))
-		err = E_NOENT;
+	if (is_own_ram(value) && write && !(value & GSTAGE_W))
+		err = unshare(l, pte, level, at);
 	else if (value == PTE_BUSY)
 		err = OK;
-	else if (is_leaf(value) && (!write || (value & GSTAGE_W)))
+	else if (is_leaf(value) && !(value & GSTAGE_DEVICE) && (!write || (value & GSTAGE_W)))
 		err = E_EXISTS;
-	else if (is_own_ram(value))
-		err = unshare(l, pte, level, at);
 	else if (!is_leaf(value) && in_ram(vm, at, 1))
 		err = vm->fill.block.v || fill_begin(vm, at) ? fill_step(vm)
 							     : gstage_put_page(vm, at, NULL);
-	if (refused && (err == E_QUOTA_OWN || err == E_QUOTA_ABOVE))
+	if (unlikely(err != OK) && refused && (err == E_QUOTA_OWN || err == E_QUOTA_ABOVE))
 		*refused = vm->refused;
 	vm_unlock(l);
 	return err;
