@@ -44,7 +44,7 @@ static void map_ram(struct vm *vm, const struct dx_payload *p)
 	hpa_t at = hpa(p->kernel_base ? p->kernel_base - ROOM_BELOW_KERNEL : 0), base;
 	uint64_t size = ram_size_for(p);
 
-	if (quota_charge(&vm->quota, RES_PAGES, size >> PAGE_SHIFT) != OK ||
+	if (quota_charge(&vm->quota, RES_PAGES, size >> PAGE_SHIFT, NULL) != OK ||
 		frame_alloc_run(at, size, vm->id, &base) != OK)
 		halt("no %lu MiB of contiguous RAM for the Root VM%s", size >> 20,
 			at.v ? " where its kernel wants it" : "");
@@ -145,23 +145,27 @@ static void load(const struct vm *vm, const struct dx_payload *p, struct loaded 
 static void limit_to_machine(struct quota *q)
 {
 	uint64_t pages = q->used[RES_PAGES] + frames_free();
-	enum err err = quota_set_limit(q, RES_PAGES, pages);
+	enum err err = quota_set(q, DX_LIMIT_PAGES, pages);
 
+	if (err == OK)
+		err = quota_set(q, DX_LIMIT_RESERVE, pages / QUOTA_RESERVE_PART);
 	BUG_ON(err != OK);
-	quota_set_reserve(q, pages / QUOTA_RESERVE_PART);
 }
 
 void root_create(void)
 {
 	const struct dx_payload *p = payload;
-	const uint64_t limit[RES_COUNT] = {
-		[RES_PAGES] = UINT64_MAX >> 1, [RES_VCPUS] = UINT32_MAX, [RES_VMS] = UINT32_MAX};
+	const uint64_t limit[DX_LIMITS] = {[DX_LIMIT_PAGES] = UINT64_MAX >> 1,
+		[DX_LIMIT_VCPUS] = UINT32_MAX,
+		[DX_LIMIT_VMS] = UINT32_MAX,
+		[DX_LIMIT_PRIORITY] = SCHED_MAX_PRIORITY,
+		[DX_LIMIT_DEPTH] = TREE_DEPTH_MAX};
 	/* What the virtual PLIC takes over from the host's; devices on others cannot be passed. */
 	uint32_t sources = MIN(machine.plic.ndev, HOST_SOURCES_MAX);
 	uint32_t uart_irq = machine.uart.irq <= sources ? machine.uart.irq : 0;
 	struct loaded at;
 
-	if (vm_create(NULL, limit, SCHED_MAX_PRIORITY, TREE_DEPTH_MAX, &root_vm) != OK)
+	if (vm_create(NULL, limit, &root_vm) != OK)
 		halt("not enough memory for the Root VM");
 	root_vm->trusted = root_vm->holds_devices = true;
 	root_vm->direct = direct_vms;
@@ -172,9 +176,8 @@ void root_create(void)
 	for (uint32_t n = p->vcpus ? p->vcpus : npcpus; root_vm->nvcpus < n;)
 		if (vcpu_create(root_vm) != OK)
 			halt("the Root VM cannot have %u VCPUs", n);
-	if (devices_create(root_vm, gpa(machine.plic.base.v), sources + VIRTUAL_SOURCES,
-		    gpa(machine.uart.base.v), uart_irq) != OK)
-		halt("not enough memory for the Root VM's devices");
+	devices_init(root_vm, gpa(machine.plic.base.v), sources + VIRTUAL_SOURCES,
+		gpa(machine.uart.base.v), uart_irq);
 	root_vm->vmgenid = gpa(machine.plic.base.v - PAGE_SIZE); /* right below it */
 	if (vm_make_vmgenid(root_vm) != OK)
 		halt("no room for the generation ID at 0x%lx", root_vm->vmgenid.v);

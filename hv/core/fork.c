@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Making VMs; see fork.h. */
+#include <string.h>
 #include "core/fork.h"
 #include "boot/boot.h"
 #include "core/bug.h"
@@ -14,57 +15,46 @@
 
 #define SHARE_STEP 2048 /* leaves in one go: about 50,000 instructions */
 
-/* What is asked, or what the parent has. */
-static uint64_t or_keep(uint64_t asked, uint64_t own)
+/* What is asked, or else what the parent has. What QUOTA_SET would refuse is refused here too. */
+static enum err choose_limits(
+	const struct vm *parent, const uint64_t *asked, uint8_t priority, uint64_t limit[DX_LIMITS])
 {
-	return asked == DX_KEEP ? own : asked;
-}
-
-/* What QUOTA_SET would refuse is refused here as well. */
-static enum err check_limits(const struct vm *parent, const uint64_t *asked, uint8_t priority)
-{
-	uint64_t depth = quota_depth(&parent->quota);
+	uint8_t depth = quota_depth(&parent->quota);
 
 	if (depth == 0)
 		return E_QUOTA_OWN;
-	if (or_keep(asked[DX_LIMIT_PRIORITY], 0) > priority ||
-		or_keep(asked[DX_LIMIT_DEPTH], 0) > depth - 1)
-		return E_DENIED;
-	for (unsigned r = 0; r < RES_COUNT; r++)
-		if (or_keep(asked[r], 0) > parent->quota.limit[r])
+	memcpy(limit, parent->quota.limit, sizeof(parent->quota.limit));
+	limit[DX_LIMIT_PRIORITY] = priority;
+	limit[DX_LIMIT_DEPTH] = depth - 1u;
+	for (unsigned i = 0; i < DX_LIMIT_RESERVE; i++) {
+		if (asked[i] == DX_KEEP)
+			continue;
+		if (asked[i] > limit[i])
 			return E_DENIED;
-	return or_keep(asked[DX_LIMIT_RESERVE], 0) >
-			       or_keep(asked[DX_LIMIT_PAGES], parent->quota.limit[RES_PAGES])
-		       ? E_RANGE
-		       : OK;
+		limit[i] = asked[i];
+	}
+	limit[DX_LIMIT_RESERVE] = asked[DX_LIMIT_RESERVE];
+	if (asked[DX_LIMIT_RESERVE] == DX_KEEP)
+		limit[DX_LIMIT_RESERVE] = limit[DX_LIMIT_PAGES] / QUOTA_RESERVE_PART;
+	return limit[DX_LIMIT_RESERVE] > limit[DX_LIMIT_PAGES] ? E_RANGE : OK;
 }
 
 /* The structure alone, with its limits. */
 static enum err make(struct vm *parent, const uint64_t *asked, uint8_t priority, struct vm **out)
 {
-	const struct quota *q = &parent->quota;
-	const uint64_t limit[RES_COUNT] = {
-		[RES_PAGES] = or_keep(asked[DX_LIMIT_PAGES], q->limit[RES_PAGES]),
-		[RES_VCPUS] = or_keep(asked[DX_LIMIT_VCPUS], q->limit[RES_VCPUS]),
-		[RES_VMS] = or_keep(asked[DX_LIMIT_VMS], q->limit[RES_VMS]),
-	};
-	enum err err = check_limits(parent, asked, priority);
+	uint64_t limit[DX_LIMITS], guarantee = asked[DX_LIMIT_GUARANTEE];
+	enum err err = choose_limits(parent, asked, priority, limit);
 
 	if (err == OK)
-		err = quota_charge(&parent->quota, RES_VMS, 1);
+		err = quota_charge(&parent->quota, RES_VMS, 1, NULL);
 	if (err != OK)
 		return err;
-	err = vm_create(parent, limit, (uint8_t)or_keep(asked[DX_LIMIT_PRIORITY], priority),
-		(uint8_t)or_keep(asked[DX_LIMIT_DEPTH], quota_depth(q) - 1u), out);
-	if (err != OK) {
+	err = vm_create(parent, limit, out);
+	if (err != OK)
 		quota_release(&parent->quota, RES_VMS, 1);
-		return err;
-	}
-	if (asked[DX_LIMIT_RESERVE] != DX_KEEP)
-		quota_set_reserve(&(*out)->quota, asked[DX_LIMIT_RESERVE]);
-	return asked[DX_LIMIT_GUARANTEE] == DX_KEEP || asked[DX_LIMIT_GUARANTEE] == 0
-		       ? OK
-		       : quota_set_guarantee(&(*out)->quota, asked[DX_LIMIT_GUARANTEE]);
+	else if (guarantee != DX_KEEP)
+		err = quota_set(&(*out)->quota, DX_LIMIT_GUARANTEE, guarantee);
+	return err;
 }
 
 enum err vm_make_vmgenid(struct vm *vm)
@@ -94,69 +84,59 @@ static enum err discard(struct vm *vm, enum err err)
 
 	while (vm->nvcpus)
 		vcpu_destroy(vm);
-	devices_destroy(vm);
 	vm_struct_free(vm, vm->console);
 	while (!gstage_drop(vm, &cursor, UINT32_MAX))
 		;
 	if (vm->vmgenid_page.v)
 		vm_page_free(vm, vm->vmgenid_page);
 	vm_page_free(vm, vm->gstage_root);
-	BUG_ON(quota_set_guarantee(&vm->quota, 0) != OK);
+	BUG_ON(quota_set(&vm->quota, DX_LIMIT_GUARANTEE, 0) != OK);
 	quota_release(&vm->parent->quota, RES_VMS, 1);
 	vm_free(vm);
 	return err;
 }
 
-static enum err make_vcpus(struct vm *vm, uint32_t n, uint8_t priority)
+/* All that a VM has but memory. `like` is what it resembles. */
+static enum err fit_out(struct vm *vm, const struct vm *like, uint32_t nvcpus)
 {
 	enum err err = OK;
 
-	while (err == OK && vm->nvcpus < n) {
-		err = vcpu_create(vm);
-		if (err == OK)
-			vm->vcpus[vm->nvcpus - 1]->sched.priority = priority;
-	}
-	return err;
-}
-
-/* All that a VM has but memory. `like` is what it resembles. */
-static enum err fit_out(struct vm *vm, const struct vm *like, uint32_t nvcpus, uint8_t priority)
-{
 	/* Who is forked knows the place; the Root VM's is where there is no RAM of others. */
 	vm->vmgenid = vm->source ? like->vmgenid : gpa(like->plic_base.v - PAGE_SIZE);
 	vm->vmgenid_irq = like->vmgenid_irq;
 	vm->event_irq = like->event_irq;
-	enum err err = make_vcpus(vm, nvcpus, priority);
-
-	if (err == OK)
-		err = devices_copy(vm, like);
+	while (err == OK && vm->nvcpus < nvcpus)
+		err = vcpu_create(vm);
 	if (err == OK)
 		err = vconsole_create(vm);
 	if (err == OK)
 		err = vm_make_vmgenid(vm);
+	devices_copy(vm, like);
 	return err;
 }
 
-/* Puts a VM that is whole into the tree. */
-static enum err attach(struct vm *parent, struct vm *vm)
+/* Puts `vm` into the tree, unless there was an error: then nothing is left of it, if there was
+ * anything (NULL: not). */
+static enum err conclude(struct vm *vm, enum err err)
 {
+	if (!vm)
+		return err;
 	spin_lock(&tree_lock);
-	enum err err = parent->state == DX_DYING ? E_STATE : tree_make_room(parent);
-
 	if (err == OK)
-		tree_attach(parent, vm);
-	if (err == OK && vm->source && vm->source != parent) {
+		err = vm->parent->state == DX_DYING ? E_STATE : tree_make_room(vm->parent);
+	if (err == OK)
+		tree_attach(vm->parent, vm);
+	if (err == OK && vm->source && vm->source != vm->parent) {
 		vm->template = vm->source->handle;
 		vm->source->clones++;
 		vm->source->cloned = true;
 	}
 	spin_unlock(&tree_lock);
-	return err;
+	return err == OK ? OK : discard(vm, err);
 }
 
 enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *handle)
 {
-	uint8_t priority = MIN(SCHED_DEFAULT_PRIO, quota_priority(&parent->quota));
 	struct vm *vm = NULL;
 
 	if (c->vcpus == 0 || c->vcpus > VM_MAX_VCPUS || c->reserved || (c->flags & ~DX_TRUST))
@@ -171,16 +151,13 @@ enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *h
 		vm->ram_base = gpa(GIB(2));
 		vm->ram_size = c->ram_size;
 		vm->trusted = c->flags & DX_TRUST;
-		err = fit_out(vm, root_vm, c->vcpus, MIN(priority, vm->quota.max_priority));
-	}
-	if (err == OK) {
-		devices_reset(vm); /* the places are the Root VM's, the contents are nobody's */
-		err = attach(parent, vm);
+		err = fit_out(vm, root_vm, c->vcpus);
 	}
 	if (err == OK)
+		devices_reset(vm); /* the places are the Root VM's, the contents are nobody's */
+	err = conclude(vm, err);
+	if (err == OK)
 		*handle = vm->handle;
-	else if (vm)
-		err = discard(vm, err);
 	return err;
 }
 
@@ -203,20 +180,17 @@ enum err fork_begin(struct vm *parent, struct vm *from, const struct dx_fork *f,
 		vm->source = from;
 		vm->trusted = from == parent ? parent->trusted && !(f->flags & DX_NO_TRUST)
 					     : (f->flags & DX_TRUST) != 0;
-		err = fit_out(vm, from, from->nvcpus, SCHED_DEFAULT_PRIO);
+		err = fit_out(vm, from, from->nvcpus);
 	}
-	if (err == OK)
-		err = attach(parent, vm);
+	err = conclude(vm, err);
 	if (err == OK)
 		*out = vm;
-	else if (vm)
-		err = discard(vm, err);
 	return err;
 }
 
 enum err fork_step(struct vm *child, bool *done)
 {
-	enum err err = gstage_share(child->source, child, &child->cursor, SHARE_STEP, NULL);
+	enum err err = gstage_share(child->source, child, &child->cursor, SHARE_STEP);
 
 	*done = child->cursor.v == GSTAGE_END;
 	return err;
@@ -230,15 +204,16 @@ void fork_finish(struct vm *child, const struct vcpu *caller, bool paused)
 		struct vcpu *to = child->vcpus[i];
 
 		vcpu_copy(to, from->vcpus[i]);
-		to->sched.priority = MIN(from->vcpus[i]->sched.priority, child->quota.max_priority);
+		to->sched.priority = (uint8_t)MIN(
+			from->vcpus[i]->sched.priority, child->quota.limit[DX_LIMIT_PRIORITY]);
 		if (from->vcpus[i] == caller) {
 			to->action = ACTION_NONE;
 			to->x[10] = to->x[11] = 0;
 		}
 	}
 	child->source = NULL;
-	vuart_poll(child->uart);
-	vplic_raise(child->plic, child->vmgenid_irq);
+	vuart_poll(&child->uart);
+	vplic_raise(&child->plic, child->vmgenid_irq);
 	/* Halted still: none can start another one that this loop has yet to come to. */
 	for (uint32_t i = 0; i < child->nvcpus; i++)
 		if (child->vcpus[i]->hsm != HSM_STOPPED)

@@ -407,25 +407,22 @@ static bool lists_are_sound(void)
 	return total == frames.free;
 }
 
-static bool audit_locked(struct frame_stats *stats)
-{
-	*stats = (struct frame_stats){0};
-	for (uint32_t n = frames.first; n < frames.end;) {
-		const struct frame *f = &frames.table[n];
-
-		if (!head_is_sound(n, f))
-			return false;
-		stats->frames[f->kind] += BIT(f->order);
-		n += 1u << f->order;
-	}
-	return lists_are_sound() && stats->frames[FRAME_FREE] == frames.free;
-}
-
 bool frames_audit(struct frame_stats *stats)
 {
-	spin_lock(&frames.lock);
-	bool sound = audit_locked(stats);
+	bool sound = true;
 
+	*stats = (struct frame_stats){0};
+	spin_lock(&frames.lock);
+	for (uint32_t n = frames.first; sound && n < frames.end;) {
+		const struct frame *f = &frames.table[n];
+
+		sound = head_is_sound(n, f);
+		if (sound) {
+			stats->frames[f->kind] += BIT(f->order);
+			n += 1u << f->order;
+		}
+	}
+	sound = sound && lists_are_sound() && stats->frames[FRAME_FREE] == frames.free;
 	spin_unlock(&frames.lock);
 	return sound;
 }

@@ -11,9 +11,9 @@
  *   3. vuart->lock     one VM's virtual UART (raises its line into the vPLIC with it held)
  *   4. vm->event_lock  what one VM has to be told (raises a line into the vPLIC with it held)
  *   5. vplic->lock     one VM's virtual PLIC
- *   6. sched.rq[].lock one PCPU's run queue and the scheduling state of every VCPU homed there;
+ *   6. quota_lock      the charge counters of the whole tree (wakes who waits with it held)
+ *   7. sched.rq[].lock one PCPU's run queue and the scheduling state of every VCPU homed there;
  *                      of two run queues, the one with the lower PCPU number first
- *   7. quota_lock      the charge counters of the whole tree
  *   8. frames.lock     the frame allocator
  *   9. vcpu->fence_lock  one VCPU's queue of remote fences
  *  10. vconsole->lock  one VM's console

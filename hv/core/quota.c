@@ -6,38 +6,35 @@
 
 static struct spinlock quota_lock;
 
-void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[RES_COUNT],
-	uint8_t max_priority, uint8_t max_depth)
+void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[DX_LIMITS])
 {
-	*q = (struct quota){.parent = parent, .max_priority = max_priority, .max_depth = max_depth};
-	for (unsigned r = 0; r < RES_COUNT; r++)
-		q->limit[r] = limit[r];
-	q->reserve = limit[RES_PAGES] / QUOTA_RESERVE_PART;
-	q->last = &q->first;
+	*q = (struct quota){.parent = parent};
+	for (unsigned i = 0; i < DX_LIMIT_GUARANTEE; i++)
+		q->limit[i] = limit[i];
 }
 
 uint8_t quota_priority(const struct quota *q)
 {
-	uint8_t ceiling = q->max_priority;
+	uint64_t ceiling = q->limit[DX_LIMIT_PRIORITY];
 
 	while ((q = q->parent))
-		ceiling = MIN(ceiling, q->max_priority);
-	return ceiling;
+		ceiling = MIN(ceiling, q->limit[DX_LIMIT_PRIORITY]);
+	return (uint8_t)ceiling;
 }
 
 uint8_t quota_depth(const struct quota *q)
 {
-	unsigned depth = q->max_depth;
+	uint64_t depth = q->limit[DX_LIMIT_DEPTH];
 
 	for (unsigned above = 1; (q = q->parent); above++)
-		depth = MIN(depth, q->max_depth > above ? q->max_depth - above : 0);
+		depth = MIN(depth, MAX(q->limit[DX_LIMIT_DEPTH], above) - above);
 	return (uint8_t)depth;
 }
 
 /* What `q` adds to its parent's use. */
 static uint64_t weight(const struct quota *q, enum quota_res res)
 {
-	return res == RES_PAGES ? MAX(q->used[res], q->guarantee) : q->used[res];
+	return res == RES_PAGES ? MAX(q->used[res], q->limit[DX_LIMIT_GUARANTEE]) : q->used[res];
 }
 
 /* By how much `q` weighs more when it uses `n` more. */
@@ -60,7 +57,7 @@ static bool has_room(const struct quota *q, enum quota_res res, uint64_t n, uint
 static struct quota *refuser_above(struct quota *q, enum quota_res res, uint64_t n)
 {
 	while (n && (q = q->parent)) {
-		if (!has_room(q, res, n, q->reserve))
+		if (!has_room(q, res, n, q->limit[DX_LIMIT_RESERVE]))
 			return q;
 		n = growth(q, res, n);
 	}
@@ -78,7 +75,7 @@ static enum err tell(struct quota *q, struct quota *r, struct refusal *refused)
 	if (!r)
 		return OK;
 	if (refused)
-		*refused = (struct refusal){r, r->releases};
+		*refused = (struct refusal){r, r->released};
 	q->refused_by = r;
 	return r == q ? E_QUOTA_OWN : E_QUOTA_ABOVE;
 }
@@ -99,65 +96,42 @@ static void add(struct quota *q, enum quota_res res, uint64_t n)
 	}
 }
 
-static void unlink_waiter(struct quota_waiter *w)
+/* Wakes a waiter at `q` that has not tried since the last release there. */
+static void wake_next(struct quota *q)
 {
-	*w->link = w->next;
-	if (w->next)
-		w->next->link = w->link;
-	else
-		w->at->last = w->link;
-	w->at = NULL;
+	struct heap_node *n = heap_min(&q->waiters);
+
+	if (!n || n->key > q->released)
+		return;
+	heap_remove(&q->waiters, n);
+	struct quota_waiter *w = container_of(n, struct quota_waiter, node);
+
+	w->wake(w);
 }
 
-/* Takes the first waiter from `q`, if it has not tried since the last release. */
-static struct quota_waiter *take_waiter(struct quota *q)
+/* There may be more room at `q` than before. */
+static void release_at(struct quota *q)
 {
-	struct quota_waiter *w = q->first;
-
-	if (!w || w->tried == q->releases)
-		return NULL;
-	unlink_waiter(w);
-	return w;
+	q->released = ++q->turns;
+	wake_next(q);
 }
 
-/* There is room at `q`: puts a waiter on the list at `woken`. */
-static void wake_one(struct quota *q, struct quota_waiter **woken)
-{
-	q->releases++;
-	struct quota_waiter *w = take_waiter(q);
-
-	if (w) {
-		w->next = *woken;
-		*woken = w;
-	}
-}
-
-/* Takes `n` from `q` and its ancestors, for good if there is a list for those to be woken. */
-static void subtract(struct quota *q, enum quota_res res, uint64_t n, struct quota_waiter **woken)
+/* Takes `n` from `q` and its ancestors; if that is a release, waiters are woken. */
+static void subtract(struct quota *q, enum quota_res res, uint64_t n, bool release)
 {
 	while (q && n) {
 		uint64_t before = weight(q, res);
 
 		BUG_ON(q->used[res] < n);
 		q->used[res] -= n;
-		if (woken)
-			wake_one(q, woken);
+		if (release)
+			release_at(q);
 		n = before - weight(q, res);
 		q = q->parent;
 	}
 }
 
-static void wake_all(struct quota_waiter *w)
-{
-	while (w) {
-		struct quota_waiter *next = w->next;
-
-		w->wake(w);
-		w = next;
-	}
-}
-
-enum err quota_charge_at(struct quota *q, enum quota_res res, uint64_t n, struct refusal *refused)
+enum err quota_charge(struct quota *q, enum quota_res res, uint64_t n, struct refusal *refused)
 {
 	spin_lock(&quota_lock);
 	struct quota *r = refuser(q, res, n);
@@ -174,28 +148,23 @@ enum err quota_charge_at(struct quota *q, enum quota_res res, uint64_t n, struct
 
 void quota_release(struct quota *q, enum quota_res res, uint64_t n)
 {
-	struct quota_waiter *woken = NULL;
-
 	spin_lock(&quota_lock);
 	BUG_ON(q->own[res] < n);
 	q->own[res] -= n;
-	subtract(q, res, n, &woken);
+	subtract(q, res, n, true);
 	spin_unlock(&quota_lock);
-	wake_all(woken);
 }
 
 enum err quota_move(struct quota *from, struct quota *to, uint64_t n, struct refusal *refused)
 {
-	struct quota_waiter *woken = NULL;
-
 	spin_lock(&quota_lock);
 	BUG_ON(from->own[RES_PAGES] < n);
-	subtract(from, RES_PAGES, n, NULL);
+	subtract(from, RES_PAGES, n, false);
 	struct quota *r = refuser(to, RES_PAGES, n);
 	struct quota *payer = r ? from : to;
 
 	for (struct quota *q = r ? NULL : from; q; q = q->parent)
-		wake_one(q, &woken);
+		release_at(q);
 
 	from->own[RES_PAGES] -= n;
 	payer->own[RES_PAGES] += n;
@@ -203,7 +172,6 @@ enum err quota_move(struct quota *from, struct quota *to, uint64_t n, struct ref
 	enum err err = tell(to, r, refused);
 
 	spin_unlock(&quota_lock);
-	wake_all(woken);
 	return err;
 }
 
@@ -214,15 +182,12 @@ void quota_hold(void)
 
 void quota_pass_up_held(struct quota *q, uint64_t n)
 {
-	struct quota_waiter *woken = NULL;
-
 	BUG_ON(!q->parent || q->own[RES_PAGES] < n);
 	q->own[RES_PAGES] -= n;
 	q->parent->own[RES_PAGES] += n;
-	subtract(q, RES_PAGES, n, &woken);
+	subtract(q, RES_PAGES, n, true);
 	add(q->parent, RES_PAGES, n);
 	spin_unlock(&quota_lock);
-	wake_all(woken);
 }
 
 void quota_pass_up(struct quota *q, uint64_t n)
@@ -231,73 +196,50 @@ void quota_pass_up(struct quota *q, uint64_t n)
 	quota_pass_up_held(q, n);
 }
 
-/* There may be more room at `q` than before. */
-static void unlock_and_wake(struct quota *q)
+/* Who has no room for it that `q` weighs as if `pages` were guaranteed to it; NULL: it does. */
+static struct quota *guarantee(struct quota *q, uint64_t pages)
 {
-	struct quota_waiter *woken;
-
-	q->releases++;
-	woken = take_waiter(q);
-	spin_unlock(&quota_lock);
-	if (woken)
-		woken->wake(woken);
-}
-
-enum err quota_set_limit(struct quota *q, enum quota_res res, uint64_t limit)
-{
-	spin_lock(&quota_lock);
-	bool fits = limit >= q->used[res];
-
-	if (fits)
-		q->limit[res] = limit;
-	unlock_and_wake(q);
-	return fits ? OK : E_STATE;
-}
-
-void quota_set_reserve(struct quota *q, uint64_t pages)
-{
-	spin_lock(&quota_lock);
-	q->reserve = pages;
-	unlock_and_wake(q);
-}
-
-enum err quota_set_guarantee(struct quota *q, uint64_t pages)
-{
-	struct quota_waiter *woken = NULL;
-	struct quota *r = NULL;
-
-	if (pages > q->limit[RES_PAGES])
-		return E_RANGE;
-	spin_lock(&quota_lock);
 	uint64_t before = weight(q, RES_PAGES), after = MAX(q->used[RES_PAGES], pages);
+	struct quota *r = NULL;
 
 	if (after > before)
 		r = refuser_above(q, RES_PAGES, after - before);
-	if (!r) {
-		q->guarantee = pages;
-		if (after > before)
-			add(q->parent, RES_PAGES, after - before);
-		else
-			subtract(q->parent, RES_PAGES, before - after, &woken);
-	}
-	enum err err = tell(q, r, NULL);
+	if (r)
+		return r;
+	q->limit[DX_LIMIT_GUARANTEE] = pages;
+	if (after > before)
+		add(q->parent, RES_PAGES, after - before);
+	else
+		subtract(q->parent, RES_PAGES, before - after, true);
+	return NULL;
+}
 
+enum err quota_set(struct quota *q, enum dx_limit which, uint64_t to)
+{
+	bool part = which == DX_LIMIT_RESERVE || which == DX_LIMIT_GUARANTEE;
+	enum err err = OK;
+
+	spin_lock(&quota_lock);
+	if (part && to > q->limit[DX_LIMIT_PAGES])
+		err = E_RANGE;
+	else if (which <= DX_LIMIT_VMS && to < q->used[which])
+		err = E_STATE;
+	else if (which == DX_LIMIT_GUARANTEE)
+		err = tell(q, guarantee(q, to), NULL);
+	else
+		q->limit[which] = to;
+	release_at(q);
 	spin_unlock(&quota_lock);
-	wake_all(woken);
 	return err;
 }
 
 bool quota_wait(const struct refusal *r, struct quota_waiter *w)
 {
 	spin_lock(&quota_lock);
-	bool waits = r->at->releases == r->releases;
+	bool waits = r->at->released == r->released;
 
-	if (waits) {
-		*w = (struct quota_waiter){
-			.at = r->at, .link = r->at->last, .tried = r->releases, .wake = w->wake};
-		*r->at->last = w;
-		r->at->last = &w->next;
-	}
+	if (waits)
+		heap_insert(&r->at->waiters, &w->node, ++r->at->turns);
 	spin_unlock(&quota_lock);
 	return waits;
 }
@@ -305,11 +247,7 @@ bool quota_wait(const struct refusal *r, struct quota_waiter *w)
 void quota_unwait(struct quota *q, struct quota_waiter *w)
 {
 	spin_lock(&quota_lock);
-	if (w->at)
-		unlink_waiter(w);
-	struct quota_waiter *next = take_waiter(q);
-
+	heap_remove(&q->waiters, &w->node);
+	wake_next(q);
 	spin_unlock(&quota_lock);
-	if (next)
-		next->wake(next);
 }

@@ -16,51 +16,48 @@
  */
 #pragma once
 
+#include "abi/diosix.h"
 #include "core/compiler.h"
 #include "core/err.h"
+#include "core/heap.h"
 
+/* What is counted: the first of enum dx_limit. */
 enum quota_res {
-	RES_PAGES, /* 4 KiB frames: RAM, page tables, every structure */
-	RES_VCPUS,
-	RES_VMS, /* descendants, oneself not counted */
+	RES_PAGES = DX_LIMIT_PAGES, /* 4 KiB frames: RAM, page tables, every structure */
+	RES_VCPUS = DX_LIMIT_VCPUS,
+	RES_VMS = DX_LIMIT_VMS, /* descendants, oneself not counted */
 	RES_COUNT
 };
 
-/* Who refused a charge, and how many releases there had been there. */
+/* Who refused a charge, and the turn of the last release there by then. */
 struct refusal {
 	struct quota *at;
-	uint64_t releases;
+	uint64_t released;
 };
 
 struct quota_waiter {
-	struct quota *at;                  /* NULL: does not wait */
-	struct quota_waiter *next, **link; /* the one that came after it, and what points to it */
-	uint64_t tried;                    /* at->releases when it last failed */
-	void (*wake)(struct quota_waiter *w);
+	struct heap_node node;                /* while it waits: by its turn */
+	void (*wake)(struct quota_waiter *w); /* called under the quota lock */
 };
 
 struct quota {
 	struct quota *parent; /* NULL for the Root VM */
 	/* under the quota lock: */
-	uint64_t limit[RES_COUNT];
-	uint64_t used[RES_COUNT]; /* by the subtree, oneself included */
-	uint64_t own[RES_COUNT];  /* by oneself alone */
-	uint64_t reserve;         /* pages that descendants cannot charge */
-	uint64_t guarantee;       /* pages that the parent is charged at least */
-	uint8_t max_priority;     /* highest scheduling priority of any VCPU of the subtree */
-	uint8_t max_depth;        /* levels of VMs below this one */
-	struct quota_waiter *first, **last;
-	uint64_t releases;
+	uint64_t limit[DX_LIMITS]; /* the ceilings too; pages that descendants cannot charge; pages
+				      that the parent is charged at least */
+	uint64_t used[RES_COUNT];  /* by the subtree, oneself included */
+	uint64_t own[RES_COUNT];   /* by oneself alone */
+	struct heap waiters;
+	uint64_t turns, released; /* each wait and each release has a turn; that of the last one */
 	const struct quota *refused_by; /* who refused it something last */
 };
 
 #define QUOTA_RESERVE_PART 16 /* of the limit: the default reserve */
 
-/* A quota below `parent` (NULL for the Root VM) with nothing used, no guarantee, and the default
- * reserve. Limits above the parent's are allowed (overcommit): a charge meets every ancestor's
+/* A quota below `parent` (NULL for the Root VM) with nothing used, and no guarantee whatever
+ * `limit` says. Limits above the parent's are allowed (overcommit): a charge meets every ancestor's
  * limit anyway. */
-void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[RES_COUNT],
-	uint8_t max_priority, uint8_t max_depth);
+void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[DX_LIMITS]);
 
 /* The ceilings as they are for `q` now: its own, or an ancestor's that is lower. O(depth). */
 uint8_t quota_priority(const struct quota *q);
@@ -68,13 +65,8 @@ uint8_t quota_depth(const struct quota *q);
 
 /* Charges `n` units to `q` and all its ancestors, or to none. O(depth). E_QUOTA_OWN: the own limit
  * refuses; E_QUOTA_ABOVE: an ancestor's does. `*refused`, unless NULL, tells whose. */
-enum err must_check quota_charge_at(
+enum err must_check quota_charge(
 	struct quota *q, enum quota_res res, uint64_t n, struct refusal *refused);
-
-static inline enum err must_check quota_charge(struct quota *q, enum quota_res res, uint64_t n)
-{
-	return quota_charge_at(q, res, n, NULL);
-}
 
 /* `err`, if it is that what was made for `q` was refused, as a VM that has `by` sees it: a limit of
  * `q` or `by` is its own to look at, what lies above is not. */
@@ -95,15 +87,10 @@ void quota_pass_up(struct quota *q, uint64_t n);
 void quota_hold(void);
 void quota_pass_up_held(struct quota *q, uint64_t n);
 
-/* Lowers or raises a limit. E_STATE when it would fall below present use. Whether the caller may is
- * his to know. */
-enum err must_check quota_set_limit(struct quota *q, enum quota_res res, uint64_t limit);
-
-void quota_set_reserve(struct quota *q, uint64_t pages);
-
-/* Guarantees `pages` to `q`, charging its ancestors for what it does not use. Errors as
- * quota_charge; E_RANGE: above its own limit. */
-enum err must_check quota_set_guarantee(struct quota *q, uint64_t pages);
+/* Lowers or raises a limit, a ceiling, the reserve, or the guarantee, of which the ancestors are
+ * charged what is not used. Whether the caller may is his to know. E_STATE: below present use;
+ * E_RANGE: a reserve or guarantee above the limit of pages; E_QUOTA_…: as quota_charge. */
+enum err must_check quota_set(struct quota *q, enum dx_limit which, uint64_t to);
 
 /* `w`, whose charge was refused, waits for a release there. False when there was one since: try
  * again. */

@@ -21,9 +21,8 @@ struct runqueue {
 	struct heap ready; /* the trees with something ready */
 	struct heap timers;
 	struct sched_entity *running;
-	uint8_t running_prio; /* when it was last accounted */
-	uint64_t slice_end;   /* SCHED_NEVER while nobody waits */
-	uint64_t lift_at;     /* when one of the Root VM's that wait here is lifted */
+	uint64_t slice_end; /* SCHED_NEVER while nobody waits */
+	uint64_t lift_at;   /* when one of the Root VM's that wait here is lifted */
 	/* of the PCPU alone: when it compares with others again, and after which */
 	uint64_t balance_at;
 	uint32_t looked;
@@ -171,11 +170,10 @@ static void account(struct runqueue *rq, uint64_t now)
 		for (; n; n = n->parent) {
 			__atomic_fetch_add(&n->run_ticks, ran, __ATOMIC_RELAXED);
 			if (n->parent && rq->run != RANK_LIFTED)
-				charge(n, rq->running_prio, ran);
+				charge(n, rq->running->priority, ran);
 		}
 		publish(&rq->since, now);
 	}
-	rq->running_prio = rq->running->priority;
 }
 
 /* Brings virtual time up to date, to a slice: that of PCPUs which have no slices stands still. One
@@ -447,23 +445,25 @@ void sched_expire(uint32_t pcpu, uint64_t now)
 	spin_unlock(&rq->lock);
 }
 
-void sched_set_priority(struct sched_entity *e, uint8_t priority)
+void sched_set_priority(struct sched_entity *e, uint8_t priority, uint64_t now)
 {
 	BUG_ON(priority > SCHED_MAX_PRIORITY);
 	struct runqueue *rq = lock_home(e);
-	bool active = e->state == SCHED_READY || e->state == SCHED_RUNNING,
+	bool running = e->state == SCHED_RUNNING, active = running || e->state == SCHED_READY,
 	     queued = e->ready.queued;
 
+	if (running)
+		account(rq, now);
 	if (queued)
-		dequeue(e, e->ready_since);
+		dequeue(e, now);
 	if (active)
 		deactivate(e);
 	e->priority = priority;
 	if (active)
 		activate(e);
 	if (queued)
-		enqueue(e, e->ready_since);
-	if (rq->running == e && rq->run != RANK_LIFTED)
+		enqueue(e, now);
+	if (running && rq->run != RANK_LIFTED)
 		publish(&rq->run, RANK(priority));
 	if (active)
 		sched.kick(e->home);
@@ -553,7 +553,6 @@ static void start_running(struct runqueue *rq, struct sched_entity *e, uint64_t 
 		e->wait_ticks += now - e->ready_since;
 	e->state = SCHED_RUNNING;
 	rq->running = e;
-	rq->running_prio = e->priority;
 	publish(&rq->since, now);
 	publish(&rq->run, rank);
 	/* Until sched_contended has decided what it wants to know of. */

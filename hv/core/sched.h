@@ -120,7 +120,7 @@ void sched_entity_init(
 	struct sched_entity *e, struct sched_group *g, uint32_t home, uint8_t priority);
 
 /* In any state, from any PCPU; takes effect at once. */
-void sched_set_priority(struct sched_entity *e, uint8_t priority);
+void sched_set_priority(struct sched_entity *e, uint8_t priority, uint64_t now);
 
 /* BLOCKED becomes READY, on an idle PCPU if there is one, else where the lowest priority runs, else
  * at home. A RUNNING entity latches it. READY and OFF: nothing. */

@@ -6,9 +6,9 @@
 #include "vdev/grant.h"
 #include "vdev/vplic.h"
 
-#define SLOT_BITS       12
-#define GENERATION_MASK 0x7fff
-#define BURY_STEP       96 /* leaves and tables given back in one go */
+#define SLOT_BITS   12
+#define HANDLE_BITS 27
+#define BURY_STEP   96 /* leaves and tables given back in one go */
 /* Of going through children, in units of about ten instructions: */
 #define CLEAR_STEP 4000
 #define REAP_COST  150
@@ -24,9 +24,15 @@ static struct child *slot_at(const struct vm *vm, uint32_t slot)
 	return &vm->children[slot / CHILDREN_PER_PAGE][slot % CHILDREN_PER_PAGE];
 }
 
-static uint32_t handle_of(const struct child *c, uint32_t slot)
+static uint32_t slot_of(uint32_t handle)
 {
-	return ((uint32_t)c->generation << SLOT_BITS | slot) + 1;
+	return (handle - 1) & ((1u << SLOT_BITS) - 1);
+}
+
+/* Somebody's slot: of one that lives, or of what is left of one that is gone. */
+static bool is_used(const struct child *c)
+{
+	return c->vm || c->console;
 }
 
 enum err tree_make_room(struct vm *vm)
@@ -52,83 +58,57 @@ void tree_attach(struct vm *parent, struct vm *child)
 
 	if (parent->free_slot)
 		parent->free_slot = c->next;
-	*c = (struct child){.vm = child, .generation = c->generation, .used = true};
-	child->handle = handle_of(c, slot);
+	uint32_t handle = c->events.handle;
+
+	/* As long as possible no other child's. */
+	handle = handle ? ((handle - 1 + BIT(SLOT_BITS)) & (BIT(HANDLE_BITS) - 1)) + 1 : slot + 1;
+	*c = (struct child){.vm = child, .events.handle = handle};
+	child->handle = handle;
 	parent->nchildren++;
 }
 
 struct child *tree_slot(const struct vm *vm, uint64_t handle)
 {
-	uint32_t slot = (uint32_t)(handle - 1) & ((1u << SLOT_BITS) - 1);
+	uint32_t slot = slot_of((uint32_t)handle);
 
 	if (handle == 0 || handle > UINT32_MAX || slot >= vm->nslots)
 		return NULL;
 	struct child *c = slot_at(vm, slot);
 
-	return c->used && handle_of(c, slot) == handle ? c : NULL;
+	return is_used(c) && c->events.handle == handle ? c : NULL;
 }
 
 uint32_t tree_next(const struct vm *vm, uint32_t handle)
 {
-	uint32_t slot = handle ? ((handle - 1) & ((1u << SLOT_BITS) - 1)) + 1 : 0;
+	uint32_t slot = handle ? slot_of(handle) + 1 : 0;
 
 	for (; slot < vm->nslots; slot++)
-		if (slot_at(vm, slot)->used)
-			return handle_of(slot_at(vm, slot), slot);
+		if (is_used(slot_at(vm, slot)))
+			return slot_at(vm, slot)->events.handle;
 	return 0;
 }
 
-static void raise_line(struct vm *vm)
+/* Takes `e` out of the queue of `vm`; returns its bits. Under event_lock. */
+static uint32_t unqueue(struct vm *vm, struct event_source *e)
 {
-	vplic_set_level(vm->plic, vm->event_irq, vm->events || vm->first_event);
-}
+	uint32_t bits = e->bits;
 
-/* Takes the slot out of the queue of events, which is no longer than the table; returns how many
- * were before it. */
-static unsigned drop_events(struct vm *vm, struct child *c, uint32_t slot)
-{
-	unsigned steps = 0;
-
-	spin_lock(&vm->event_lock);
-	if (c->events) {
-		uint32_t before = 0, *link = &vm->first_event;
-
-		for (; *link != slot + 1; steps++) {
-			before = *link;
-			link = &slot_at(vm, *link - 1)->next;
-		}
-		*link = c->next;
-		if (vm->last_event == slot + 1)
-			vm->last_event = before;
-		c->events = 0;
-		raise_line(vm);
-	}
-	spin_unlock(&vm->event_lock);
-	return steps;
-}
-
-static unsigned reap(struct vm *vm, struct child *c, uint32_t slot)
-{
-	unsigned steps = drop_events(vm, c, slot);
-
-	vm_struct_free(vm, c->console);
-	c->console = NULL;
-	c->used = false;
-	c->generation = (c->generation + 1) & GENERATION_MASK;
-	c->next = vm->free_slot;
-	vm->free_slot = slot + 1;
-	vm->nchildren--;
-	return steps;
+	heap_remove(&vm->events, &e->node);
+	e->bits = 0;
+	vplic_set_level(&vm->plic, vm->event_irq, heap_min(&vm->events));
+	return bits;
 }
 
 void tree_reap(struct vm *vm, struct child *c)
 {
-	uint32_t slot = 0;
-
-	while (c < vm->children[slot / CHILDREN_PER_PAGE] ||
-		c >= vm->children[slot / CHILDREN_PER_PAGE] + CHILDREN_PER_PAGE)
-		slot += CHILDREN_PER_PAGE;
-	reap(vm, c, slot + (uint32_t)(c - vm->children[slot / CHILDREN_PER_PAGE]));
+	spin_lock(&vm->event_lock);
+	(void)unqueue(vm, &c->events);
+	spin_unlock(&vm->event_lock);
+	vm_struct_free(vm, c->console);
+	c->console = NULL;
+	c->next = vm->free_slot;
+	vm->free_slot = slot_of(c->events.handle) + 1;
+	vm->nchildren--;
 }
 
 #define TO(state) (1u << (state))
@@ -175,11 +155,13 @@ static unsigned clear_slot(struct vm *vm, uint32_t slot)
 {
 	struct child *c = slot_at(vm, slot);
 
-	if (!c->used || (c->vm && c->vm->state == DX_DYING))
+	if (!is_used(c) || (c->vm && c->vm->state == DX_DYING))
 		return 1;
 	vm->scan_idle = false;
-	if (!c->vm)
-		return REAP_COST + reap(vm, c, slot);
+	if (!c->vm) {
+		tree_reap(vm, c);
+		return REAP_COST;
+	}
 	vm_kill(c->vm, DX_REASON_KILLED, 0);
 	return KILL_COST * (1 + c->vm->nvcpus);
 }
@@ -199,24 +181,19 @@ bool tree_clear(struct vm *vm)
 	return vm->nchildren == 0;
 }
 
-/* When all are dying, the last one that goes wakes the parent. */
-static bool bury_children(struct vm *vm, bool *idle)
-{
-	spin_lock(&tree_lock);
-	bool none = tree_clear(vm);
-
-	*idle = !none && vm->scan >= vm->nslots && vm->scan_idle;
-	spin_unlock(&tree_lock);
-	return none;
-}
-
 bool tree_bury(struct vm *vm, bool *idle)
 {
 	*idle = false;
 	if ((vm->holds_devices || vm->routes) && !grant_end(vm, &vm->cursor))
 		return false;
 	if (vm->nchildren || vm->nslots) {
-		if (!bury_children(vm, idle))
+		spin_lock(&tree_lock);
+		bool none = tree_clear(vm);
+
+		/* When all are dying, the last one that goes wakes this one. */
+		*idle = !none && vm->scan >= vm->nslots && vm->scan_idle;
+		spin_unlock(&tree_lock);
+		if (!none)
 			return false;
 		for (unsigned i = 0; i < CHILDREN_PAGES; i++)
 			vm_struct_free(vm, vm->children[i]);
@@ -234,7 +211,7 @@ void tree_sacrifice(struct vm *vm)
 	for (uint32_t slot = 0; slot < vm->nslots; slot++) {
 		struct child *c = slot_at(vm, slot);
 
-		if (!c->used || !c->vm || c->vm->quota.guarantee)
+		if (!c->vm || c->vm->quota.limit[DX_LIMIT_GUARANTEE])
 			continue;
 		if (c->vm->state == DX_DYING) {
 			victim = NULL; /* one is enough at a time */
@@ -251,9 +228,8 @@ void tree_sacrifice(struct vm *vm)
 void tree_forget(struct vm *vm)
 {
 	struct vm *parent = vm->parent;
-	enum err err = quota_set_guarantee(&vm->quota, 0);
 
-	BUG_ON(err != OK);
+	BUG_ON(quota_set(&vm->quota, DX_LIMIT_GUARANTEE, 0) != OK);
 	spin_lock(&tree_lock);
 	struct child *c = tree_slot(parent, vm->handle);
 
@@ -281,33 +257,24 @@ void tree_forget(struct vm *vm)
 	spin_unlock(&tree_lock);
 }
 
+static void post(struct vm *vm, struct event_source *e, uint32_t bits)
+{
+	spin_lock(&vm->event_lock);
+	e->bits |= bits;
+	if (e->bits && !e->node.queued)
+		heap_insert(&vm->events, &e->node, e->handle ? ++vm->event_turn : 0);
+	vplic_set_level(&vm->plic, vm->event_irq, heap_min(&vm->events));
+	spin_unlock(&vm->event_lock);
+}
+
 void event_to_parent(struct vm *vm, uint32_t events)
 {
-	struct vm *parent = vm->parent;
-	uint32_t slot = (vm->handle - 1) & ((1u << SLOT_BITS) - 1);
-
-	spin_lock(&parent->event_lock);
-	struct child *c = slot_at(parent, slot);
-
-	if (!c->events) {
-		c->next = 0;
-		if (parent->first_event)
-			slot_at(parent, parent->last_event - 1)->next = slot + 1;
-		else
-			parent->first_event = slot + 1;
-		parent->last_event = slot + 1;
-	}
-	c->events |= events;
-	raise_line(parent);
-	spin_unlock(&parent->event_lock);
+	post(vm->parent, &slot_at(vm->parent, slot_of(vm->handle))->events, events);
 }
 
 void event_to_self(struct vm *vm, uint32_t events)
 {
-	spin_lock(&vm->event_lock);
-	vm->events |= events;
-	raise_line(vm);
-	spin_unlock(&vm->event_lock);
+	post(vm, &vm->own_events, events);
 }
 
 uint64_t event_take(struct vm *vm)
@@ -315,18 +282,13 @@ uint64_t event_take(struct vm *vm)
 	uint64_t event = 0;
 
 	spin_lock(&vm->event_lock);
-	if (vm->events) {
-		event = (uint64_t)vm->events << 32;
-		vm->events = 0;
-	} else if (vm->first_event) {
-		uint32_t slot = vm->first_event - 1;
-		struct child *c = slot_at(vm, slot);
+	struct heap_node *n = heap_min(&vm->events);
 
-		event = (uint64_t)c->events << 32 | handle_of(c, slot);
-		vm->first_event = c->next;
-		c->events = 0;
+	if (n) {
+		struct event_source *e = container_of(n, struct event_source, node);
+
+		event = (uint64_t)unqueue(vm, e) << 32 | e->handle;
 	}
-	raise_line(vm);
 	spin_unlock(&vm->event_lock);
 	return event;
 }

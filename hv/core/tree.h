@@ -27,11 +27,9 @@ struct child {
 	struct vm *vm;            /* NULL: gone, or nobody's slot */
 	struct vconsole *console; /* of one that is gone: what it wrote last. The parent pays */
 	uint64_t code;
-	uint32_t reason; /* enum dx_reason, of one that is gone */
-	uint16_t generation;
-	bool used;
-	uint32_t next;   /* slot + 1: of the free list, or of the queue of events */
-	uint32_t events; /* under event_lock: DX_EVENT_…; not 0: is queued */
+	uint32_t reason;            /* enum dx_reason, of one that is gone */
+	uint32_t next;              /* free slot + 1 */
+	struct event_source events; /* with the handle, or that of the slot's last child */
 };
 
 /* Makes room for one more child of `vm` (E_NOMEM: it has 4096; E_QUOTA_…). Then tree_attach cannot

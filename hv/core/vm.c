@@ -23,13 +23,16 @@ static void count_ram(struct vm *vm, uint64_t n)
 	__atomic_fetch_add(&vm->ram_pages, n, __ATOMIC_RELAXED);
 }
 
-enum err vm_page_take(
-	struct vm *vm, unsigned order, enum frame_kind kind, struct refusal *refused, hpa_t *out)
+enum err vm_page_take(struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out)
 {
-	enum err err = quota_charge_at(&vm->quota, RES_PAGES, BIT(order), refused);
+	struct refusal refused;
+	enum err err = quota_charge(&vm->quota, RES_PAGES, BIT(order), &refused);
 
-	if (err != OK)
+	if (err != OK) {
+		if (kind != FRAME_META)
+			vm->refused = refused;
 		return err;
+	}
 	err = frame_alloc(order, kind, vm->id, out);
 	if (err != OK)
 		quota_release(&vm->quota, RES_PAGES, BIT(order));
@@ -38,11 +41,10 @@ enum err vm_page_take(
 	return err;
 }
 
-enum err vm_page_alloc_at(
-	struct vm *vm, unsigned order, enum frame_kind kind, struct refusal *refused, hpa_t *out)
+enum err vm_page_alloc(struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out)
 {
 	BUG_ON(order > ORDER_2M);
-	enum err err = vm_page_take(vm, order, kind, refused, out);
+	enum err err = vm_page_take(vm, order, kind, out);
 
 	if (err == OK)
 		zero_pages(hpa_ptr(*out), PAGE_SIZE << order);
@@ -100,13 +102,13 @@ unsigned vm_ram_put(struct vm *vm, hpa_t a, unsigned order)
 	return blocks;
 }
 
-enum err vm_ram_pay(struct vm *vm, hpa_t a, struct refusal *refused)
+enum err vm_ram_pay(struct vm *vm, hpa_t a)
 {
 	struct frame *f = frame_of(a);
 
 	if (f->payer == vm->id)
 		return OK;
-	enum err err = quota_move(&vm_of(f->payer)->quota, &vm->quota, BIT(f->order), refused);
+	enum err err = quota_move(&vm_of(f->payer)->quota, &vm->quota, BIT(f->order), &vm->refused);
 
 	if (err != OK)
 		return err;
@@ -132,42 +134,30 @@ void vm_struct_free(struct vm *vm, void *p)
 		vm_page_free(vm, ptr_hpa(p));
 }
 
-/* Makes the structure out of its block, which nobody pays yet, and charges it. */
-static enum err make(struct vm *vm, unsigned order, struct vm *parent,
-	const uint64_t limit[RES_COUNT], uint8_t max_priority, uint8_t max_depth)
-{
-	zero_pages(vm, PAGE_SIZE << order);
-	vm->id = frame_number(ptr_hpa(vm));
-	vm->parent = parent;
-	vm->state = DX_CREATED;
-	vm->halt = HALT_STATE;
-	frame_of(ptr_hpa(vm))->payer = vm->id;
-	quota_init(&vm->quota, parent ? &parent->quota : NULL, limit, max_priority, max_depth);
-	enum err err = quota_charge(&vm->quota, RES_PAGES, BIT(order));
-
-	if (err != OK)
-		return err;
-	err = gstage_init(vm);
-	if (err != OK)
-		quota_release(&vm->quota, RES_PAGES, BIT(order));
-	return err;
-}
-
-enum err vm_create(struct vm *parent, const uint64_t limit[RES_COUNT], uint8_t max_priority,
-	uint8_t max_depth, struct vm **out)
+enum err vm_create(struct vm *parent, const uint64_t limit[DX_LIMITS], struct vm **out)
 {
 	unsigned order = order_for(sizeof(struct vm));
 	hpa_t a;
-	enum err err = frame_alloc(order, FRAME_META, 1, &a);
+	enum err err = frame_alloc(order, FRAME_META, 1, &a); /* paid by nobody yet */
 
 	if (err != OK)
 		return err;
 	struct vm *vm = hpa_ptr(a);
 
-	err = make(vm, order, parent, limit, max_priority, max_depth);
+	zero_pages(vm, PAGE_SIZE << order);
+	vm->id = frame_of(a)->payer = frame_number(a);
+	vm->parent = parent;
+	vm->state = DX_CREATED;
+	vm->halt = HALT_STATE;
+	quota_init(&vm->quota, parent ? &parent->quota : NULL, limit);
+	err = quota_charge(&vm->quota, RES_PAGES, BIT(order), NULL);
 	if (err == OK) {
-		*out = vm;
-		return OK;
+		err = vm_page_alloc(vm, GSTAGE_ROOT_ORDER, FRAME_TABLE, &vm->gstage_root);
+		if (err == OK) {
+			*out = vm;
+			return OK;
+		}
+		quota_release(&vm->quota, RES_PAGES, BIT(order));
 	}
 	if (parent)
 		err = quota_seen_by(&parent->quota, &vm->quota, err);

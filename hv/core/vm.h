@@ -15,6 +15,8 @@
 #include "core/lock.h"
 #include "core/quota.h"
 #include "core/sched.h"
+#include "vdev/vplic.h"
+#include "vdev/vuart.h"
 
 #define VM_MAX_VCPUS 64
 
@@ -22,14 +24,19 @@
 #define HALT_STATE 1u /* it is not RUNNING */
 #define HALT_FORK  2u /* one of its VCPUs forks it: all but that one */
 
-#define CHILDREN_PER_PAGE 64
-#define CHILDREN_PAGES    64
+#define CHILDREN_PER_PAGE 32
+#define CHILDREN_PAGES    128
 
 struct vcpu;
-struct vplic;
-struct vuart;
 struct vconsole;
 struct child;
+
+/* What a VM has to tell: its parent, or itself. Under event_lock of who is told. */
+struct event_source {
+	struct heap_node node; /* in the queue of who is told, while there are any */
+	uint32_t bits;         /* DX_EVENT_… */
+	uint32_t handle;       /* who tells; 0: oneself */
+};
 
 struct vm {
 	struct spinlock lock;
@@ -42,12 +49,10 @@ struct vm {
 	uint64_t ram_size;
 	struct vcpu *vcpus[VM_MAX_VCPUS];
 	struct sched_group *sched; /* in VCPU 0's block */
-	struct vplic *plic;
-	struct vuart *uart;
-	struct vconsole *console; /* NULL: the machine's */
+	struct vconsole *console;  /* NULL: the machine's */
 	gpa_t plic_base, uart_base, vmgenid;
 	hpa_t vmgenid_page;
-	uint32_t vmgenid_irq, event_irq;
+	uint32_t vmgenid_irq, event_irq, uart_irq;
 	bool ghosts; /* devices of the VM it was forked from read as 0 */
 	bool direct; /* without H: RAM is contiguous, GPA = HPA; set before it runs */
 	bool forked; /* its RAM began as another's: holes are filled by the page */
@@ -67,6 +72,7 @@ struct vm {
 	hpa_t gstage_root; /* Sv39x4 root table, 16 KiB */
 	uint32_t moved;    /* atomic for readers: leaves that are mapped where GPA is not HPA */
 	uint64_t gpa_end;  /* nothing is mapped from there on */
+	struct refusal refused; /* of RAM or a table for it, the last one */
 	struct {
 		hpa_t block; /* 2 MiB that is being zeroed for `at`; 0 when none is */
 		gpa_t at;
@@ -93,8 +99,13 @@ struct vm {
 
 	struct spinlock event_lock;
 	/* under event_lock: */
-	uint32_t events;                  /* DX_EVENT_… of its own */
-	uint32_t first_event, last_event; /* slots + 1 of children with events */
+	struct heap events; /* who has something to tell: itself first, children by turn */
+	struct event_source own_events;
+	uint64_t event_turn;
+
+	/* With locks of their own. Last: what comes behind them is far from the start. */
+	struct vuart uart;
+	struct vplic plic;
 };
 
 /* Proof that vm->lock is held. */
@@ -115,27 +126,18 @@ static inline void vm_unlock(struct vm_locked vm)
 
 /* Creates a VM below `parent` (NULL: the Root VM): its structure and an empty G-stage root table,
  * with these limits. Not in the tree yet. Errors: E_NOMEM; E_QUOTA_… as the parent sees it. */
-enum err must_check vm_create(struct vm *parent, const uint64_t limit[RES_COUNT],
-	uint8_t max_priority, uint8_t max_depth, struct vm **out);
+enum err must_check vm_create(struct vm *parent, const uint64_t limit[DX_LIMITS], struct vm **out);
 
 /* Gives back the structure of a VM, not the Root VM, that has nothing else any more. */
 void vm_free(struct vm *vm);
 
 /* Takes a zeroed block of 2^order frames for `vm`, charged to it first. Errors: E_QUOTA_OWN,
- * E_QUOTA_ABOVE (`*refused`, unless NULL, tells whose), E_NOMEM; nothing is charged then. At most
- * 256 KiB: a larger one would take too long to zero in one go. */
-enum err must_check vm_page_alloc_at(
-	struct vm *vm, unsigned order, enum frame_kind kind, struct refusal *refused, hpa_t *out);
-
-static inline enum err must_check vm_page_alloc(
-	struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out)
-{
-	return vm_page_alloc_at(vm, order, kind, NULL, out);
-}
+ * E_QUOTA_ABOVE (of RAM and tables vm->refused tells whose), E_NOMEM; nothing is charged then. At
+ * most 256 KiB: a larger one would take too long to zero in one go. */
+enum err must_check vm_page_alloc(struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out);
 
 /* The same, not zeroed, of any order. */
-enum err must_check vm_page_take(
-	struct vm *vm, unsigned order, enum frame_kind kind, struct refusal *refused, hpa_t *out);
+enum err must_check vm_page_take(struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out);
 
 /* Gives back what these gave. */
 void vm_page_free(struct vm *vm, hpa_t a);
@@ -146,7 +148,7 @@ void vm_page_free(struct vm *vm, hpa_t a);
 unsigned vm_ram_put(struct vm *vm, hpa_t a, unsigned order);
 
 /* The block at `a`, which only `vm` maps, is its to pay. Errors as quota_charge. */
-enum err must_check vm_ram_pay(struct vm *vm, hpa_t a, struct refusal *refused);
+enum err must_check vm_ram_pay(struct vm *vm, hpa_t a);
 
 /* Takes one zeroed, physically contiguous block of at least `bytes` for a structure. */
 enum err must_check vm_struct_alloc(struct vm *vm, size_t bytes, void **out);

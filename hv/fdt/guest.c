@@ -125,7 +125,7 @@ static void put_plic(struct build *b)
 	node_begin(b, "interrupt-controller", vm->plic_base.v,
 		PROPS(REG(vm->plic_base.v, VPLIC_SIZE), FLAG("interrupt-controller"),
 			CELL("#interrupt-cells", 1), CELL("#address-cells", 0),
-			CELL("riscv,ndev", vm->plic->ndev), CELL("phandle", b->plic),
+			CELL("riscv,ndev", vm->plic.ndev), CELL("phandle", b->plic),
 			BYTES("compatible", compatible, sizeof(compatible)),
 			BYTES("interrupts-extended", contexts, vm->nvcpus * sizeof(contexts[0]))));
 	node_end(b);
@@ -134,7 +134,7 @@ static void put_plic(struct build *b)
 static void put_uart(struct build *b)
 {
 	gpa_t base = b->t->vm->uart_base;
-	uint32_t irq = container_of(b->t->vm->plic, struct vm_devices, plic)->uart_irq;
+	uint32_t irq = b->t->vm->uart_irq;
 
 	if (!base.v)
 		return;

@@ -4,20 +4,13 @@
 #include "core/bug.h"
 #include "mmu/tables.h"
 
-#define ROOT_ORDER 2 /* 16 KiB: the root indexes two bits more */
-
-enum err gstage_init(struct vm *vm)
-{
-	return vm_page_alloc(vm, ROOT_ORDER, FRAME_TABLE, &vm->gstage_root);
-}
-
-enum err gstage_split(struct vm *vm, uint64_t *pte, unsigned level, struct refusal *refused)
+enum err gstage_split(struct vm *vm, uint64_t *pte, unsigned level)
 {
 	uint64_t old = *pte;
 	hpa_t table;
 
 	BUG_ON(level == 0); /* ranges are page aligned: a 4 KiB leaf is never cut */
-	enum err err = vm_page_take(vm, 0, FRAME_TABLE, refused, &table);
+	enum err err = vm_page_take(vm, 0, FRAME_TABLE, &table);
 
 	if (err != OK)
 		return err;
@@ -30,30 +23,18 @@ enum err gstage_split(struct vm *vm, uint64_t *pte, unsigned level, struct refus
 	return OK;
 }
 
-static void split_blocks(hpa_t a, unsigned order, unsigned to)
-{
-	for (uint64_t i = 0; i < BIT(order);) {
-		hpa_t block = hpa_add(a, i << PAGE_SHIFT);
-		unsigned was = frame_order(block);
-
-		if (was > to)
-			frame_split(block, to);
-		i += BIT(was);
-	}
-}
-
-enum err gstage_split_ram(struct vm *vm, uint64_t *pte, unsigned level, struct refusal *refused)
+enum err gstage_split_ram(struct vm *vm, uint64_t *pte, unsigned level)
 {
 	hpa_t a = pte_hpa(*pte);
-	enum err err = gstage_split(vm, pte, level, refused);
+	enum err err = gstage_split(vm, pte, level);
 
-	if (err == OK)
-		split_blocks(a, 9 * level, 9 * (level - 1));
+	/* Blocks are of 2 MiB, or 4 KiB, as others may have made them by now. */
+	if (err == OK && level == 1 && frame_order(a) == ORDER_2M)
+		frame_split(a, ORDER_4K);
 	return err;
 }
 
-enum err gstage_walk_make(
-	struct vm *vm, gpa_t at, unsigned level, struct refusal *refused, uint64_t **out)
+enum err gstage_walk_make(struct vm *vm, gpa_t at, unsigned level, uint64_t **out)
 {
 	vm->gpa_end = MAX(vm->gpa_end, ALIGN_DOWN(at.v, level_size(level)) + level_size(level));
 	uint64_t *table = hpa_ptr(vm->gstage_root);
@@ -63,7 +44,7 @@ enum err gstage_walk_make(
 
 		if (!(*pte & PTE_V)) {
 			hpa_t made;
-			enum err err = vm_page_alloc_at(vm, 0, FRAME_TABLE, refused, &made);
+			enum err err = vm_page_alloc(vm, 0, FRAME_TABLE, &made);
 
 			if (err != OK)
 				return err;
@@ -90,15 +71,6 @@ uint64_t *gstage_walk(const struct vm *vm, gpa_t at, unsigned *level, uint64_t *
 	}
 }
 
-static enum err check_range(gpa_t at, hpa_t to, uint64_t size)
-{
-	if (!IS_ALIGNED(at.v | to.v | size, PAGE_SIZE))
-		return E_ALIGN;
-	return range_within(at.v, size, 0, GSTAGE_END) && range_within(to.v, size, 0, BIT(HPA_BITS))
-		       ? OK
-		       : E_RANGE;
-}
-
 unsigned gstage_fitting_level(gpa_t at, hpa_t to, uint64_t size)
 {
 	unsigned level = LEVELS - 1;
@@ -116,7 +88,7 @@ enum err gstage_map_leaf(struct vm *vm, gpa_t at, hpa_t to, unsigned level, uint
 	gstage_walk(vm, at, &found, &present);
 	if (is_leaf(present))
 		return E_EXISTS;
-	enum err err = gstage_walk_make(vm, at, level, NULL, &pte);
+	enum err err = gstage_walk_make(vm, at, level, &pte);
 
 	if (err != OK)
 		return err;
@@ -127,29 +99,46 @@ enum err gstage_map_leaf(struct vm *vm, gpa_t at, hpa_t to, unsigned level, uint
 	return OK;
 }
 
+enum err gstage_put_page(struct vm *vm, gpa_t at, const void *contents)
+{
+	uint64_t *pte;
+	hpa_t page;
+	enum err err = gstage_walk_make(vm, at, 0, &pte);
+
+	if (err == OK)
+		err = vm_page_take(vm, 0, FRAME_RAM, &page);
+	if (err != OK)
+		return err;
+	if (contents)
+		memcpy(hpa_ptr(page), contents, PAGE_SIZE);
+	else
+		zero_pages(hpa_ptr(page), PAGE_SIZE);
+	pte_set(pte, leaf_pte(page, GSTAGE_RWX));
+	return OK;
+}
+
 enum err gstage_map(
 	struct vm_locked l, gpa_t at, hpa_t to, uint64_t size, uint64_t flags, uint64_t *done)
 {
 	uint64_t small = MIN(size, MIB(2) - (at.v & (MIB(2) - 1)));
-	enum err err = check_range(at, to, size);
+	unsigned level = gstage_fitting_level(at, to, size);
 
 	*done = 0;
-	if (err != OK)
-		return err;
+	if (!IS_ALIGNED(at.v | to.v | size, PAGE_SIZE) ||
+		!range_within(at.v, size, 0, GSTAGE_END) ||
+		!range_within(to.v, size, 0, BIT(HPA_BITS)))
+		return E_RANGE;
 	BUG_ON(!(flags & GSTAGE_R) || (flags & ~(GSTAGE_RWX | GSTAGE_DEVICE | GSTAGE_FOREIGN)));
-	for (unsigned level = gstage_fitting_level(at, to, size); level; level--) {
-		err = gstage_map_leaf(l.vm, at, to, level, flags);
+	while (*done < (level ? 1 : small)) {
+		enum err err =
+			gstage_map_leaf(l.vm, gpa_add(at, *done), hpa_add(to, *done), level, flags);
+
 		if (err == OK)
-			*done = level_size(level);
-		if (err != E_EXISTS)
+			*done += level_size(level);
+		else if (err != E_EXISTS || level-- == 0)
 			return err;
 	}
-	for (err = OK; *done < small; *done += PAGE_SIZE) {
-		err = gstage_map_leaf(l.vm, gpa_add(at, *done), hpa_add(to, *done), 0, flags);
-		if (err != OK)
-			break;
-	}
-	return err;
+	return OK;
 }
 
 enum err gstage_lookup(const struct vm *vm, gpa_t at, struct gstage_leaf *out)

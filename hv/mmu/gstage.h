@@ -26,7 +26,8 @@
 #define GSTAGE_FOREIGN BIT(9) /* software bit: neither its RAM nor a device: not inherited */
 #define GSTAGE_RWX     (GSTAGE_R | GSTAGE_W | GSTAGE_X)
 
-#define GSTAGE_GPA_BITS 41
+#define GSTAGE_GPA_BITS   41
+#define GSTAGE_ROOT_ORDER 2 /* 16 KiB: the root indexes two bits more */
 
 struct gstage_leaf {
 	hpa_t hpa;      /* what `gpa` itself maps to, not the leaf's start */
@@ -34,14 +35,11 @@ struct gstage_leaf {
 	uint64_t flags; /* GSTAGE_… */
 };
 
-/* Gives `vm` an empty root table. Errors as vm_page_alloc. */
-enum err must_check gstage_init(struct vm *vm);
-
 /*
  * Maps a part of page-aligned [at, at + size) to HPAs from `to` on: one leaf of 1 GiB or 2 MiB
  * where alignment allows, else 4 KiB leaves to the next multiple of 2 MiB. *done bytes are mapped
- * then, on an error too. Nothing may be mapped there yet. Errors: E_ALIGN; E_RANGE beyond 2^41, or
- * HPAs beyond 2^56; E_EXISTS; E_QUOTA_…, E_NOMEM for a table: those made on the way stay.
+ * then, on an error too. Nothing may be mapped there yet. Errors: E_RANGE not aligned, beyond 2^41,
+ * or HPAs beyond 2^56; E_EXISTS; E_QUOTA_…, E_NOMEM for a table: those made on the way stay.
  */
 enum err must_check gstage_map(
 	struct vm_locked vm, gpa_t at, hpa_t to, uint64_t size, uint64_t flags, uint64_t *done);
@@ -80,8 +78,7 @@ bool gstage_take_device(
  * shared, or copied if others write it or `from` holds devices; where devices are, ghosts. Does
  * about `budget` leaves; `*cursor` is GSTAGE_END when it is done. `from` is quiet, and fenced
  * before it runs again. Errors as vm_page_alloc: the cursor stays at what failed. */
-enum err must_check gstage_share(
-	struct vm *from, struct vm *to, gpa_t *cursor, unsigned budget, struct refusal *refused);
+enum err must_check gstage_share(struct vm *from, struct vm *to, gpa_t *cursor, unsigned budget);
 
 /* One step of the end: gives back about `budget` leaves and tables from `*cursor` on. True when all
  * but the root table is gone. The VM never runs again. */

@@ -399,7 +399,7 @@ enum err shadow_create(struct vm *vm, unsigned levels, struct shadow **out)
 		return err;
 	struct shadow *s = mem;
 
-	err = vm_page_take(vm, SHADOW_ORDER, FRAME_TABLE, NULL, &s->pages);
+	err = vm_page_take(vm, SHADOW_ORDER, FRAME_TABLE, &s->pages);
 	if (err != OK) {
 		vm_struct_free(vm, s);
 		return err;

@@ -18,8 +18,7 @@ static bool is_zero_page(const uint64_t *p)
 struct part {
 	struct vm *from, *to;
 	gpa_t at;
-	unsigned budget; /* leaves that it may cost */
-	struct refusal *refused;
+	unsigned budget;      /* leaves that it may cost */
 	unsigned level, done; /* entries of `level` from `at` on need no second look */
 	unsigned cost;
 };
@@ -38,38 +37,23 @@ static unsigned empty_run(const uint64_t *pte, unsigned n)
  * none: it reads so anyway. */
 static enum err copy_page(struct part *p, uint64_t leaf)
 {
-	hpa_t from = hpa_add(pte_hpa(leaf), p->at.v & (level_size(p->level) - 1)), page;
-	uint64_t *pte;
+	hpa_t from = hpa_add(pte_hpa(leaf), p->at.v & (level_size(p->level) - 1));
 
 	p->level = 0;
 	p->done = 1;
 	p->cost = COPY_COST;
-	if (is_zero_page(hpa_ptr(from)))
-		return OK;
-	enum err err = gstage_walk_make(p->to, p->at, 0, p->refused, &pte);
-
-	if (err == OK)
-		err = vm_page_take(p->to, 0, FRAME_RAM, p->refused, &page);
-	if (err != OK)
-		return err;
-	memcpy(hpa_ptr(page), hpa_ptr(from), PAGE_SIZE);
-	pte_set(pte, leaf_pte(page, GSTAGE_RWX));
-	return OK;
+	return is_zero_page(hpa_ptr(from)) ? OK : gstage_put_page(p->to, p->at, hpa_ptr(from));
 }
 
 /* What is no RAM leaves a ghost, if it is a device, or nothing. False: a table, or busy. */
 static bool share_other(struct part *p, uint64_t pte, uint64_t *dst)
 {
-	if (is_leaf(pte) && pte & GSTAGE_DEVICE) {
+	if (is_leaf(pte) ? pte & GSTAGE_DEVICE : pte == PTE_GHOST && p->from->ghosts) {
 		*dst = PTE_GHOST;
 		p->to->ghosts = true;
-	} else if (pte == PTE_GHOST) {
-		*dst = p->from->ghosts ? PTE_GHOST : 0;
-		p->to->ghosts |= p->from->ghosts;
-	} else {
-		return pte == 0 || (is_leaf(pte) && pte & GSTAGE_FOREIGN);
 	}
-	return true;
+	return pte == 0 || pte == PTE_GHOST ||
+	       (is_leaf(pte) && pte & (GSTAGE_DEVICE | GSTAGE_FOREIGN));
 }
 
 /* Gives the child what the `n` entries from `*src` on are, until one cannot be shared or the budget
@@ -132,9 +116,9 @@ static enum err share_at(struct part *p)
 	/* A leaf of 1 GiB covers more blocks than can be counted in one go. */
 	if (own && p->level == LEVELS - 1) {
 		p->done = 0;
-		return gstage_split(p->from, src, p->level, p->refused);
+		return gstage_split(p->from, src, p->level);
 	}
-	enum err err = gstage_walk_make(p->to, p->at, p->level, p->refused, &dst);
+	enum err err = gstage_walk_make(p->to, p->at, p->level, &dst);
 
 	if (err != OK)
 		return err;
@@ -143,10 +127,9 @@ static enum err share_at(struct part *p)
 	return p->done ? OK : copy_page(p, value);
 }
 
-enum err gstage_share(
-	struct vm *from, struct vm *to, gpa_t *cursor, unsigned budget, struct refusal *refused)
+enum err gstage_share(struct vm *from, struct vm *to, gpa_t *cursor, unsigned budget)
 {
-	struct part p = {from, to, *cursor, budget, refused, 0, 0, 0};
+	struct part p = {from, to, *cursor, budget, 0, 0, 0};
 	struct vm_locked l = vm_lock(from);
 	uint64_t end = from->gpa_end;
 	enum err err = OK;
@@ -194,16 +177,12 @@ static unsigned drop_at(struct vm *vm, uint64_t pte, unsigned level, gpa_t at, u
 /* The tables that end at `end` are done with. */
 static void drop_tables(struct vm *vm, gpa_t end, unsigned level)
 {
-	for (; level < LEVELS - 1 && IS_ALIGNED(end.v, level_size(level + 1)); level++) {
-		unsigned found;
-		uint64_t value, *pte = hpa_ptr(vm->gstage_root);
+	uint64_t *pte;
 
-		for (found = LEVELS - 1; found > level + 1; found--)
-			pte = hpa_ptr(pte_hpa(pte[index_at(gpa(end.v - 1), found)]));
-		pte += index_at(gpa(end.v - 1), found);
-		value = *pte;
+	while (++level < LEVELS && IS_ALIGNED(end.v, level_size(level))) {
+		BUG_ON(gstage_walk_make(vm, gpa(end.v - 1), level, &pte) != OK);
+		vm_page_free(vm, pte_hpa(*pte));
 		*pte = 0;
-		vm_page_free(vm, pte_hpa(value));
 	}
 }
 

@@ -82,17 +82,18 @@ static inline void gstage_count_moved(struct vm *vm, gpa_t at, hpa_t to, uint32_
 
 /* Puts a table in place of the leaf `*pte` of `level` that maps the same. Errors as
  * vm_page_take. */
-enum err must_check gstage_split(
-	struct vm *vm, uint64_t *pte, unsigned level, struct refusal *refused);
+enum err must_check gstage_split(struct vm *vm, uint64_t *pte, unsigned level);
 
 /* The same for a leaf of RAM, whose blocks are split with it: a leaf never maps a part of one. */
-enum err must_check gstage_split_ram(
-	struct vm *vm, uint64_t *pte, unsigned level, struct refusal *refused);
+enum err must_check gstage_split_ram(struct vm *vm, uint64_t *pte, unsigned level);
 
 /* The entry for `at` in the table of `level`, with tables made on the way down. There is no leaf on
  * the way. Errors as vm_page_alloc. */
-enum err must_check gstage_walk_make(
-	struct vm *vm, gpa_t at, unsigned level, struct refusal *refused, uint64_t **out);
+enum err must_check gstage_walk_make(struct vm *vm, gpa_t at, unsigned level, uint64_t **out);
+
+/* A page of RAM at `at`, where nothing is, as a copy of `contents`, or zeroed for NULL. Errors as
+ * vm_page_take. */
+enum err must_check gstage_put_page(struct vm *vm, gpa_t at, const void *contents);
 
 /* The entry that decides about `at`, its level, and what it held at one moment: without the lock it
  * may change. */

@@ -15,8 +15,8 @@ static bool fill_begin(struct vm *vm, gpa_t at)
 	hpa_t a;
 
 	if (vm->forked || !in_ram(vm, block, MIB(2)) ||
-		gstage_walk_make(vm, block, 1, NULL, &pte) != OK || *pte ||
-		vm_page_take(vm, ORDER_2M, FRAME_RAM, NULL, &a) != OK)
+		gstage_walk_make(vm, block, 1, &pte) != OK || *pte ||
+		vm_page_take(vm, ORDER_2M, FRAME_RAM, &a) != OK)
 		return false;
 	vm->fill.block = a;
 	vm->fill.at = block;
@@ -32,39 +32,18 @@ static enum err fill_step(struct vm *vm)
 	vm->fill.done += FILL_STEP;
 	if (vm->fill.done < MIB(2))
 		return OK;
-	BUG_ON(gstage_walk_make(vm, vm->fill.at, 1, NULL, &pte) != OK);
+	BUG_ON(gstage_walk_make(vm, vm->fill.at, 1, &pte) != OK);
 	pte_set(pte, leaf_pte(vm->fill.block, GSTAGE_RWX));
 	vm->fill.block = hpa(0);
 	return OK;
 }
 
-static enum err fill_page(struct vm *vm, gpa_t at, struct refusal *refused)
-{
-	uint64_t *pte;
-	hpa_t page;
-	enum err err = gstage_walk_make(vm, at, 0, refused, &pte);
-
-	if (err == OK)
-		err = vm_page_alloc_at(vm, 0, FRAME_RAM, refused, &page);
-	if (err != OK)
-		return err;
-	pte_set(pte, leaf_pte(page, GSTAGE_RWX));
-	return OK;
-}
-
-static enum err fill_hole(struct vm *vm, gpa_t at, struct refusal *refused)
-{
-	if (vm->fill.block.v || fill_begin(vm, at))
-		return fill_step(vm);
-	return fill_page(vm, at, refused);
-}
-
 /* Puts a copy in the place of the shared page at `*pte`. The lock is let go meanwhile. */
-static enum err replace(struct vm_locked l, uint64_t *pte, struct refusal *refused)
+static enum err replace(struct vm_locked l, uint64_t *pte)
 {
 	uint64_t old = *pte;
 	hpa_t page;
-	enum err err = vm_page_take(l.vm, 0, FRAME_RAM, refused, &page);
+	enum err err = vm_page_take(l.vm, 0, FRAME_RAM, &page);
 
 	if (err != OK)
 		return err;
@@ -81,13 +60,12 @@ static enum err replace(struct vm_locked l, uint64_t *pte, struct refusal *refus
 
 /* RAM of the VM that it may not write yet: nobody else has it any more, or it is copied. Who cannot
  * pay for all of a large leaf may still pay for a page of it. */
-static enum err unshare(
-	struct vm_locked l, uint64_t *pte, unsigned level, gpa_t at, struct refusal *refused)
+static enum err unshare(struct vm_locked l, uint64_t *pte, unsigned level, gpa_t at)
 {
 	for (;; level--) {
 		hpa_t a = pte_hpa(*pte);
 		bool sole = frame_sole(a, 9 * level);
-		enum err err = sole ? vm_ram_pay(l.vm, a, level ? NULL : refused) : E_EXISTS;
+		enum err err = sole ? vm_ram_pay(l.vm, a) : E_EXISTS;
 
 		if (err == OK) {
 			pte_set(pte, *pte | GSTAGE_W);
@@ -96,8 +74,8 @@ static enum err unshare(
 			return OK;
 		}
 		if (level == 0)
-			return sole ? err : replace(l, pte, refused);
-		err = gstage_split_ram(l.vm, pte, level, refused);
+			return sole ? err : replace(l, pte);
+		err = gstage_split_ram(l.vm, pte, level);
 		if (err != OK)
 			return err;
 		pte = (uint64_t *)hpa_ptr(pte_hpa(*pte)) + index_at(at, level - 1);
@@ -115,16 +93,17 @@ enum err gstage_touch(struct vm *vm, gpa_t at, bool write, struct refusal *refus
 	struct vm_locked l = vm_lock(vm);
 	uint64_t *pte = gstage_walk(vm, at, &level, &value);
 
-	if (is_leaf(value) && (value & GSTAGE_DEVICE))
-		err = E_NOENT;
+	if (is_own_ram(value) && write && !(value & GSTAGE_W))
+		err = unshare(l, pte, level, at);
 	else if (value == PTE_BUSY)
 		err = OK;
-	else if (is_leaf(value) && (!write || (value & GSTAGE_W)))
+	else if (is_leaf(value) && !(value & GSTAGE_DEVICE) && (!write || (value & GSTAGE_W)))
 		err = E_EXISTS;
-	else if (is_own_ram(value))
-		err = unshare(l, pte, level, at, refused);
 	else if (!is_leaf(value) && in_ram(vm, at, 1))
-		err = fill_hole(vm, at, refused);
+		err = vm->fill.block.v || fill_begin(vm, at) ? fill_step(vm)
+							     : gstage_put_page(vm, at, NULL);
+	if (unlikely(err != OK) && refused && (err == E_QUOTA_OWN || err == E_QUOTA_ABOVE))
+		*refused = vm->refused;
 	vm_unlock(l);
 	return err;
 }

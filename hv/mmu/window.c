@@ -12,7 +12,7 @@ static enum err open_leaf(struct vm *vm, gpa_t own, struct vm_locked child, gpa_
 	uint64_t value, *pte;
 
 	while (pte = gstage_walk(child.vm, at, &found, &value), found > level) {
-		enum err err = gstage_split_ram(child.vm, pte, found, NULL);
+		enum err err = gstage_split_ram(child.vm, pte, found);
 
 		if (err != OK)
 			return err;

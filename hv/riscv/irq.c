@@ -16,9 +16,9 @@
 
 struct source {
 	struct vm *vm;  /* who gets it; constant once routed */
-	int enabled_at; /* PLIC context; -1 for none, which the driver ignores; under vm->plic->lock
+	int enabled_at; /* PLIC context; -1 for none, which the driver ignores; under vm->plic.lock
 			 */
-	int claimed_at; /* context that claimed it, -1 when it is not claimed; under vm->plic->lock
+	int claimed_at; /* context that claimed it, -1 when it is not claimed; under vm->plic.lock
 			   or by the claimer */
 };
 
@@ -44,7 +44,7 @@ enum err irq_route(struct vm *vm, uint32_t irq)
 
 	/* Devices of one VM may share a line. */
 	if (err == OK && !sources[irq].vm) {
-		err = vplic_bind(vm->plic, irq, true);
+		err = vplic_bind(&vm->plic, irq, true);
 		sources[irq].vm = err == OK ? vm : NULL;
 		vm->routes = true;
 	}
@@ -60,9 +60,9 @@ enum err irq_unroute(struct vm *vm, uint32_t irq)
 		return err;
 	spin_lock(&route_lock);
 	if (sources[irq].vm == vm) {
-		err = vplic_bind(vm->plic, irq, false);
+		err = vplic_bind(&vm->plic, irq, false);
 		sources[irq].vm = NULL;
-		vplic_complete(vm->plic, irq);
+		vplic_complete(&vm->plic, irq);
 	}
 	spin_unlock(&route_lock);
 	return err;
@@ -89,7 +89,7 @@ static bool deliver(uint32_t irq, int context)
 	spin_lock(&route_lock);
 	if (sources[irq].vm) {
 		sources[irq].claimed_at = context;
-		vplic_raise(sources[irq].vm->plic, irq);
+		vplic_raise(&sources[irq].vm->plic, irq);
 	} else {
 		plic_complete(irq, context);
 	}

@@ -5,8 +5,8 @@
 #include "core/vm.h"
 #include "vdev/vplic.h"
 
-/* A VM's PLIC has its sources at the same numbers, and one of its own behind them. */
-#define HOST_SOURCES_MAX (VPLIC_MAX_SOURCES - 2)
+/* A VM's PLIC has its sources at the same numbers, and two of its own behind them. */
+#define HOST_SOURCES_MAX (VPLIC_MAX_SOURCES - 3)
 
 /* Takes a source away from `vm`: it hears of it no more. E_NOENT: it has not got it. */
 enum err must_check irq_unroute(struct vm *vm, uint32_t irq);

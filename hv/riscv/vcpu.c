@@ -47,7 +47,7 @@ enum err vcpu_create(struct vm *vm)
 
 	if (vm->nvcpus == VM_MAX_VCPUS)
 		return E_RANGE;
-	enum err err = quota_charge(&vm->quota, RES_VCPUS, 1);
+	enum err err = quota_charge(&vm->quota, RES_VCPUS, 1, NULL);
 
 	if (err != OK)
 		return err;
@@ -71,7 +71,8 @@ enum err vcpu_create(struct vm *vm)
 		vm->sched = (struct sched_group *)((uint8_t *)mem + bytes);
 		sched_group_init(vm->sched, vm->parent ? vm->parent->sched : NULL, vm->weight);
 	}
-	sched_entity_init(&v->sched, vm->sched, v->id % npcpus, SCHED_DEFAULT_PRIO);
+	sched_entity_init(&v->sched, vm->sched, v->id % npcpus,
+		MIN(SCHED_DEFAULT_PRIO, quota_priority(&vm->quota)));
 	vm->vcpus[vm->nvcpus++] = v;
 	if (!has_h)
 		err = shadow_create(vm, pcpus[0]->isa.mmu_levels, &v->shadow);
@@ -110,8 +111,6 @@ void vcpu_copy(struct vcpu *to, const struct vcpu *from)
 	to->hsm = from->hsm == HSM_STOP_PENDING ? HSM_STOPPED : from->hsm;
 	/* What was told does not go back. */
 	to->sta_since = to->sched.wait_ticks - (from->sched.wait_ticks - from->sta_since);
-	/* The child's own lines. */
-	to->eip_line = vplic_line(to->vm->plic, to->id);
 	to->pending = (from->pending & PEND_SSIP) | PEND_EIP | PEND_FENCE;
 	to->fence_all = true;
 }
@@ -177,7 +176,7 @@ void vm_start_burial(struct vm *vm)
 	/* All at one priority: VCPU 0 waits, READY, for the others. */
 	for (uint32_t i = 0; i < vm->nvcpus; i++) {
 		if (vm->vcpus[i]->sched.priority != priority)
-			sched_set_priority(&vm->vcpus[i]->sched, priority);
+			sched_set_priority(&vm->vcpus[i]->sched, priority, time_now());
 		sched_wake(&vm->vcpus[i]->sched, time_now());
 	}
 	/* Descendants run no more from now on. */
@@ -198,7 +197,6 @@ static void bury_rest(struct vm *vm)
 {
 	while (vm->nvcpus)
 		vcpu_destroy(vm);
-	devices_destroy(vm);
 	vm_page_free(vm, vm->vmgenid_page);
 	vm_page_free(vm, vm->gstage_root);
 	tree_forget(vm);

@@ -499,12 +499,13 @@ static void fill_info(const struct vm *vm, struct dx_info *i)
 	i->ram_size = vm->ram_size;
 	i->copies = vm->copies;
 	i->pages_shared = vm->shared - vm->copies;
-	i->pages_reserved = MAX(vm->quota.guarantee, i->pages_subtree) - i->pages_subtree;
+	i->pages_reserved =
+		MAX(vm->quota.limit[DX_LIMIT_GUARANTEE], i->pages_subtree) - i->pages_subtree;
 	i->cpu_time = time_to_ns(sched_group_ticks(vm->sched, time_now()));
 	for (uint32_t n = 0; n < vm->nvcpus; n++) {
 		const struct vcpu *h = vm->vcpus[n];
 
-		i->stalled |= h->waiter.at != NULL;
+		i->stalled |= h->waiter.node.queued;
 		for (unsigned k = 0; k < DX_EXITS; k++)
 			i->exits[k] += h->exits[k];
 	}

@@ -70,7 +70,6 @@ struct sbi_ret sbi_result(enum err err)
 		[OK] = SBI_SUCCESS,
 		[-E_INVAL] = SBI_ERR_INVALID_PARAM,
 		[-E_RANGE] = SBI_ERR_INVALID_PARAM,
-		[-E_ALIGN] = SBI_ERR_INVALID_PARAM,
 		[-E_NOMEM] = DX_ERR_ABOVE,
 		[-E_QUOTA_OWN] = DX_ERR_OWN_LIMIT,
 		[-E_QUOTA_ABOVE] = DX_ERR_ABOVE,

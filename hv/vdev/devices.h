@@ -1,30 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* A VM's emulated devices, in one block that it pays for, and how they reach the rest of the
- * hypervisor. */
+/* A VM's emulated devices, and how they reach the rest of the hypervisor. */
 #pragma once
 
 #include "core/vm.h"
-#include "vdev/vplic.h"
-#include "vdev/vuart.h"
-
-struct vm_devices {
-	struct vm *vm;
-	struct vuart uart;
-	uint32_t uart_irq;
-	struct vplic plic; /* last: of VCPUs that the VM has not, the contexts are not there */
-};
 
 /* Gives `vm` a PLIC with sources 1..ndev at `plic_base` and an ns16550a at `uart_base` on source
- * `uart_irq`. Its VCPUs exist. Errors as vm_struct_alloc; E_RANGE too many sources. Before the VM
- * runs. */
-enum err must_check devices_create(
+ * `uart_irq`, 0 for none. Its VCPUs exist. Before the VM runs. */
+void devices_init(
 	struct vm *vm, gpa_t plic_base, uint32_t ndev, gpa_t uart_base, uint32_t uart_irq);
 
 /* Gives `to`, whose VCPUs exist, devices as `from` has them now, without what concerns hardware:
- * what was pending, claimed or underway is not. Errors as vm_struct_alloc. */
-enum err must_check devices_copy(struct vm *to, const struct vm *from);
-
-void devices_destroy(struct vm *vm);
+ * what was pending, claimed or underway is not. */
+void devices_copy(struct vm *to, const struct vm *from);
 
 /* As after power-on. The VM is quiet. */
 void devices_reset(struct vm *vm);

@@ -20,22 +20,17 @@ static struct {
 	uint64_t mapped; /* bytes */
 } holders[MACHINE_MAX_DEVICES];
 
-static bool contains(const struct machine_device *d, hpa_t a, uint64_t size)
-{
-	for (unsigned i = 0; i < d->nregions; i++)
-		if (range_within(a.v, size, d->regions[i].base.v, d->regions[i].size))
-			return true;
-	return false;
-}
-
 /* The number of the device that has [a, a + size); machine.ndevices when none has. */
 static unsigned device_at(hpa_t a, uint64_t size)
 {
-	unsigned i = 0;
+	for (unsigned i = 0; i < machine.ndevices; i++) {
+		const struct machine_device *d = &machine.devices[i];
 
-	while (i < machine.ndevices && !contains(&machine.devices[i], a, size))
-		i++;
-	return i;
+		for (unsigned r = 0; r < d->nregions; r++)
+			if (range_within(a.v, size, d->regions[r].base.v, d->regions[r].size))
+				return i;
+	}
+	return machine.ndevices;
 }
 
 static void quiet_pci(hpa_t ecam, uint64_t size)

@@ -43,9 +43,9 @@ static enum err access(struct vm *vm, gpa_t at, const struct mmio_access *a, uin
 	uint64_t plic = at.v - vm->plic_base.v, uart = at.v - vm->uart_base.v;
 
 	if (plic < VPLIC_SIZE && a->size == 4 && IS_ALIGNED(plic, 4))
-		*value = vplic_access(vm->plic, plic, a->write, (uint32_t)*value);
+		*value = vplic_access(&vm->plic, plic, a->write, (uint32_t)*value);
 	else if (uart < VUART_SIZE && a->size == 1)
-		*value = vuart_access(vm->uart, (unsigned)uart, a->write, (uint8_t)*value);
+		*value = vuart_access(&vm->uart, (unsigned)uart, a->write, (uint8_t)*value);
 	else if (gstage_is_ghost(vm, at))
 		*value = 0;
 	else

@@ -8,8 +8,8 @@
  *   pending -> claimed   claim_read
  *   claimed -> idle      complete; -> pending when the wire is still high or a pulse was latched
  *
- * Claims and completions are on the path of every device interrupt of the guest: they work on
- * words, never bit by bit, and look only at VCPUs that enable the source. As a rule that is one.
+ * Claims and completions are on the path of every device interrupt of the guest: they look only at
+ * sources that are ready, and at VCPUs that enable the source. As a rule that is one.
  */
 #include <string.h>
 
@@ -58,23 +58,34 @@ static bool source_exists(const struct vplic *p, uint64_t irq)
 	return irq != 0 && irq <= p->ndev;
 }
 
-static inline uint32_t ready_word(const struct vplic *p, const struct vplic_context *c, uint32_t w)
+/* The ready source of the highest priority, of these the lowest number; 0 when there is none.
+ * Sources of priority 0 never interrupt and are not offered. */
+static uint32_t context_best(const struct vplic *p, const struct vplic_context *c)
 {
-	return p->pending[w] & ~p->claimed[w] & c->enable[w];
+	uint32_t best = 0;
+
+	for (uint32_t w = 0; w < VPLIC_WORDS; w++) {
+		uint32_t ready = p->pending[w] & ~p->claimed[w] & c->enable[w];
+
+		for (; ready; ready &= ready - 1) {
+			uint32_t irq = w * 32 + lowest_bit(ready);
+
+			if (p->priority[irq] > p->priority[best])
+				best = irq;
+		}
+	}
+	return best;
 }
 
 /* Makes the line of `vcpu` what the invariant in vplic.h says. */
 static void context_update(struct vplic *p, unsigned vcpu)
 {
 	struct vplic_context *c = &p->context[vcpu];
-	const uint32_t *above = p->at_least[c->threshold + 1];
-	uint32_t any = 0;
+	bool line = p->priority[context_best(p, c)] > c->threshold;
 
-	for (uint32_t w = 0; w < VPLIC_WORDS; w++)
-		any |= ready_word(p, c, w) & above[w];
-	if (c->line != (any != 0)) {
-		c->line = any != 0;
-		vplic_set_line(p, vcpu, c->line);
+	if (c->line != line) {
+		c->line = line;
+		vplic_set_line(p, vcpu, line);
 	}
 }
 
@@ -88,8 +99,6 @@ static void source_update(struct vplic *p, uint32_t irq)
 static void priority_write(struct vplic *p, uint32_t irq, uint32_t value)
 {
 	p->priority[irq] = value & VPLIC_MAX_PRIO;
-	for (uint32_t prio = 1; prio <= VPLIC_MAX_PRIO; prio++)
-		set(p->at_least[prio], irq, prio <= p->priority[irq]);
 	source_update(p, irq);
 }
 
@@ -109,24 +118,6 @@ static void enable_write(struct vplic *p, unsigned vcpu, uint32_t w, uint32_t va
 			vplic_set_enabled(p, irq, vcpu, on);
 	}
 	context_update(p, vcpu);
-}
-
-/* The ready source of the highest priority, of these the lowest number; 0 when there is none.
- * Sources of priority 0 never interrupt and are not offered. Each word is searched upwards from the
- * best priority found before it: for Linux, which uses one priority, that is a step or two. */
-static uint32_t context_best(const struct vplic *p, const struct vplic_context *c)
-{
-	uint32_t prio = 0, best_word = 0, best = 0;
-
-	for (uint32_t w = 0; w < VPLIC_WORDS; w++) {
-		uint32_t ready = ready_word(p, c, w);
-
-		for (; (ready &= p->at_least[prio + 1][w]); prio++) {
-			best_word = w;
-			best = ready;
-		}
-	}
-	return best ? best_word * 32 + lowest_bit(best) : 0;
 }
 
 static uint32_t claim_read(struct vplic *p, unsigned vcpu)
@@ -175,7 +166,6 @@ void vplic_copy(struct vplic *to, const struct vplic *from)
 {
 	memcpy(to->priority, from->priority, sizeof(to->priority));
 	memcpy(to->enabled_by, from->enabled_by, sizeof(to->enabled_by));
-	memcpy(to->at_least, from->at_least, sizeof(to->at_least));
 	memcpy(to->context, from->context, from->nvcpus * sizeof(to->context[0]));
 	for (uint32_t v = 0; v < to->nvcpus; v++)
 		to->context[v].line = false;

@@ -9,7 +9,7 @@
  * Invariant: the external-interrupt line of VCPU v is high exactly when some source is pending, not
  * claimed, enabled in context 2v+1 and of a priority above its threshold; it is re-evaluated under
  * the lock at each change, for the contexts that the change can affect. Every loop is bounded by
- * VPLIC_MAX_VCPUS * VPLIC_WORDS steps, whatever the guest does.
+ * VPLIC_MAX_VCPUS times the sources that are pending, whatever the guest does.
  */
 #pragma once
 
@@ -38,12 +38,8 @@ struct vplic {
 	uint32_t claimed[VPLIC_WORDS]; /* claimed and not yet completed: the gateway is closed */
 	uint32_t level[VPLIC_WORDS];   /* virtual sources: present level of the wire */
 	uint8_t priority[VPLIC_MAX_SOURCES];
-	/* The next two follow from priority and context[].enable, and keep loops off the hot path.
-	 */
-	uint64_t enabled_by[VPLIC_MAX_SOURCES]; /* bit of each VCPU that enables the source */
-	/* Bit of each source of priority n or more, n from 1; always 0 in the last, so that a
-	 * threshold of VPLIC_MAX_PRIO needs no special case. */
-	uint32_t at_least[VPLIC_MAX_PRIO + 2][VPLIC_WORDS];
+	uint64_t enabled_by[VPLIC_MAX_SOURCES]; /* bit of each VCPU that enables the source: follows
+						   from context[].enable */
 	struct vplic_context context[VPLIC_MAX_VCPUS]; /* by VCPU */
 };
 
@@ -54,12 +50,6 @@ void vplic_init(struct vplic *p, uint32_t ndev, uint32_t nvcpus);
  * claimed in the copy, and no source is physical. Both exist, `to` for as many VCPUs; nobody uses
  * either. */
 void vplic_copy(struct vplic *to, const struct vplic *from);
-
-/* The external-interrupt line of VCPU `vcpu`. */
-static inline bool vplic_line(const struct vplic *p, unsigned vcpu)
-{
-	return p->context[vcpu].line;
-}
 
 /* Binds source `irq` to the host PLIC's source, or unbinds it: then what the guest has of it is
  * idle. E_RANGE beyond ndev. Takes the lock. */

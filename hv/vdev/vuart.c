@@ -85,25 +85,22 @@ static void rx_refill(struct vuart *u)
 	ring_put(&u->rx, bytes, n);
 }
 
-/* Sends one byte; false when it could not leave now. */
-static bool transmit(struct vuart *u, uint8_t byte)
-{
-	if (!loopback(u))
-		return vuart_output(u, byte);
-	u->overrun |= !ring_put(&u->rx, &byte, 1);
-	return true;
-}
-
-/* Offers the sink what waits. */
+/* Sends what waits, until the sink takes no more. */
 static void tx_send(struct vuart *u)
 {
 	uint32_t n;
 
 	if (!ring_count(&u->tx))
 		return;
-	while (ring_count(&u->tx) && transmit(u, *ring_first(&u->tx, &n)))
-		u->tx.tail++;
-	u->thre_pending |= !ring_count(&u->tx);
+	for (; ring_count(&u->tx); u->tx.tail++) {
+		uint8_t byte = *ring_first(&u->tx, &n);
+
+		if (loopback(u))
+			u->overrun |= !ring_put(&u->rx, &byte, 1);
+		else if (!vuart_output(u, byte))
+			return;
+	}
+	u->thre_pending = true;
 }
 
 static void thr_write(struct vuart *u, uint8_t byte)

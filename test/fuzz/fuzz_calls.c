@@ -80,7 +80,7 @@ void sched_wake(struct sched_entity *e, uint64_t now)
 		e->state = SCHED_READY;
 }
 
-void sched_set_priority(struct sched_entity *e, uint8_t priority)
+void sched_set_priority(struct sched_entity *e, uint8_t priority, uint64_t now)
 {
 	require(priority <= SCHED_MAX_PRIORITY);
 	e->priority = priority;
@@ -369,7 +369,8 @@ static uint64_t check_vm(const struct vm *vm, unsigned depth)
 		children++;
 		own += check_vm(c, depth + 1);
 		for (unsigned r = 0; r < RES_COUNT; r++)
-			used[r] += r == RES_PAGES ? MAX(c->quota.used[r], c->quota.guarantee)
+			used[r] += r == RES_PAGES ? MAX(c->quota.used[r],
+							    c->quota.limit[DX_LIMIT_GUARANTEE])
 						  : c->quota.used[r];
 	}
 	require(q->own[RES_VMS] == children);

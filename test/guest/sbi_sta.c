@@ -3,7 +3,7 @@
  * If this fails: steal time is written where it may not be, or the structure is not what the guest
  * expects. That it grows when it should is tested in sched.c.
  */
-#include "guest.h"
+#include "family.h"
 
 static struct sbiret set(uint64_t lo, uint64_t hi, uint64_t flags)
 {
@@ -33,7 +33,7 @@ void guest_main(void)
 {
 	uint8_t *page = page_alloc(1), any = 0;
 	const uint64_t good = (uintptr_t)page, end = m.ram_base + m.ram_size;
-	const uint64_t bad[] = {0, 0x1000, 0x2000000, m.uart & ~63ul, m.plic, m.plic - PAGE,
+	const uint64_t bad[] = {0, 0x1000, 0x2000000, m.uart & ~63ul, m.plic, vmgenid_place(),
 		0x80000000, m.ram_base - 64, end, 1ul << 41, 1ul << 41 | good, 1ul << 63 | good,
 		-64ul};
 

@@ -252,7 +252,8 @@ def arguments(config):
     """The guest's command line: what it cannot see by itself."""
     pcpus, vcpus, _, extra = CONFIGS[config]
     fair = extra == ICOUNT
-    return " ".join(["shared"] * (vcpus > pcpus) + ["fair"] * fair + ["one-pcpu"] * (fair and pcpus == 1))
+    words = {"shared": vcpus > pcpus, "fair": fair, "one-pcpu": fair and pcpus == 1, "direct": config.startswith("noh")}
+    return " ".join(word for word, holds in words.items() if holds)
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ static uint64_t vm_pages; /* what the structure takes */
 
 static inline enum err create(uint64_t ram, uint64_t limit)
 {
-	const uint64_t limits[RES_COUNT] = {[RES_PAGES] = limit};
+	const uint64_t limits[DX_LIMITS] = {[DX_LIMIT_PAGES] = limit};
 
 	host_ram_init(RAM_BASE, ram);
 	free(frame_table);
@@ -41,7 +41,7 @@ static inline enum err create(uint64_t ram, uint64_t limit)
 	frames_declare(hpa(TABLE_BASE), HOLE << PAGE_SHIFT, FRAME_HOLE);
 	frames_declare(hpa(RAM_BASE), ram, FRAME_FREE);
 	vm = NULL;
-	return vm_create(NULL, limits, UINT8_MAX, UINT8_MAX, &vm);
+	return vm_create(NULL, limits, &vm);
 }
 
 /* A VM that may use `limit` pages, structure and root table included. */
@@ -173,9 +173,8 @@ static inline struct part expect_part(uint64_t at, uint64_t to, uint64_t size)
 	struct part p = {.err = OK, .leaf = 2};
 	unsigned level = 0;
 
-	if ((at | to | size) & (PAGE_SIZE - 1))
-		p.err = E_ALIGN;
-	else if (at > BIT(41) || size > BIT(41) - at || to > BIT(56) || size > BIT(56) - to)
+	if (((at | to | size) & (PAGE_SIZE - 1)) || at > BIT(41) || size > BIT(41) - at ||
+		to > BIT(56) || size > BIT(56) - to)
 		p.err = E_RANGE;
 	else if (size && entry_at(at, &level))
 		p.err = E_EXISTS;
@@ -245,7 +244,7 @@ static inline enum err split(uint64_t at)
 	require(entry_at(at, &before) && before > 0);
 	struct vm_locked l = vm_lock(vm);
 	uint64_t *pte = gstage_walk(vm, gpa(at), &level, &value);
-	enum err err = gstage_split(vm, pte, level, NULL);
+	enum err err = gstage_split(vm, pte, level);
 
 	vm_unlock(l);
 	require(err == p.err && vm->quota.used[RES_PAGES] == used + p.tables);

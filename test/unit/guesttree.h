@@ -6,19 +6,17 @@
 #include <string.h>
 #include "core/rng.h"
 #include "fdt/guest.h"
-#include "vdev/devices.h"
 
 static struct vm vm;
-static struct vm_devices devices;
 
 static inline void make_vm(uint64_t ram_base, uint64_t ram_size, uint32_t nvcpus)
 {
-	devices = (struct vm_devices){.plic.ndev = 97, .uart_irq = 10};
 	vm = (struct vm){
 		.ram_base = gpa(ram_base),
 		.ram_size = ram_size,
 		.nvcpus = nvcpus,
-		.plic = &devices.plic,
+		.plic.ndev = 97,
+		.uart_irq = 10,
 		.plic_base = gpa(0xc000000),
 		.uart_base = gpa(0x10000000),
 		.vmgenid = gpa(0x10200000),

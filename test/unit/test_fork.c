@@ -53,7 +53,7 @@ static struct vm *fork_of(struct vm *vm)
 	struct dx_fork f = keep_all();
 	struct vm *made = NULL;
 
-	assert_int_equal(fork_begin(vm, vm, &f, vm->quota.max_priority, &made), OK);
+	assert_int_equal(fork_begin(vm, vm, &f, vm->quota.limit[DX_LIMIT_PRIORITY], &made), OK);
 	assert_int_equal(share_all(made), OK);
 	finish_fork(made, false);
 	return made;
@@ -197,7 +197,7 @@ static void little_is_given_by_the_page(void **state)
 	parent_of(1024);
 	uint64_t before = own(parent);
 
-	assert_int_equal(quota_set_limit(&parent->quota, RES_PAGES, before + 10), OK);
+	assert_int_equal(quota_set(&parent->quota, DX_LIMIT_PAGES, before + 10), OK);
 	store(parent, 3, 7);
 	assert_int_equal(leaf_of(parent, 3).size, PAGE_SIZE);
 	assert_int_equal(own(parent), before + 3);
@@ -375,7 +375,7 @@ static void a_page_of_a_superpage_is_taken_over(void **state)
 	hpa_t block = leaf_of(child, 0).hpa;
 
 	assert_true(frame_of(block)->order == ORDER_2M && frame_of(block)->payer == root_vm->id);
-	assert_int_equal(quota_set_limit(&child->quota, RES_PAGES, own(child) + 2), OK);
+	assert_int_equal(quota_set(&child->quota, DX_LIMIT_PAGES, own(child) + 2), OK);
 	uint64_t before = own(child);
 
 	store(child, 7, 1000);
@@ -384,7 +384,7 @@ static void a_page_of_a_superpage_is_taken_over(void **state)
 	assert_int_equal(frame_of(leaf_of(child, 7).hpa)->payer, child->id);
 	assert_int_equal(frame_of(leaf_of(child, 8).hpa)->payer, root_vm->id);
 	refused(child, 8, child);
-	assert_int_equal(quota_set_limit(&child->quota, RES_PAGES, 1000), OK);
+	assert_int_equal(quota_set(&child->quota, DX_LIMIT_PAGES, 1000), OK);
 	store(child, 8, 1001);
 	assert_true(load(child, 7) == 1000 && load(child, 8) == 1001 && load(child, 9) == 10);
 	assert_sound();
@@ -404,7 +404,7 @@ static void refused(struct vm *vm, unsigned i, struct vm *by)
 	while (err == OK && !(leaf_of(vm, i).flags & GSTAGE_W));
 	assert_int_equal(err, vm == by ? E_QUOTA_OWN : E_QUOTA_ABOVE);
 	assert_ptr_equal(r.at, &by->quota);
-	assert_int_equal(r.releases, by->quota.releases);
+	assert_int_equal(r.released, by->quota.released);
 	after = leaf_of(vm, i);
 	assert_true(after.hpa.v == before.hpa.v && after.flags == before.flags);
 	assert_int_equal(load(vm, i), value);
@@ -415,7 +415,7 @@ static void refused(struct vm *vm, unsigned i, struct vm *by)
 static void set_limit(struct vm *vm, uint64_t spare)
 {
 	assert_int_equal(
-		quota_set_limit(&vm->quota, RES_PAGES, vm->quota.used[RES_PAGES] + spare), OK);
+		quota_set(&vm->quota, DX_LIMIT_PAGES, vm->quota.used[RES_PAGES] + spare), OK);
 }
 
 static void who_cannot_pay_is_told_where(void **state)
@@ -431,15 +431,15 @@ static void who_cannot_pay_is_told_where(void **state)
 	refused(child, 2, child); /* to be taken over */
 	set_limit(child, 100);
 	set_limit(parent, 0);
-	quota_set_reserve(&parent->quota, 0);
+	assert_true(quota_set(&parent->quota, DX_LIMIT_RESERVE, 0) == OK);
 	refused(child, 0, parent);
 	refused(child, 1, parent);
 	assert_int_equal(guest_store(child, page(2), 1, NULL), OK); /* paid there already */
 	set_limit(root_vm, 0);
 	set_limit(parent, 100);
-	quota_set_reserve(&root_vm->quota, 0);
+	assert_true(quota_set(&root_vm->quota, DX_LIMIT_RESERVE, 0) == OK);
 	refused(child, 0, root_vm);
-	assert_int_equal(quota_set_limit(&root_vm->quota, RES_PAGES, PAGES), OK);
+	assert_int_equal(quota_set(&root_vm->quota, DX_LIMIT_PAGES, PAGES), OK);
 	store(child, 0, 20);
 	store(child, 1, 21);
 	assert_true(load(parent, 0) == 10 && load(parent, 1) == 0);
@@ -454,8 +454,8 @@ static void refusals_are_told_as_the_maker_sees_them(void **state)
 
 	parent_of(40);
 	store(parent, 0, 10);
-	quota_set_reserve(&parent->quota, 0);
-	quota_set_reserve(&root_vm->quota, 0);
+	assert_true(quota_set(&parent->quota, DX_LIMIT_RESERVE, 0) == OK);
+	assert_true(quota_set(&root_vm->quota, DX_LIMIT_RESERVE, 0) == OK);
 	for (uint64_t spare = 0; spare < 6; spare++) {
 		set_limit(parent, spare);
 		assert_int_equal(vm_make_child(parent, &c, &handle), E_QUOTA_OWN);
@@ -464,7 +464,7 @@ static void refusals_are_told_as_the_maker_sees_them(void **state)
 		set_limit(root_vm, spare);
 		assert_int_equal(vm_make_child(parent, &c, &handle), E_QUOTA_ABOVE);
 		assert_int_equal(fork_begin(parent, parent, &f, 3, &child), E_QUOTA_ABOVE);
-		assert_int_equal(quota_set_limit(&root_vm->quota, RES_PAGES, PAGES), OK);
+		assert_int_equal(quota_set(&root_vm->quota, DX_LIMIT_PAGES, PAGES), OK);
 		c.limit[DX_LIMIT_PAGES] = spare;
 		assert_int_equal(vm_make_child(parent, &c, &handle), E_QUOTA_OWN);
 		c.limit[DX_LIMIT_PAGES] = DX_KEEP;
@@ -505,7 +505,7 @@ static void try_limits(bool of_child)
 	enum err err = E_QUOTA_OWN;
 
 	parent_of(40);
-	quota_set_reserve(&parent->quota, 0);
+	assert_true(quota_set(&parent->quota, DX_LIMIT_RESERVE, 0) == OK);
 	uint64_t used = root_vm->quota.used[RES_PAGES], free = frames_free();
 
 	for (uint64_t pages = 0; pages < 100 && err != OK; pages++) {
@@ -536,7 +536,7 @@ static void a_fork_that_cannot_be_leaves_no_trace(void **state)
 
 	for (uint64_t pages = 0; pages < 100; pages++) {
 		parent_of(40);
-		quota_set_reserve(&parent->quota, 0);
+		assert_true(quota_set(&parent->quota, DX_LIMIT_RESERVE, 0) == OK);
 		parent->holds_devices = true; /* a full copy costs */
 		for (unsigned i = 0; i < 10; i++)
 			store(parent, i, i + 1);
@@ -608,7 +608,7 @@ static void wrong_arguments(void **state)
 	f = keep_all();
 	f.limit[DX_LIMIT_PRIORITY] = 4;
 	assert_int_equal(fork_begin(parent, parent, &f, 3, &made), E_DENIED);
-	parent->quota.max_depth = 0;
+	parent->quota.limit[DX_LIMIT_DEPTH] = 0;
 	f = keep_all();
 	assert_int_equal(fork_begin(parent, parent, &f, 3, &made), E_QUOTA_OWN);
 	assert_int_equal(vm_make_child(parent, &c, &handle), E_QUOTA_OWN);
@@ -740,14 +740,16 @@ static void the_child_goes_on_where_the_parent_is(void **state)
 	assert_true(v->sched.state == SCHED_READY && v->sched.priority == 1);
 	assert_int_equal(child->vcpus[1]->sched.state, SCHED_OFF); /* stopped there, too */
 	assert_true(child->state == DX_RUNNING && !child->source && child->parent == parent);
-	assert_true(child->quota.limit[RES_PAGES] == 300 && child->quota.reserve == 17);
-	assert_int_equal(child->quota.max_depth, parent->quota.max_depth - 1);
+	assert_true(
+		child->quota.limit[RES_PAGES] == 300 && child->quota.limit[DX_LIMIT_RESERVE] == 17);
+	assert_int_equal(
+		child->quota.limit[DX_LIMIT_DEPTH], parent->quota.limit[DX_LIMIT_DEPTH] - 1);
 	assert_true(child->ram_base.v == parent->ram_base.v && child->ram_size == parent->ram_size);
 	/* A new identity, and the interrupt that tells of it. */
 	memcpy(id, hpa_ptr(child->vmgenid_page), sizeof(id));
 	assert_memory_not_equal(id, hpa_ptr(parent->vmgenid_page), sizeof(id));
-	assert_true(child->plic->pending[child->vmgenid_irq / 32] >> child->vmgenid_irq % 32 & 1);
-	assert_false(parent->plic->pending[child->vmgenid_irq / 32] >> child->vmgenid_irq % 32 & 1);
+	assert_true(child->plic.pending[child->vmgenid_irq / 32] >> child->vmgenid_irq % 32 & 1);
+	assert_false(parent->plic.pending[child->vmgenid_irq / 32] >> child->vmgenid_irq % 32 & 1);
 }
 
 static void trust_is_given_by_flags(void **state)
@@ -785,7 +787,7 @@ static void a_fork_that_is_killed(void **state)
 
 		assert_int_equal(fork_begin(parent, parent, &f, 3, &child), OK);
 		for (unsigned i = 0; i < steps && child->cursor.v != GSTAGE_END; i++)
-			assert_int_equal(gstage_share(parent, child, &child->cursor, 1, NULL), OK);
+			assert_int_equal(gstage_share(parent, child, &child->cursor, 1), OK);
 		bury(child);
 		assert_int_equal(
 			root_vm->quota.used[RES_PAGES], used + 1); /* the children's table */

@@ -229,7 +229,7 @@ static void test_soc(void **state)
 static void test_uart_without_interrupt(void **state)
 {
 	request();
-	devices.uart_irq = 0;
+	vm.uart_irq = 0;
 	assert_int_equal(build(), OK);
 	want_absent("/soc/serial@10000000", "interrupts");
 }

@@ -14,10 +14,18 @@ static struct quota q[TREE];
 
 static void set_up(struct quota *at, struct quota *parent, uint64_t limit)
 {
-	const uint64_t limits[RES_COUNT] = {limit, limit, limit};
+	const uint64_t limits[DX_LIMITS] = {limit, limit, limit, 3, 7};
 
-	quota_init(at, parent, limits, 3, 7);
-	quota_set_reserve(at, 0);
+	quota_init(at, parent, limits);
+}
+
+/* Also one that quota_set refuses: a limit that was lowered since can leave it so. */
+static void set_reserve(struct quota *at, uint64_t pages)
+{
+	bool fits = pages <= at->limit[DX_LIMIT_PAGES];
+
+	assert_int_equal(quota_set(at, DX_LIMIT_RESERVE, pages), fits ? OK : E_RANGE);
+	at->limit[DX_LIMIT_RESERVE] = pages;
 }
 
 /* q[0] <- q[1] <- q[2] */
@@ -38,22 +46,23 @@ static void assert_used(uint64_t u0, uint64_t u1, uint64_t u2)
 
 static enum err charge(unsigned i, uint64_t n)
 {
-	return quota_charge(&q[i], RES_PAGES, n);
+	return quota_charge(&q[i], RES_PAGES, n, NULL);
 }
 
 static void a_new_one_uses_nothing(void **state)
 {
-	const uint64_t limits[RES_COUNT] = {50, 6, 7};
+	const uint64_t limits[DX_LIMITS] = {50, 6, 7, 4, 9, 3, 20};
 
 	memset(&q[1], 0xff, sizeof(q[1]));
-	quota_init(&q[1], &q[0], limits, 4, 9);
+	quota_init(&q[1], &q[0], limits);
 	for (unsigned r = 0; r < RES_COUNT; r++)
 		assert_true(q[1].limit[r] == limits[r] && q[1].used[r] == 0 && q[1].own[r] == 0);
 	assert_ptr_equal(q[1].parent, &q[0]);
-	assert_int_equal(q[1].max_priority, 4);
-	assert_int_equal(q[1].max_depth, 9);
-	assert_true(q[1].reserve == 3 && q[1].guarantee == 0 && q[1].releases == 0);
-	assert_true(q[1].first == NULL && q[1].last == &q[1].first);
+	assert_int_equal(q[1].limit[DX_LIMIT_PRIORITY], 4);
+	assert_int_equal(q[1].limit[DX_LIMIT_DEPTH], 9);
+	assert_true(q[1].limit[DX_LIMIT_RESERVE] == 3 && q[1].limit[DX_LIMIT_GUARANTEE] == 0 &&
+		    q[1].released == 0);
+	assert_true(heap_min(&q[1].waiters) == NULL);
 }
 
 static void a_charge_goes_to_all_ancestors(void **state)
@@ -80,13 +89,13 @@ static void a_charge_goes_to_all_ancestors(void **state)
 
 static void each_resource_by_itself(void **state)
 {
-	const uint64_t limits[RES_COUNT] = {3, 2, 1};
+	const uint64_t limits[DX_LIMITS] = {3, 2, 1};
 
-	quota_init(&q[0], NULL, limits, 0, 0);
+	quota_init(&q[0], NULL, limits);
 	for (unsigned r = 0; r < RES_COUNT; r++) {
-		assert_int_equal(quota_charge(&q[0], r, limits[r] + 1), E_QUOTA_OWN);
-		assert_int_equal(quota_charge(&q[0], r, limits[r]), OK);
-		assert_int_equal(quota_charge(&q[0], r, 1), E_QUOTA_OWN);
+		assert_int_equal(quota_charge(&q[0], r, limits[r] + 1, NULL), E_QUOTA_OWN);
+		assert_int_equal(quota_charge(&q[0], r, limits[r], NULL), OK);
+		assert_int_equal(quota_charge(&q[0], r, 1, NULL), E_QUOTA_OWN);
 		for (unsigned o = r + 1; o < RES_COUNT; o++)
 			assert_int_equal(q[0].used[o], 0);
 	}
@@ -139,15 +148,15 @@ static void ceilings_hold_for_the_subtree(void **state)
 		assert_int_equal(quota_priority(&q[i]), 3);
 		assert_int_equal(quota_depth(&q[i]), 7 - i);
 	}
-	q[0].max_priority = 2;
-	q[1].max_priority = 1;
+	q[0].limit[DX_LIMIT_PRIORITY] = 2;
+	q[1].limit[DX_LIMIT_PRIORITY] = 1;
 	assert_true(quota_priority(&q[0]) == 2 && quota_priority(&q[1]) == 1);
 	assert_int_equal(quota_priority(&q[2]), 1);
-	q[2].max_depth = 5;
+	q[2].limit[DX_LIMIT_DEPTH] = 5;
 	assert_int_equal(quota_depth(&q[2]), 5);
-	q[1].max_depth = 3;
+	q[1].limit[DX_LIMIT_DEPTH] = 3;
 	assert_true(quota_depth(&q[1]) == 3 && quota_depth(&q[2]) == 2);
-	q[0].max_depth = 1;
+	q[0].limit[DX_LIMIT_DEPTH] = 1;
 	assert_true(quota_depth(&q[0]) == 1 && quota_depth(&q[1]) == 0 && quota_depth(&q[2]) == 0);
 }
 
@@ -184,20 +193,20 @@ static void limits_fall_to_use_and_no_further(void **state)
 {
 	chain(100, 50, 20);
 	assert_int_equal(charge(2, 5), OK);
-	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 4), E_STATE);
-	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 0), E_STATE);
+	assert_int_equal(quota_set(&q[1], DX_LIMIT_PAGES, 4), E_STATE);
+	assert_int_equal(quota_set(&q[1], DX_LIMIT_PAGES, 0), E_STATE);
 	assert_int_equal(q[1].limit[RES_PAGES], 50);
-	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 50), OK);
-	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 5), OK);
+	assert_int_equal(quota_set(&q[1], DX_LIMIT_PAGES, 50), OK);
+	assert_int_equal(quota_set(&q[1], DX_LIMIT_PAGES, 5), OK);
 	assert_int_equal(q[1].limit[RES_PAGES], 5);
 	assert_int_equal(charge(2, 1), E_QUOTA_ABOVE);
 	assert_int_equal(charge(1, 1), E_QUOTA_OWN);
-	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 6), OK); /* and up again */
+	assert_int_equal(quota_set(&q[1], DX_LIMIT_PAGES, 6), OK); /* and up again */
 	assert_int_equal(charge(2, 1), OK);
-	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, UINT64_MAX), OK);
+	assert_int_equal(quota_set(&q[1], DX_LIMIT_PAGES, UINT64_MAX), OK);
 	quota_release(&q[2], RES_PAGES, 6);
-	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 0), OK);
-	assert_int_equal(quota_set_limit(&q[1], RES_VCPUS, 0), OK);
+	assert_int_equal(quota_set(&q[1], DX_LIMIT_PAGES, 0), OK);
+	assert_int_equal(quota_set(&q[1], DX_LIMIT_VCPUS, 0), OK);
 	assert_int_equal(q[1].limit[RES_VMS], 50);
 	assert_false(spin_is_locked(&quota_lock));
 }
@@ -205,7 +214,7 @@ static void limits_fall_to_use_and_no_further(void **state)
 static void a_reserve_is_kept_from_descendants(void **state)
 {
 	chain(10, 10, 10);
-	quota_set_reserve(&q[0], 4);
+	set_reserve(&q[0], 4);
 	assert_int_equal(charge(2, 7), E_QUOTA_ABOVE);
 	assert_int_equal(charge(2, 6), OK);
 	assert_int_equal(charge(1, 1), E_QUOTA_ABOVE);
@@ -214,29 +223,29 @@ static void a_reserve_is_kept_from_descendants(void **state)
 	quota_release(&q[2], RES_PAGES, 4);
 	assert_int_equal(charge(1, 1), E_QUOTA_ABOVE); /* its own use does not use the reserve up */
 	assert_used(6, 2, 2);
-	quota_set_reserve(&q[0], 3);
+	set_reserve(&q[0], 3);
 	assert_int_equal(charge(1, 1), OK);
-	quota_set_reserve(&q[0], 11); /* more than the limit: all of it */
+	set_reserve(&q[0], 11); /* more than the limit: all of it */
 	assert_int_equal(charge(1, 1), E_QUOTA_ABOVE);
 	assert_int_equal(charge(0, 3), OK);
-	quota_set_reserve(&q[0], UINT64_MAX);
+	set_reserve(&q[0], UINT64_MAX);
 	assert_int_equal(charge(1, 1), E_QUOTA_ABOVE);
 }
 
 static void a_reserve_is_of_pages_alone(void **state)
 {
 	chain(4, 4, 4);
-	quota_set_reserve(&q[0], 4);
-	assert_int_equal(quota_charge(&q[1], RES_VCPUS, 4), OK);
-	assert_int_equal(quota_charge(&q[1], RES_VMS, 4), OK);
-	assert_int_equal(quota_charge(&q[1], RES_PAGES, 1), E_QUOTA_ABOVE);
+	set_reserve(&q[0], 4);
+	assert_int_equal(quota_charge(&q[1], RES_VCPUS, 4, NULL), OK);
+	assert_int_equal(quota_charge(&q[1], RES_VMS, 4, NULL), OK);
+	assert_int_equal(quota_charge(&q[1], RES_PAGES, 1, NULL), E_QUOTA_ABOVE);
 }
 
 static void a_guarantee_is_charged_once(void **state)
 {
 	chain(20, 20, 20);
 	assert_int_equal(charge(2, 3), OK);
-	assert_int_equal(quota_set_guarantee(&q[2], 8), OK);
+	assert_int_equal(quota_set(&q[2], DX_LIMIT_GUARANTEE, 8), OK);
 	assert_used(8, 8, 3);
 	assert_int_equal(charge(1, 12), OK); /* the rest of what there is */
 	assert_int_equal(charge(1, 1), E_QUOTA_OWN);
@@ -250,30 +259,30 @@ static void a_guarantee_is_charged_once(void **state)
 	assert_used(17, 17, 9);
 	quota_release(&q[2], RES_PAGES, 9);
 	assert_used(16, 16, 0);
-	assert_int_equal(quota_set_guarantee(&q[2], 2), OK);
+	assert_int_equal(quota_set(&q[2], DX_LIMIT_GUARANTEE, 2), OK);
 	assert_used(10, 10, 0);
-	assert_int_equal(quota_set_guarantee(&q[2], 0), OK);
+	assert_int_equal(quota_set(&q[2], DX_LIMIT_GUARANTEE, 0), OK);
 	assert_used(8, 8, 0);
-	assert_int_equal(quota_charge(&q[2], RES_VCPUS, 3), OK);
+	assert_int_equal(quota_charge(&q[2], RES_VCPUS, 3, NULL), OK);
 	assert_int_equal(q[0].used[RES_VCPUS], 3);
 }
 
 static void a_guarantee_that_cannot_be(void **state)
 {
 	chain(10, 30, 20);
-	assert_int_equal(quota_set_guarantee(&q[2], 21), E_RANGE);
-	assert_int_equal(quota_set_guarantee(&q[2], 11), E_QUOTA_ABOVE);
+	assert_int_equal(quota_set(&q[2], DX_LIMIT_GUARANTEE, 21), E_RANGE);
+	assert_int_equal(quota_set(&q[2], DX_LIMIT_GUARANTEE, 11), E_QUOTA_ABOVE);
 	assert_used(0, 0, 0);
-	assert_int_equal(quota_set_guarantee(&q[2], 10), OK);
+	assert_int_equal(quota_set(&q[2], DX_LIMIT_GUARANTEE, 10), OK);
 	assert_used(10, 10, 0);
-	assert_int_equal(quota_set_guarantee(&q[2], 11), E_QUOTA_ABOVE);
-	assert_true(q[2].guarantee == 10);
+	assert_int_equal(quota_set(&q[2], DX_LIMIT_GUARANTEE, 11), E_QUOTA_ABOVE);
+	assert_true(q[2].limit[DX_LIMIT_GUARANTEE] == 10);
 	assert_used(10, 10, 0);
 	chain(10, 10, 10);
-	quota_set_reserve(&q[1], 3);
-	assert_int_equal(quota_set_guarantee(&q[2], 8), E_QUOTA_ABOVE);
-	assert_int_equal(quota_set_guarantee(&q[2], 7), OK);
-	assert_int_equal(quota_set_guarantee(&q[0], 10), OK); /* nobody to ask */
+	set_reserve(&q[1], 3);
+	assert_int_equal(quota_set(&q[2], DX_LIMIT_GUARANTEE, 8), E_QUOTA_ABOVE);
+	assert_int_equal(quota_set(&q[2], DX_LIMIT_GUARANTEE, 7), OK);
+	assert_int_equal(quota_set(&q[0], DX_LIMIT_GUARANTEE, 10), OK); /* nobody to ask */
 	assert_used(7, 7, 0);
 }
 
@@ -281,15 +290,15 @@ static void a_guarantee_that_cannot_be(void **state)
 static void guarantees_in_guarantees(void **state)
 {
 	chain(30, 30, 30);
-	assert_int_equal(quota_set_guarantee(&q[1], 10), OK);
+	assert_int_equal(quota_set(&q[1], DX_LIMIT_GUARANTEE, 10), OK);
 	assert_used(10, 0, 0);
-	assert_int_equal(quota_set_guarantee(&q[2], 6), OK);
+	assert_int_equal(quota_set(&q[2], DX_LIMIT_GUARANTEE, 6), OK);
 	assert_used(10, 6, 0);
 	assert_int_equal(charge(2, 8), OK);
 	assert_used(10, 8, 8);
 	assert_int_equal(charge(1, 4), OK);
 	assert_used(12, 12, 8);
-	assert_int_equal(quota_set_guarantee(&q[1], 0), OK);
+	assert_int_equal(quota_set(&q[1], DX_LIMIT_GUARANTEE, 0), OK);
 	assert_used(12, 12, 8);
 	quota_release(&q[2], RES_PAGES, 8);
 	assert_used(10, 10, 0);
@@ -320,16 +329,16 @@ static void a_refused_move_changes_nothing(void **state)
 	assert_int_equal(quota_move(&q[0], &q[2], 4, &refused), E_QUOTA_OWN);
 	assert_ptr_equal(refused.at, &q[2]);
 	assert_used(8, 0, 0);
-	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 2), OK);
+	assert_int_equal(quota_set(&q[1], DX_LIMIT_PAGES, 2), OK);
 	assert_int_equal(quota_move(&q[0], &q[2], 3, &refused), E_QUOTA_ABOVE);
 	assert_ptr_equal(refused.at, &q[1]);
-	quota_set_reserve(&q[0], 9);
+	set_reserve(&q[0], 9);
 	assert_int_equal(quota_move(&q[0], &q[2], 2, &refused), E_QUOTA_ABOVE);
 	assert_ptr_equal(refused.at, &q[0]);
 	assert_int_equal(quota_move(&q[0], &q[2], 1, &refused), E_QUOTA_ABOVE); /* 7 and 1 + 9 */
 	assert_used(8, 0, 0);
 	assert_int_equal(q[0].own[RES_PAGES], 8);
-	quota_set_reserve(&q[0], 2);
+	set_reserve(&q[0], 2);
 	assert_int_equal(quota_move(&q[0], &q[2], 2, &refused), OK);
 	assert_used(8, 2, 2);
 }
@@ -341,19 +350,19 @@ static void what_a_dead_one_paid_goes_up(void **state)
 	quota_pass_up(&q[2], 4);
 	assert_used(6, 6, 2);
 	assert_true(q[1].own[RES_PAGES] == 4 && q[2].own[RES_PAGES] == 2);
-	assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 6), OK);
-	quota_set_reserve(&q[1], 6); /* whatever the limits say */
+	assert_int_equal(quota_set(&q[1], DX_LIMIT_PAGES, 6), OK);
+	set_reserve(&q[1], 6); /* whatever the limits say */
 	quota_pass_up(&q[2], 2);
 	assert_used(6, 6, 0);
 	/* Its guarantee is not given back by this: the parent's use grows. */
 	chain(10, 6, 6);
-	assert_int_equal(quota_set_guarantee(&q[2], 6), OK);
+	assert_int_equal(quota_set(&q[2], DX_LIMIT_GUARANTEE, 6), OK);
 	assert_int_equal(charge(2, 6), OK);
 	quota_pass_up(&q[2], 6);
 	assert_used(12, 12, 0);
 	assert_int_equal(charge(2, 1), OK); /* guaranteed */
 	assert_int_equal(charge(1, 1), E_QUOTA_OWN);
-	assert_int_equal(quota_set_guarantee(&q[2], 0), OK);
+	assert_int_equal(quota_set(&q[2], DX_LIMIT_GUARANTEE, 0), OK);
 	assert_used(7, 7, 1);
 	assert_int_equal(charge(1, 1), E_QUOTA_OWN);
 	expect_bug(quota_pass_up(&q[0], 0));
@@ -376,9 +385,8 @@ static void woken(struct quota_waiter *w)
 {
 	struct client *c = container_of(w, struct client, w);
 
-	assert_false(
-		spin_is_locked(&quota_lock)); /* it takes run queues' locks, which come before */
-	assert_null(w->at);
+	assert_true(spin_is_locked(&quota_lock)); /* or the waiter could be gone by now */
+	assert_false(w->node.queued);
 	c->woken++;
 }
 
@@ -393,7 +401,7 @@ static bool pays(unsigned i, uint64_t n)
 	struct client *c = &clients[i];
 	struct refusal refused = {0};
 
-	if (quota_charge_at(c->q, RES_PAGES, n, &refused) == OK)
+	if (quota_charge(c->q, RES_PAGES, n, &refused) == OK)
 		return true;
 	c->at = refused.at;
 	assert_true(quota_wait(&refused, &c->w));
@@ -433,16 +441,16 @@ static void who_refused_is_told(void **state)
 	struct refusal refused = {0};
 
 	chain(10, 10, 3);
-	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 4, &refused), E_QUOTA_OWN);
-	assert_true(refused.at == &q[2] && refused.releases == q[2].releases);
+	assert_int_equal(quota_charge(&q[2], RES_PAGES, 4, &refused), E_QUOTA_OWN);
+	assert_true(refused.at == &q[2] && refused.released == q[2].released);
 	chain(10, 3, 10);
-	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 4, &refused), E_QUOTA_ABOVE);
+	assert_int_equal(quota_charge(&q[2], RES_PAGES, 4, &refused), E_QUOTA_ABOVE);
 	assert_ptr_equal(refused.at, &q[1]);
 	chain(3, 10, 10);
-	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 4, &refused), E_QUOTA_ABOVE);
+	assert_int_equal(quota_charge(&q[2], RES_PAGES, 4, &refused), E_QUOTA_ABOVE);
 	assert_ptr_equal(refused.at, &q[0]);
 	chain(5, 10, 10);
-	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 4, &refused), OK);
+	assert_int_equal(quota_charge(&q[2], RES_PAGES, 4, &refused), OK);
 }
 
 static void who_waits_is_woken_where_it_waits(void **state)
@@ -457,25 +465,25 @@ static void who_waits_is_woken_where_it_waits(void **state)
 	quota_release(&q[1], RES_PAGES, 1);
 	assert_true(retries(0, 2));
 	assert_int_equal(all_woken(), 0);
-	assert_true(q[1].first == NULL && q[1].last == &q[1].first);
+	assert_true(heap_min(&q[1].waiters) == NULL);
 }
 
 static void what_makes_room_wakes(void **state)
 {
 	for (unsigned how = 0; how < 5; how++) {
 		chain(20, 10, 20);
-		quota_set_reserve(&q[1], 2);
+		set_reserve(&q[1], 2);
 		start_waiting(1);
 		assert_int_equal(charge(1, 2), OK);
 		assert_int_equal(charge(2, 3), OK);
-		assert_int_equal(quota_set_guarantee(&q[2], 6), OK);
+		assert_int_equal(quota_set(&q[2], DX_LIMIT_GUARANTEE, 6), OK);
 		assert_false(pays(0, 4));
 		if (how == 0)
 			quota_release(&q[1], RES_PAGES, 1);
 		else if (how == 1)
-			assert_int_equal(quota_set_limit(&q[1], RES_PAGES, 11), OK);
+			assert_int_equal(quota_set(&q[1], DX_LIMIT_PAGES, 11), OK);
 		else if (how == 2)
-			quota_set_reserve(&q[1], 1);
+			set_reserve(&q[1], 1);
 		else if (how == 3)
 			assert_int_equal(quota_move(&q[1], &q[0], 1, NULL), OK);
 		else
@@ -520,12 +528,12 @@ static void a_release_that_came_before_the_wait_is_seen(void **state)
 	chain(10, 4, 10);
 	start_waiting(2);
 	assert_int_equal(charge(1, 4), OK);
-	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 1, &refused), E_QUOTA_ABOVE);
+	assert_int_equal(quota_charge(&q[2], RES_PAGES, 1, &refused), E_QUOTA_ABOVE);
 	quota_release(&q[1], RES_PAGES, 1);
 	assert_false(quota_wait(&refused, &clients[0].w));
-	assert_null(clients[0].w.at);
-	assert_null(q[1].first);
-	assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 2, &refused), E_QUOTA_ABOVE);
+	assert_false(clients[0].w.node.queued);
+	assert_null(heap_min(&q[1].waiters));
+	assert_int_equal(quota_charge(&q[2], RES_PAGES, 2, &refused), E_QUOTA_ABOVE);
 	assert_true(quota_wait(&refused, &clients[0].w));
 	assert_ptr_equal(clients[0].w.wake, woken);
 }
@@ -540,7 +548,7 @@ static void who_goes_away_waits_no_longer(void **state)
 		for (unsigned i = 0; i < 3; i++)
 			assert_false(pays(i, 1));
 		quota_unwait(&q[1], &clients[gone].w);
-		assert_null(clients[gone].w.at);
+		assert_false(clients[gone].w.node.queued);
 		quota_unwait(&q[1], &clients[gone].w);
 		assert_int_equal(all_woken(), 0);
 		quota_release(&q[1], RES_PAGES, 2);
@@ -548,7 +556,7 @@ static void who_goes_away_waits_no_longer(void **state)
 
 		assert_true(retries(first, 1));
 		assert_true(retries(second, 1));
-		assert_true(q[1].first == NULL && q[1].last == &q[1].first);
+		assert_true(heap_min(&q[1].waiters) == NULL);
 		client(7, &q[2]);
 		assert_false(pays(7, 1)); /* the end of the queue is good */
 		quota_release(&q[1], RES_PAGES, 1);
@@ -569,21 +577,6 @@ static void who_was_woken_and_goes_away_wakes_the_next(void **state)
 	assert_true(retries(1, 1));
 }
 
-static unsigned moves;
-
-static void tries_to_move(struct quota_waiter *w)
-{
-	struct client *c = container_of(w, struct client, w);
-	struct refusal refused;
-
-	c->woken++;
-	if (++moves > 20)
-		return;
-	assert_int_equal(quota_move(&q[0], c->q, 1, &refused), E_QUOTA_ABOVE);
-	assert_true(quota_wait(&refused, w));
-	quota_unwait(refused.at, &(struct quota_waiter){0});
-}
-
 /* Two that cannot take over what an ancestor pays: their vain attempts make no room, and must not
  * wake each other for ever. */
 static void a_refused_move_is_no_release(void **state)
@@ -591,19 +584,23 @@ static void a_refused_move_is_no_release(void **state)
 	struct refusal refused;
 
 	chain(10, 10, 10);
-	quota_set_reserve(&q[0], 8);
+	set_reserve(&q[0], 8);
 	assert_int_equal(charge(0, 8), OK);
 	start_waiting(2);
-	moves = 0;
 	for (unsigned i = 0; i < 2; i++) {
-		clients[i].w.wake = tries_to_move;
-		assert_int_equal(quota_charge_at(&q[2], RES_PAGES, 3, &refused), E_QUOTA_ABOVE);
+		assert_int_equal(quota_charge(&q[2], RES_PAGES, 3, &refused), E_QUOTA_ABOVE);
 		assert_ptr_equal(refused.at, &q[0]);
 		assert_true(quota_wait(&refused, &clients[i].w));
 	}
-	assert_int_equal(moves, 0);
-	quota_set_reserve(&q[0], 7); /* not enough */
-	assert_in_range(moves, 1, 2);
+	assert_int_equal(all_woken(), 0);
+	set_reserve(&q[0], 7); /* not enough */
+	for (unsigned i = 0; i < 2; i++) {
+		assert_int_equal(clients[i].woken, 1);
+		assert_int_equal(quota_move(&q[0], &q[2], 1, &refused), E_QUOTA_ABOVE);
+		assert_true(quota_wait(&refused, &clients[i].w));
+		quota_unwait(refused.at, &(struct quota_waiter){0});
+	}
+	assert_int_equal(all_woken(), 2);
 }
 
 static void giving_back_what_was_not_charged_is_a_bug(void **state)
@@ -633,7 +630,7 @@ static uint32_t rnd(uint32_t n)
 /* The model keeps what each has charged itself, and what was set; everything else is summed up when
  * asked. */
 struct model {
-	uint64_t own[RES_COUNT], limit[RES_COUNT], reserve, guarantee;
+	uint64_t own[RES_COUNT], limit[DX_LIMITS], reserve, guarantee;
 };
 
 static struct model model[TREE], before[TREE];
@@ -680,7 +677,7 @@ static void step_charge(unsigned at, unsigned res)
 	uint64_t n = 1 + rnd(100);
 
 	model[at].own[res] += n;
-	assert_int_equal(quota_charge(&q[at], res, n), judge(at, res));
+	assert_int_equal(quota_charge(&q[at], res, n, NULL), judge(at, res));
 }
 
 static void step_release(unsigned at, unsigned res)
@@ -717,7 +714,7 @@ static void step_pass_up(unsigned at)
 static void step_guarantee(unsigned at)
 {
 	uint64_t n = rnd(4) ? rnd(300) : rnd(2100);
-	enum err err = quota_set_guarantee(&q[at], n);
+	enum err err = quota_set(&q[at], DX_LIMIT_GUARANTEE, n);
 
 	if (n > model[at].limit[RES_PAGES]) {
 		assert_int_equal(err, E_RANGE);
@@ -733,9 +730,9 @@ static void step_limits(unsigned at, unsigned res)
 
 	if (rnd(2)) {
 		model[at].reserve = n / 8;
-		quota_set_reserve(&q[at], n / 8);
+		set_reserve(&q[at], n / 8);
 	} else {
-		enum err err = quota_set_limit(&q[at], res, n);
+		enum err err = quota_set(&q[at], (enum dx_limit)res, n);
 
 		assert_int_equal(err, n < used_before[at][res] ? E_STATE : OK);
 		if (err == OK)
@@ -751,7 +748,8 @@ static void walk_start(void)
 		for (unsigned r = 0; r < RES_COUNT; r++)
 			model[i].limit[r] = i ? rnd(2000) : 5000;
 		model[i].reserve = model[i].limit[RES_PAGES] / QUOTA_RESERVE_PART;
-		quota_init(&q[i], i ? &q[model_parent[i]] : NULL, model[i].limit, 0, 0);
+		model[i].limit[DX_LIMIT_RESERVE] = model[i].reserve;
+		quota_init(&q[i], i ? &q[model_parent[i]] : NULL, model[i].limit);
 	}
 }
 
@@ -784,8 +782,8 @@ static void walk_check(void)
 			assert_int_equal(q[i].own[r], model[i].own[r]);
 			assert_int_equal(q[i].limit[r], model[i].limit[r]);
 		}
-		assert_true(q[i].reserve == model[i].reserve);
-		assert_true(q[i].guarantee == model[i].guarantee);
+		assert_true(q[i].limit[DX_LIMIT_RESERVE] == model[i].reserve);
+		assert_true(q[i].limit[DX_LIMIT_GUARANTEE] == model[i].guarantee);
 	}
 }
 

@@ -1404,7 +1404,7 @@ static void the_root_vm_keeps_its_share_against_a_crowd(void **state)
 	assert_in_range(ran_own(groups[0]), 95 * SLICE, 110 * SLICE);
 	/* What was its share anyway is not held against it when the crowd has gone. */
 	for (uint32_t k = 2; k < ntasks; k++)
-		sched_set_priority(&tasks[k].e, 1);
+		sched_set_priority(&tasks[k].e, 1, present);
 	sched_group_set_weight(groups[1], 100);
 	run(SLICE);
 	forget_work();
@@ -1437,18 +1437,18 @@ static void a_priority_can_change(void **state)
 	run(10 * SLICE);
 	struct task *runs = cpus[0].cur, *waits = runs == a ? b : a;
 
-	sched_set_priority(&waits->e, 4); /* READY */
+	sched_set_priority(&waits->e, 4, present); /* READY */
 	run(2);
 	assert_ptr_equal(cpus[0].cur, waits);
-	sched_set_priority(&waits->e, 2); /* RUNNING */
+	sched_set_priority(&waits->e, 2, present); /* RUNNING */
 	run(2);
 	assert_ptr_equal(cpus[0].cur, runs);
-	sched_set_priority(&c->e, 5); /* BLOCKED */
+	sched_set_priority(&c->e, 5, present); /* BLOCKED */
 	wake_as_hog(c);
 	run(2);
 	assert_ptr_equal(cpus[0].cur, c);
 	for (uint32_t i = 0; i < 3; i++)
-		sched_set_priority(&tasks[i].e, 1);
+		sched_set_priority(&tasks[i].e, 1, present);
 	run(SLICE);
 	forget_work();
 	run(90 * SLICE);
@@ -1463,10 +1463,10 @@ static void a_changed_priority_is_seen_elsewhere(void **state)
 
 	run(10);
 	assert_int_equal(c->e.state, SCHED_READY);
-	sched_set_priority(&a->e, 1);
+	sched_set_priority(&a->e, 1, present);
 	run(3);
 	assert_int_equal(a->e.state, SCHED_READY);
-	sched_set_priority(&a->e, 6);
+	sched_set_priority(&a->e, 6, present);
 	run(3);
 	assert_int_equal(a->e.state, SCHED_RUNNING);
 	assert_int_equal(b->e.state, SCHED_RUNNING);
@@ -1479,7 +1479,7 @@ static void a_changed_priority_pays_what_it_ran(void **state)
 	struct task *a = hog_in(child_of(groups[0]), 0, 5), *b;
 
 	run(1000 * SLICE);
-	sched_set_priority(&a->e, 3);
+	sched_set_priority(&a->e, 3, present);
 	run(2);
 	assert_true(a->in->subtree.vruntime[5] > CLOCK_START + 900 * SLICE);
 	assert_true(a->in->subtree.vruntime[3] < CLOCK_START + SLICE);
@@ -1539,7 +1539,7 @@ static void wrong_calls_are_bugs(void **state)
 	machine(2);
 	t = sleeper_at(0, 3, FOREVER);
 	expect_bug(sched_start(&t->e, present));
-	expect_bug(sched_set_priority(&t->e, SCHED_MAX_PRIORITY + 1));
+	expect_bug(sched_set_priority(&t->e, SCHED_MAX_PRIORITY + 1, present));
 	expect_bug(sched_group_set_weight(groups[0], SCHED_MIN_WEIGHT - 1));
 	expect_bug(sched_group_set_weight(groups[0], SCHED_MAX_WEIGHT + 1));
 	machine(2);
@@ -1601,7 +1601,7 @@ static void disturb(void)
 			t->left = 1;
 		break;
 	case 6:
-		sched_set_priority(&t->e, rnd(3) ? 3 : (uint8_t)rnd(8));
+		sched_set_priority(&t->e, rnd(3) ? 3 : (uint8_t)rnd(8), present);
 		break;
 	case 7:
 		sched_group_set_weight(t->in, SCHED_MIN_WEIGHT + rnd(400));

@@ -281,7 +281,8 @@ static void check_refusal(
 	const struct node *v, enum err err, const struct refusal *r, bool one_page)
 {
 	const struct quota *q = r->at;
-	uint64_t reserve = q == &v->vm->quota ? 0 : MIN(q->reserve, q->limit[RES_PAGES]);
+	uint64_t reserve =
+		q == &v->vm->quota ? 0 : MIN(q->limit[DX_LIMIT_RESERVE], q->limit[RES_PAGES]);
 
 	require((err == E_QUOTA_OWN) == (q == &v->vm->quota));
 	for (const struct node *up = v; &up->vm->quota != q; up = up->parent)
@@ -454,8 +455,8 @@ static void audit_table(struct node *v, hpa_t table, unsigned level, uint64_t ba
 static void audit_structures(struct node *v)
 {
 	const struct vm *vm = v->vm;
-	const void *parts[] = {vm, vm->console, container_of(vm->plic, struct vm_devices, plic),
-		hpa_ptr(vm->vmgenid_page), vm->vcpus[0], vm->nvcpus > 1 ? vm->vcpus[1] : NULL};
+	const void *parts[] = {vm, vm->console, hpa_ptr(vm->vmgenid_page), vm->vcpus[0],
+		vm->nvcpus > 1 ? vm->vcpus[1] : NULL};
 
 	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++)
 		if (parts[i])
@@ -508,7 +509,7 @@ static uint64_t weight(const struct node *v, unsigned res)
 {
 	const struct quota *q = &v->vm->quota;
 
-	return res == RES_PAGES ? MAX(q->used[res], q->guarantee) : q->used[res];
+	return res == RES_PAGES ? MAX(q->used[res], q->limit[DX_LIMIT_GUARANTEE]) : q->used[res];
 }
 
 static void audit_quota(struct node *v)
@@ -526,7 +527,7 @@ static void audit_quota(struct node *v)
 		require(q->own[r] == own[r] && q->used[r] == sum[r]);
 	v->over &= q->used[RES_PAGES] > q->limit[RES_PAGES];
 	require(q->used[RES_PAGES] <= q->limit[RES_PAGES] || v->over);
-	if (q->first && q->first->tried != q->releases) {
+	if (heap_min(&q->waiters) && heap_min(&q->waiters)->key < q->released) {
 		bool passed_on = false; /* somebody who was woken will wake it */
 
 		for (const struct node *w = nodes; w < nodes + VMS; w++)
@@ -545,7 +546,7 @@ static void audit_node(struct node *v)
 	require(vm->pins == 0 && vm->cloned == v->cloned);
 	if (v->parent)
 		require(child_of(v->parent->vm, v->handle) == vm);
-	bool line = vm->plic->level[vm->event_irq / 32] >> vm->event_irq % 32 & 1;
+	bool line = vm->plic.level[vm->event_irq / 32] >> vm->event_irq % 32 & 1;
 
 	require(line == (v->events || v->nqueue) || v->state == DX_DYING);
 	for (unsigned r = 0; r < 4; r++) {
@@ -849,7 +850,7 @@ static void sacrifice(struct node *v)
 	bool dying = false;
 
 	for (struct node *c = nodes; c < nodes + VMS; c++) {
-		if (!lives(c) || c->parent != v || c->vm->quota.guarantee)
+		if (!lives(c) || c->parent != v || c->vm->quota.limit[DX_LIMIT_GUARANTEE])
 			continue;
 		dying |= c->state == DX_DYING;
 		most = MAX(most, c->vm->quota.used[RES_PAGES]);
@@ -860,7 +861,7 @@ static void sacrifice(struct node *v)
 	for (struct node *c = nodes; c < nodes + VMS; c++) {
 		if (!lives(c) || c->state == DX_DYING || c->vm->state != DX_DYING)
 			continue;
-		require(!dying && c->parent == v && !c->vm->quota.guarantee);
+		require(!dying && c->parent == v && !c->vm->quota.limit[DX_LIMIT_GUARANTEE]);
 		require(c->vm->quota.used[RES_PAGES] == most);
 		require(c->vm->reason == DX_REASON_MEMORY);
 		killed(c, DX_REASON_MEMORY);
@@ -966,16 +967,18 @@ static void do_quota(void)
 	case 1:
 		if (!v->parent && rnd(8))
 			n = host_pages;
-		require(quota_set_limit(q, RES_PAGES, n) == (n < used ? E_STATE : OK));
+		require(quota_set(q, DX_LIMIT_PAGES, n) == (n < used ? E_STATE : OK));
 		break;
 	case 2:
-		quota_set_reserve(q, rnd(64));
+		n = rnd(64);
+		require(quota_set(q, DX_LIMIT_RESERVE, n) ==
+			(n > q->limit[RES_PAGES] ? E_RANGE : OK));
 		break;
 	default:
 		if (!v->parent)
 			break;
 		n = rnd(2) ? 0 : used + rnd(30);
-		enum err err = quota_set_guarantee(q, n);
+		enum err err = quota_set(q, DX_LIMIT_GUARANTEE, n);
 
 		require(err == (n > q->limit[RES_PAGES] ? E_RANGE : err));
 		require(err == OK || err == E_RANGE || err == E_QUOTA_ABOVE);
@@ -1107,7 +1110,7 @@ static void some_limits(const struct vm *parent, uint64_t limit[DX_LIMITS])
 	if (rnd(6) == 0)
 		limit[DX_LIMIT_RESERVE] = rnd(20);
 	if (rnd(8) == 0)
-		limit[DX_LIMIT_DEPTH] = rnd(parent->quota.max_depth + 1);
+		limit[DX_LIMIT_DEPTH] = rnd(parent->quota.limit[DX_LIMIT_DEPTH] + 1);
 }
 
 static bool asks_too_much(const struct vm *parent, const uint64_t limit[DX_LIMITS])
@@ -1289,7 +1292,7 @@ static void share(struct job *j)
 	enum err err;
 
 	if (rnd(3))
-		err = gstage_share(from->vm, child->vm, &child->vm->cursor, 1 + rnd(90), NULL);
+		err = gstage_share(from->vm, child->vm, &child->vm->cursor, 1 + rnd(90));
 	else
 		err = fork_step(child->vm, &is_done);
 	end = child->vm->cursor.v;

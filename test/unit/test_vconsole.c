@@ -73,7 +73,7 @@ static void what_a_parent_gives_its_child_reads(void **state)
 	assert_int_equal(vconsole_read(child, buf, 16), 0);
 	assert_int_equal(vconsole_give(child, (const uint8_t *)"ls\n", 3), 3);
 	assert_int_equal(event_take(child), (uint64_t)DX_EVENT_CONSOLE << 32); /* of its own */
-	assert_true(child->plic->level[0] == 0 && event_take(child) == 0);
+	assert_true(child->plic.level[0] == 0 && event_take(child) == 0);
 	assert_int_equal(vconsole_read(child, buf, 2), 2);
 	assert_int_equal(vconsole_read(child, buf + 2, 2), 1);
 	assert_string_equal((char *)buf, "ls\n");
@@ -85,12 +85,12 @@ static void the_uart_reads_and_writes_it(void **state)
 {
 	uint8_t buf[4];
 
-	vuart_access(child->uart, 0, true, 'x');
+	vuart_access(&child->uart, 0, true, 'x');
 	assert_int_equal(takes(buf, 4), 1);
 	assert_int_equal(buf[0], 'x');
 	assert_int_equal(vconsole_give(child, (const uint8_t *)"y", 1), 1);
-	assert_int_equal(vuart_access(child->uart, 5, false, 0) & 1, 1);
-	assert_int_equal(vuart_access(child->uart, 0, false, 0), 'y');
+	assert_int_equal(vuart_access(&child->uart, 5, false, 0) & 1, 1);
+	assert_int_equal(vuart_access(&child->uart, 0, false, 0), 'y');
 }
 
 static size_t fill_up(void)
@@ -153,10 +153,10 @@ static void a_uart_that_was_refused_goes_on(void **state)
 	static uint8_t buf[PAGE_SIZE];
 	size_t n = fill_up();
 
-	vuart_access(child->uart, 0, true, 'z');
-	assert_int_equal(vuart_access(child->uart, 5, false, 0) & 0x40, 0); /* not sent */
+	vuart_access(&child->uart, 0, true, 'z');
+	assert_int_equal(vuart_access(&child->uart, 5, false, 0) & 0x40, 0); /* not sent */
 	assert_int_equal(takes(buf, n), n);
-	assert_int_equal(vuart_access(child->uart, 5, false, 0) & 0x60, 0x60);
+	assert_int_equal(vuart_access(&child->uart, 5, false, 0) & 0x60, 0x60);
 	assert_int_equal(takes(buf, 2), 1);
 	assert_int_equal(buf[0], 'z');
 }

@@ -49,13 +49,13 @@ static void make_dirty(void)
 
 static void the_root_vm_pays_for_itself(void **state)
 {
-	const uint64_t limits[RES_COUNT] = {100, 7, 8};
+	const uint64_t limits[DX_LIMITS] = {100, 7, 8, 7, 9};
 
 	new_vm(RAM, 100); /* for the memory alone */
 	frame_free(vm->gstage_root);
 	frame_free(ptr_hpa(vm));
 	make_dirty();
-	assert_int_equal(vm_create(NULL, limits, 7, 9, &vm), OK);
+	assert_int_equal(vm_create(NULL, limits, &vm), OK);
 	assert_true((vm_pages << PAGE_SHIFT) >= sizeof(struct vm));
 	assert_charged(vm_pages, 4, 0);
 	assert_int_equal(vm->id, frame_number(ptr_hpa(vm)));
@@ -65,8 +65,9 @@ static void the_root_vm_pays_for_itself(void **state)
 	assert_false(vm->trusted || vm->holds_devices);
 	assert_null(vm->quota.parent);
 	assert_memory_equal(vm->quota.limit, limits, sizeof(limits));
-	assert_true(vm->quota.max_priority == 7 && vm->quota.max_depth == 9);
-	assert_true(vm->nvcpus == 0 && vm->ram_size == 0 && vm->plic == NULL && vm->uart == NULL);
+	assert_true(
+		vm->quota.limit[DX_LIMIT_PRIORITY] == 7 && vm->quota.limit[DX_LIMIT_DEPTH] == 9);
+	assert_true(vm->nvcpus == 0 && vm->ram_size == 0);
 	assert_false(spin_is_locked(&vm->lock));
 	assert_true(is_zero(hpa_ptr(vm->gstage_root), KIB(16)));
 }
@@ -121,14 +122,14 @@ static void what_is_refused_is_not_charged(void **state)
 {
 	hpa_t a = hpa(1);
 	struct quota above;
-	const uint64_t limits[RES_COUNT] = {3, 3, 3};
+	const uint64_t limits[DX_LIMITS] = {3, 3, 3};
 
 	vm->quota.limit[RES_PAGES] = vm->quota.used[RES_PAGES] + 7;
 	assert_int_equal(vm_page_alloc(vm, 3, FRAME_RAM, &a), E_QUOTA_OWN);
 	assert_charged(vm_pages, 4, 0);
 	assert_int_equal(vm_page_alloc(vm, 2, FRAME_RAM, &a), OK);
 	vm_page_free(vm, a);
-	quota_init(&above, NULL, limits, 0, 0);
+	quota_init(&above, NULL, limits);
 	above.used[RES_PAGES] = 3;
 	vm->quota.parent = &above;
 	a = hpa(1);

@@ -25,13 +25,14 @@ unit_guestfdt := $(unit_hostfdt) hv/fdt/guest.c
 unit_sched := hv/core/heap.c
 unit_heap := hv/core/heap.c
 mmu := $(addprefix hv/mmu/,touch.c share.c window.c)
-unit_vm := hv/core/vm.c hv/core/frame.c hv/core/quota.c hv/mmu/gstage.c $(mmu)
-unit_gstage := hv/core/vm.c hv/core/frame.c hv/core/quota.c $(mmu)
+unit_quota := hv/core/heap.c
+unit_vm := hv/core/vm.c hv/core/frame.c hv/core/quota.c hv/core/heap.c hv/mmu/gstage.c $(mmu)
+unit_gstage := hv/core/vm.c hv/core/frame.c hv/core/quota.c hv/core/heap.c $(mmu)
 unit_shadow := $(unit_vm)
 unit_walk := $(unit_vm) hv/mmu/walk.c
 unit_rng := $(MBEDTLS)/library/chacha20.c
 # A tree of VMs: all that is portable of them.
-unit_tree := $(addprefix hv/,core/tree.c core/fork.c core/vm.c core/frame.c core/quota.c core/vconsole.c \
+unit_tree := $(addprefix hv/,core/tree.c core/fork.c core/vm.c core/frame.c core/quota.c core/heap.c core/vconsole.c \
 	mmu/gstage.c vdev/devices.c vdev/vplic.c vdev/vuart.c) $(mmu)
 unit_fork := $(unit_tree)
 unit_vconsole := $(unit_tree)

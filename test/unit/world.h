@@ -53,7 +53,7 @@ static unsigned fences;
 enum err vcpu_create(struct vm *vm)
 {
 	void *mem;
-	enum err err = quota_charge(&vm->quota, RES_VCPUS, 1);
+	enum err err = quota_charge(&vm->quota, RES_VCPUS, 1, NULL);
 
 	if (err != OK)
 		return err;
@@ -65,6 +65,7 @@ enum err vcpu_create(struct vm *vm)
 	struct vcpu *v = mem;
 
 	*v = (struct vcpu){.vm = vm, .id = vm->nvcpus, .hsm = HSM_STOPPED};
+	v->sched.priority = MIN(SCHED_DEFAULT_PRIO, quota_priority(&vm->quota));
 	vm->vcpus[vm->nvcpus++] = v;
 	return OK;
 }
@@ -209,7 +210,7 @@ static inline void give_root_ram(uint64_t pages)
 	hpa_t base;
 
 	root_vm->ram_size = pages << PAGE_SHIFT;
-	require(quota_charge(&root_vm->quota, RES_PAGES, pages) == OK);
+	require(quota_charge(&root_vm->quota, RES_PAGES, pages, NULL) == OK);
 	require(frame_alloc_run(hpa(0), root_vm->ram_size, root_vm->id, &base) == OK);
 	root_vm->ram_base = gpa(base.v); /* as on the real machine */
 	memset(hpa_ptr(base), 0, root_vm->ram_size);
@@ -219,7 +220,8 @@ static inline void give_root_ram(uint64_t pages)
 /* A machine of `pages`, whose Root VM has `ram` of them as its own, and may use all. */
 static inline void new_machine(uint64_t pages, uint64_t ram, uint8_t depth)
 {
-	const uint64_t limit[RES_COUNT] = {pages, 1000, 1000};
+	const uint64_t limit[DX_LIMITS] = {
+		pages, 1000, 1000, SCHED_MAX_PRIORITY, depth, pages / QUOTA_RESERVE_PART};
 
 	host_ram_init(RAM_BASE, pages << PAGE_SHIFT);
 	host_pages = pages;
@@ -230,13 +232,13 @@ static inline void new_machine(uint64_t pages, uint64_t ram, uint8_t depth)
 	frames_declare(hpa(RAM_BASE), pages << PAGE_SHIFT, FRAME_FREE);
 	tree_lock = (struct spinlock){0};
 	on_fence = NULL;
-	require(vm_create(NULL, limit, SCHED_MAX_PRIORITY, depth, &root_vm) == OK);
+	require(vm_create(NULL, limit, &root_vm) == OK);
 	root_vm->trusted = true;
 	root_vm->vmgenid = gpa(VMGENID);
 	root_vm->vmgenid_irq = NDEV - 1;
 	root_vm->event_irq = NDEV;
 	require(vcpu_create(root_vm) == OK && vcpu_create(root_vm) == OK);
-	require(devices_create(root_vm, gpa(PLIC_BASE), NDEV, gpa(UART_BASE), UART_IRQ) == OK);
+	devices_init(root_vm, gpa(PLIC_BASE), NDEV, gpa(UART_BASE), UART_IRQ);
 	require(vm_page_alloc(root_vm, 0, FRAME_META, &root_vm->vmgenid_page) == OK);
 	map_own(root_vm, VMGENID, root_vm->vmgenid_page, PAGE_SIZE, GSTAGE_R | GSTAGE_FOREIGN);
 	give_root_ram(ram);
@@ -292,7 +294,6 @@ static inline bool bury_step(struct vm *vm)
 	}
 	while (vm->nvcpus)
 		vcpu_destroy(vm);
-	devices_destroy(vm);
 	vm_page_free(vm, vm->vmgenid_page);
 	vm_page_free(vm, vm->gstage_root);
 	if (vm->parent) {
