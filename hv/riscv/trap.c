@@ -383,7 +383,7 @@ static void obey_ceiling(struct vcpu *v)
 	uint8_t most = quota_priority(&v->vm->quota);
 
 	if (v->sched.priority > most)
-		sched_set_priority(&v->sched, most);
+		sched_set_priority(&v->sched, most, time_now());
 }
 
 /* Until some VCPU, loaded here, can enter the guest. */
