@@ -16,7 +16,9 @@
 #define PTE_G        BIT(5)
 #define PTE_PPN_MASK (BIT(54) - BIT(10))
 #define NO_SATP      UINT64_MAX
+#define STRUCT_ORDER 1
 #define FORGET_MAX   4096 /* entries that are looked at for a page: beyond, all is forgotten */
+#define INNER_MAX    512 /* entries made above level 0: the same, before tables are looked through */
 
 /* The table that an entry leads to, NULL for none. */
 static inline struct shadow_table *child_of(struct shadow *s, uint64_t entry)
@@ -25,6 +27,8 @@ static inline struct shadow_table *child_of(struct shadow *s, uint64_t entry)
 		return NULL;
 	return &s->tables[(entry >> 10) - s->first];
 }
+
+static_assert(sizeof(struct shadow) <= PAGE_SIZE << STRUCT_ORDER, "its block");
 
 static inline uint64_t *entry_for(const struct shadow_table *t, gva_t at)
 {
@@ -75,6 +79,7 @@ static void set(struct shadow *s, struct shadow_table *t, gva_t at, uint64_t ent
 	uint64_t *place = entry_for(t, at), old = *place;
 	struct shadow_table *child = child_of(s, old);
 
+	s->inner += t->level != 0;
 	t->used |= BIT((at.v >> t->shift & 511) / 8);
 	pte_set(place, entry);
 	if (child)
@@ -144,6 +149,8 @@ static struct shadow_space *make_space(struct shadow *s, uint64_t satp)
 {
 	struct shadow_space *sp = s->spaces;
 
+	if (s->inner > INNER_MAX)
+		shadow_forget_all(s);
 	for (unsigned i = 1; i < SHADOW_SPACES; i++)
 		if (s->spaces[i].since < sp->since)
 			sp = &s->spaces[i];
@@ -156,12 +163,27 @@ static struct shadow_space *make_space(struct shadow *s, uint64_t satp)
 	return sp;
 }
 
+/* Put off until they are needed: a direct VM has them for the time of a window only. */
+static void begin(struct shadow *s)
+{
+	for (unsigned i = 0; i < SHADOW_TABLES; i++) {
+		s->tables[i].entries = hpa_ptr(hpa_add(s->pages, i << PAGE_SHIFT));
+		s->tables[i].used = UINT64_MAX; /* all to be zeroed when it is taken */
+	}
+	s->switches = 0;
+	s->space = s->spaces;
+	s->space->satp = 0;
+	shadow_forget_all(s);
+}
+
 void shadow_switch(struct shadow *s, uint64_t satp)
 {
 	struct shadow_space *sp = s->spaces;
 
 	if (SATP_MODE(satp) == 0)
 		satp = 0;
+	if (!s->space)
+		begin(s);
 	while (sp < s->spaces + SHADOW_SPACES && sp->satp != satp)
 		sp++;
 	if (sp == s->spaces + SHADOW_SPACES)
@@ -296,10 +318,15 @@ void shadow_fence_page(struct shadow *s, gva_t at, uint64_t asid)
 	for (struct shadow_space *sp = s->spaces; sp < s->spaces + SHADOW_SPACES; sp++) {
 		if (!sp->root || (asid != SHADOW_ALL_ASIDS && SATP_ASID(sp->satp) != asid))
 			continue;
+		/* Where the hart's SFENCE.VMA would do nothing, neither does this. */
+		if (!gva_is_canonical(at, sp->root->level + 1u))
+			continue;
 		struct shadow_table *t = descend(s, sp->root, at, false);
 
 		if (*entry_for(t, at))
 			set(s, t, at, 0);
+		if (sp->root->level != s->space->root->level && s->flush != SHADOW_FLUSH_NONE)
+			s->flush = SHADOW_FLUSH_ALL;
 	}
 }
 
@@ -320,7 +347,7 @@ static void check_entries(struct shadow *s, struct shadow_table *t)
 
 void shadow_fence(struct shadow *s, uint64_t asid)
 {
-	if (asid == SHADOW_ALL_ASIDS) {
+	if (asid == SHADOW_ALL_ASIDS || s->inner > INNER_MAX) {
 		shadow_forget_all(s);
 		return;
 	}
@@ -337,8 +364,11 @@ void shadow_fence(struct shadow *s, uint64_t asid)
 
 void shadow_forget_all(struct shadow *s)
 {
+	if (!s->space)
+		return;
 	uint64_t satp = s->space->satp;
 
+	s->inner = 0;
 	s->free = NULL;
 	s->nfree = 0;
 	for (unsigned i = 0; i < SHADOW_TABLES; i++) {
@@ -392,12 +422,12 @@ void shadow_destroy(struct shadow *s)
 
 enum err shadow_create(struct vm *vm, unsigned levels, struct shadow **out)
 {
-	void *mem;
-	enum err err = vm_struct_alloc(vm, sizeof(struct shadow), &mem);
+	hpa_t at;
+	enum err err = vm_page_take(vm, STRUCT_ORDER, FRAME_META, &at);
 
 	if (err != OK)
 		return err;
-	struct shadow *s = mem;
+	struct shadow *s = hpa_ptr(at);
 
 	err = vm_page_take(vm, SHADOW_ORDER, FRAME_TABLE, &s->pages);
 	if (err != OK) {
@@ -407,12 +437,7 @@ enum err shadow_create(struct vm *vm, unsigned levels, struct shadow **out)
 	s->vm = vm;
 	s->levels = levels;
 	s->first = s->pages.v >> PAGE_SHIFT;
-	for (unsigned i = 0; i < SHADOW_TABLES; i++) {
-		s->tables[i].entries = hpa_ptr(hpa_add(s->pages, i << PAGE_SHIFT));
-		s->tables[i].used = UINT64_MAX; /* all to be zeroed when it is taken */
-	}
-	s->space = s->spaces;
-	shadow_forget_all(s);
+	s->space = NULL;
 	*out = s;
 	return OK;
 }

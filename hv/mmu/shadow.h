@@ -61,10 +61,10 @@ struct shadow {
 	struct shadow_table *last; /* for the 2 MiB at last_at of the present space */
 	uint64_t last_at;          /* SHADOW_NO_LAST: none is known */
 	struct shadow_table *free;
-	hpa_t pages;    /* of the tables, one block */
-	uint64_t first; /* its frame number */
-	uint32_t nfree;
-	uint32_t levels; /* of the hart's largest mode: for guests without translation */
+	hpa_t pages;           /* of the tables, one block */
+	uint64_t first;        /* its frame number */
+	uint32_t nfree, inner; /* free ones; entries made above level 0 since all was forgotten */
+	uint32_t levels;       /* of the hart's largest mode: for guests without translation */
 	struct shadow_space spaces[SHADOW_SPACES];
 	struct shadow_table tables[SHADOW_TABLES];
 };

@@ -6,6 +6,7 @@
 #include "riscv/translate.h"
 
 #define ASID_MASK       0xffff /* of an operand the rest is ignored */
+#define FENCES_SHADOW   2      /* to be queued: beyond, forgetting all is cheaper */
 #define RANGE_PAGES_MAX 64     /* beyond this a full flush is cheaper */
 
 /* HFENCE.VVMA and .GVMA with these operands; `zero` in the text for none. */
@@ -57,11 +58,14 @@ static void fence_vvma(struct vcpu *v, const struct fence *f)
 {
 	uint64_t asid = f->kind == FENCE_VVMA ? SHADOW_ALL_ASIDS : f->asid & ASID_MASK;
 
+	uint64_t at = ALIGN_DOWN(f->start, PAGE_SIZE), first = f->start - at;
+
+	/* Counted: the last page of all may be one of them. */
 	if (f->size > RANGE_PAGES_MAX << PAGE_SHIFT)
 		fence_space(v, asid);
 	else
-		for (uint64_t at = ALIGN_DOWN(f->start, PAGE_SIZE); at < f->start + f->size;
-			at += PAGE_SIZE)
+		for (uint64_t n = (first + f->size + PAGE_SIZE - 1) >> PAGE_SHIFT; n;
+			n--, at += PAGE_SIZE)
 			fence_page(v, at, asid);
 	if (shadowed(v))
 		translate_obey(v);
@@ -105,7 +109,7 @@ void fence_drain(struct vcpu *v)
 static uint64_t queue(struct vcpu *v, const struct fence *f)
 {
 	spin_lock(&v->fence_lock);
-	if (v->nfences < FENCE_QUEUE)
+	if (v->nfences < (has_h ? FENCE_QUEUE : FENCES_SHADOW))
 		v->fences[v->nfences++] = *f;
 	else
 		v->fence_all = true;

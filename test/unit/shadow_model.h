@@ -500,7 +500,7 @@ static void break_end(void)
 	if (!broken.pte)
 		return;
 	forget(old.v);
-	if (vm_page_take(vm, 0, FRAME_RAM, NULL, &page) == OK) {
+	if (vm_page_take(vm, 0, FRAME_RAM, &page) == OK) {
 		memcpy(hpa_ptr(page), hpa_ptr(old), PAGE_SIZE);
 		memset(hpa_ptr(old), 0xff, PAGE_SIZE); /* who reads it now must not */
 		pte_set(broken.pte, leaf_pte(page, GSTAGE_RWX));
@@ -631,8 +631,9 @@ static void try_switch(void)
 /* A fork, and its end. */
 static void try_share(void)
 {
-	const uint64_t limits[RES_COUNT] = {[RES_PAGES] = UINT64_MAX >> 1};
-	struct refusal refused;
+	const uint64_t limits[DX_LIMITS] = {[DX_LIMIT_PAGES] = UINT64_MAX >> 1,
+		[DX_LIMIT_PRIORITY] = UINT8_MAX,
+		[DX_LIMIT_DEPTH] = UINT8_MAX};
 	gpa_t cursor = gpa(0);
 	enum err err = OK;
 
@@ -645,12 +646,12 @@ static void try_share(void)
 		other = NULL;
 		return;
 	}
-	if (vm_create(vm, limits, UINT8_MAX, UINT8_MAX, &other) != OK)
+	if (vm_create(vm, limits, &other) != OK)
 		return;
 	other->ram_base = vm->ram_base;
 	other->ram_size = vm->ram_size;
 	while (err == OK && cursor.v < GSTAGE_END)
-		err = gstage_share(vm, other, &cursor, 2048, &refused);
+		err = gstage_share(vm, other, &cursor, 2048);
 	shadow_forget_all(s);
 	if (err != OK)
 		try_share();
@@ -713,6 +714,7 @@ static void new_guest(unsigned levels, uint64_t limit, bool forked)
 		for (unsigned k = 0; k < SLOTS; k++)
 			history[t][k].n = 1;
 	require(shadow_create(vm, levels, &s) == OK);
+	shadow_switch(s, 0);
 	vm->quota.limit[RES_PAGES] = MIN(vm->quota.used[RES_PAGES] + limit, UINT64_MAX >> 1);
 	memset(tlb, 0, sizeof(tlb));
 	memset(links, 0, sizeof(links));

@@ -131,6 +131,7 @@ static void pages_are_charged_and_given_back(void **state)
 		vm->quota.limit[RES_PAGES] = before + need;
 		require(shadow_create(vm, levels, &made) == OK);
 		require(vm->quota.used[RES_PAGES] == before + need);
+		shadow_switch(made, 0);
 		require(made->satp >> 60 == levels + 5 && made->flush == SHADOW_FLUSH_ALL);
 		shadow_destroy(made);
 		require(vm->quota.used[RES_PAGES] == before);
