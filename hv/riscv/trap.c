@@ -195,16 +195,6 @@ static bool is_dying(const struct vm *vm)
 	return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == DX_DYING;
 }
 
-/* An ancestor is dying: the VM will be killed when its parent's burial comes to it, and runs no
- * more until then. O(depth). */
-static bool is_doomed(const struct vm *vm)
-{
-	while ((vm = vm->parent))
-		if (is_dying(vm))
-			return true;
-	return false;
-}
-
 /* The VM may not run, but for the VCPU that forks it. */
 static bool halted(const struct vcpu *v)
 {
@@ -212,7 +202,12 @@ static bool halted(const struct vcpu *v)
 
 	if (halt && !(halt == HALT_FORK && v->vm->forker == v))
 		return true;
-	return is_doomed(v->vm);
+	/* When an ancestor is dying, the VM will be killed when its parent's burial comes to it,
+	 * and runs no more until then. O(depth). */
+	for (const struct vm *vm = v->vm->parent; vm; vm = vm->parent)
+		if (is_dying(vm))
+			return true;
+	return false;
 }
 
 #define POLLS_PER_SECOND 2000 /* of a call that waits for what other VCPUs do */
