@@ -373,12 +373,12 @@ static void call_step(struct vcpu *v)
 }
 
 /* A ceiling of priorities may have been lowered since. */
-static void obey_ceiling(struct vcpu *v)
+static void obey_ceiling(struct vcpu *v, uint64_t now)
 {
 	uint8_t most = quota_priority(&v->vm->quota);
 
 	if (v->sched.priority > most)
-		sched_set_priority(&v->sched, most);
+		sched_set_priority(&v->sched, most, now);
 }
 
 /* Until some VCPU, loaded here, can enter the guest. */
@@ -388,7 +388,7 @@ static struct vcpu *reschedule(struct pcpu *p, struct vcpu *v)
 		uint64_t until, now = time_now();
 
 		pcpu_obey(__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL));
-		obey_ceiling(v);
+		obey_ceiling(v, now);
 		if (v->timer <= now)
 			fast_timer(v);
 		enum sched_state to = next_state(p, v, now, &until);
