@@ -72,6 +72,13 @@
 #define CAUSE_VIRTUAL_INSN     22
 #define CAUSE_STORE_GUEST_PAGE 23
 
+/* Sets of exceptions. Those that a guest always handles itself: */
+#define OWN_EXCEPTIONS                                                                             \
+	(BIT(CAUSE_INSN_MISALIGNED) | BIT(CAUSE_BREAKPOINT) | BIT(CAUSE_LOAD_MISALIGNED) |         \
+		BIT(CAUSE_STORE_MISALIGNED) | BIT(CAUSE_ECALL_VU) | BIT(CAUSE_SOFTWARE_CHECK))
+#define ACCESS_FAULTS (BIT(CAUSE_INSN_ACCESS) | BIT(CAUSE_LOAD_ACCESS) | BIT(CAUSE_STORE_ACCESS))
+#define PAGE_FAULTS   (BIT(CAUSE_INSN_PAGE) | BIT(CAUSE_LOAD_PAGE) | BIT(CAUSE_STORE_PAGE))
+
 #ifndef __ASSEMBLER__
 #include "core/compiler.h"
 

@@ -98,12 +98,7 @@ void features_probe(struct pcpu *p)
 /* Exceptions that a guest handles itself, all the way down to VS-mode. Not delegated: ecalls of the
  * guest's kernel, guest-page faults and virtual instructions, which are the hypervisor's business.
  * Bits that do not exist stay 0. */
-#define DELEGATED                                                                                  \
-	(BIT(CAUSE_INSN_MISALIGNED) | BIT(CAUSE_INSN_ACCESS) | BIT(CAUSE_ILLEGAL_INSN) |           \
-		BIT(CAUSE_BREAKPOINT) | BIT(CAUSE_LOAD_MISALIGNED) | BIT(CAUSE_LOAD_ACCESS) |      \
-		BIT(CAUSE_STORE_MISALIGNED) | BIT(CAUSE_STORE_ACCESS) | BIT(CAUSE_ECALL_VU) |      \
-		BIT(CAUSE_INSN_PAGE) | BIT(CAUSE_LOAD_PAGE) | BIT(CAUSE_STORE_PAGE) |              \
-		BIT(CAUSE_SOFTWARE_CHECK))
+#define DELEGATED (OWN_EXCEPTIONS | ACCESS_FAULTS | PAGE_FAULTS | BIT(CAUSE_ILLEGAL_INSN))
 
 void features_apply(struct pcpu *p)
 {

@@ -24,11 +24,6 @@
 			__asm__ volatile("sfence.vma " operands ::__VA_ARGS__ : "memory");         \
 	} while (0)
 
-static void fence_i(void)
-{
-	__asm__ volatile("fence.i" ::: "memory");
-}
-
 static bool shadowed(const struct vcpu *v)
 {
 	return !has_h && !v->direct;
@@ -76,7 +71,7 @@ void fence_local(const struct fence *f)
 	struct vcpu *v = this_pcpu()->current;
 
 	if (f->kind == FENCE_I)
-		fence_i();
+		__asm__ volatile("fence.i" ::: "memory");
 	else if (f->kind != FENCE_GVMA)
 		fence_vvma(v, f);
 	else if (has_h)
@@ -87,7 +82,7 @@ void fence_local(const struct fence *f)
 
 static void fence_everything(void)
 {
-	fence_i();
+	fence_local(&(const struct fence){.kind = FENCE_I});
 	fence_local(&(const struct fence){.kind = FENCE_GVMA, .size = UINT64_MAX});
 	fence_local(&(const struct fence){.kind = FENCE_VVMA, .size = UINT64_MAX});
 }

@@ -33,27 +33,20 @@ static enum err load_half(const struct vcpu *v, uint64_t va, uint64_t *out, uint
 	return translate_read(v, v->mstatus, va, true, out, 2, cause);
 }
 
-static enum err fetch(const struct vcpu *v, uint32_t *insn, uint64_t *cause)
-{
-	uint64_t low = 0, high = 0;
-	enum err err = load_half(v, v->pc, &low, cause);
-
-	if (err == OK && (low & 3) == 3)
-		err = load_half(v, v->pc + 2, &high, cause);
-	*insn = (uint32_t)(low | high << 16);
-	return err;
-}
-
 /* HLVX has the privilege that hstatus.SPVP says, which is S-mode's everywhere else. */
 enum err guest_fetch(const struct vcpu *v, uint32_t *insn, uint64_t *cause)
 {
 	bool user = has_h && !(v->mstatus & MSTATUS_MPP_S);
+	uint64_t low = 0, high = 0;
 
 	if (user)
 		csr_clear(hstatus, HSTATUS_SPVP);
-	enum err err = fetch(v, insn, cause);
+	enum err err = load_half(v, v->pc, &low, cause);
 
+	if (err == OK && (low & 3) == 3)
+		err = load_half(v, v->pc + 2, &high, cause);
 	if (user)
 		csr_set(hstatus, HSTATUS_SPVP);
+	*insn = (uint32_t)(low | high << 16);
 	return err;
 }

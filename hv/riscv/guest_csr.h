@@ -17,22 +17,17 @@ extern bool has_h; /* guests run in VS-mode; the same on all harts. Set at boot 
 			csr_write(name, value);                                                    \
 	} while (0)
 
-/* The guest's interrupts, of VS_INTERRUPTS: in mip they have their S-level places, one lower. */
-static inline void guest_irq_set(uint64_t bits)
-{
-	if (has_h)
-		csr_set(hvip, bits);
-	else
-		csr_set(mip, bits >> 1);
-}
-
-static inline void guest_irq_clear(uint64_t bits)
-{
-	if (has_h)
-		csr_clear(hvip, bits);
-	else
-		csr_clear(mip, bits >> 1);
-}
+/* The guest's interrupts, of VS_INTERRUPTS, by csr_set or csr_clear: in mip they have their S-level
+ * places, one lower. */
+#define guest_irq(op, bits)                                                                        \
+	do {                                                                                       \
+		if (has_h)                                                                         \
+			csr_##op(hvip, bits);                                                      \
+		else                                                                               \
+			csr_##op(mip, (bits) >> 1);                                                \
+	} while (0)
+#define guest_irq_set(bits)   guest_irq(set, bits)
+#define guest_irq_clear(bits) guest_irq(clear, bits)
 
 static inline uint64_t guest_irq_read(void)
 {

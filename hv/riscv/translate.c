@@ -11,11 +11,6 @@
 
 #define ALL_MEMORY ((UINT64_C(1) << 56) - PAGE_SIZE)
 
-#define PAGE_FAULTS (BIT(CAUSE_INSN_PAGE) | BIT(CAUSE_LOAD_PAGE) | BIT(CAUSE_STORE_PAGE))
-#define DELEGATED                                                                                  \
-	(BIT(CAUSE_INSN_MISALIGNED) | BIT(CAUSE_BREAKPOINT) | BIT(CAUSE_LOAD_MISALIGNED) |         \
-		BIT(CAUSE_STORE_MISALIGNED) | BIT(CAUSE_ECALL_VU) | BIT(CAUSE_SOFTWARE_CHECK))
-
 static void sfence_all(void)
 {
 	__asm__ volatile("sfence.vma" ::: "memory");
@@ -85,7 +80,7 @@ void translate_map_changed(struct vcpu *v, hpa_t a, uint64_t size)
 void vcpu_set_traps(struct vcpu *v)
 {
 	bool waits = this_pcpu()->vtw;
-	uint64_t delegated = DELEGATED,
+	uint64_t delegated = OWN_EXCEPTIONS,
 		 traps = (v->direct ? 0 : MSTATUS_TVM) | (waits ? MSTATUS_TW : 0);
 
 	if (has_h) {

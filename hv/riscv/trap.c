@@ -195,16 +195,6 @@ static bool is_dying(const struct vm *vm)
 	return __atomic_load_n(&vm->state, __ATOMIC_ACQUIRE) == DX_DYING;
 }
 
-/* An ancestor is dying: the VM will be killed when its parent's burial comes to it, and runs no
- * more until then. O(depth). */
-static bool is_doomed(const struct vm *vm)
-{
-	while ((vm = vm->parent))
-		if (is_dying(vm))
-			return true;
-	return false;
-}
-
 /* The VM may not run, but for the VCPU that forks it. */
 static bool halted(const struct vcpu *v)
 {
@@ -212,7 +202,12 @@ static bool halted(const struct vcpu *v)
 
 	if (halt && !(halt == HALT_FORK && v->vm->forker == v))
 		return true;
-	return is_doomed(v->vm);
+	/* When an ancestor is dying, the VM will be killed when its parent's burial comes to it,
+	 * and runs no more until then. O(depth). */
+	for (const struct vm *vm = v->vm->parent; vm; vm = vm->parent)
+		if (is_dying(vm))
+			return true;
+	return false;
 }
 
 #define POLLS_PER_SECOND 2000 /* of a call that waits for what other VCPUs do */
@@ -378,7 +373,7 @@ static void call_step(struct vcpu *v)
 }
 
 /* A ceiling of priorities may have been lowered since. */
-static void obey_ceiling(struct vcpu *v)
+static void obey_ceiling(struct vcpu *v, uint64_t now)
 {
 	uint8_t most = quota_priority(&v->vm->quota);
 
@@ -393,7 +388,7 @@ static struct vcpu *reschedule(struct pcpu *p, struct vcpu *v)
 		uint64_t until, now = time_now();
 
 		pcpu_obey(__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL));
-		obey_ceiling(v);
+		obey_ceiling(v, now);
 		if (v->timer <= now)
 			fast_timer(v);
 		enum sched_state to = next_state(p, v, now, &until);

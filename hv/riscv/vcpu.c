@@ -13,19 +13,10 @@
 #include "sbi/sbi.h"
 #include "vdev/devices.h"
 
-static_assert(offsetof(struct vcpu, pcpu) == VCPU_PCPU, "offsets.h");
-static_assert(offsetof(struct vcpu, exits[DX_EXIT_CALL]) == VCPU_CALLS, "offsets.h");
-static_assert(offsetof(struct vcpu, x) == VCPU_X(0), "offsets.h");
-static_assert(offsetof(struct vcpu, pc) == VCPU_PC, "offsets.h");
-static_assert(offsetof(struct vcpu, mstatus) == VCPU_MSTATUS, "offsets.h");
-static_assert(
-	offsetof(struct vcpu, action) == VCPU_ACTION && sizeof(enum vcpu_action) == 4, "offsets.h");
-static_assert(offsetof(struct pcpu, current) == PCPU_CURRENT, "offsets.h");
-static_assert(offsetof(struct pcpu, stack_top) == PCPU_STACK_TOP, "offsets.h");
-static_assert(offsetof(struct pcpu, guard) == PCPU_GUARD, "offsets.h");
-static_assert(offsetof(struct pcpu, faulted) == PCPU_FAULTED, "offsets.h");
-static_assert(offsetof(struct pcpu, scratch) == PCPU_SCRATCH, "offsets.h");
-static_assert(offsetof(struct pcpu, hartid) == PCPU_HARTID, "offsets.h");
+#define ASSERT_OFFSET(symbol, type, field, offset)                                                 \
+	static_assert(offsetof(struct type, field) == (offset), "offsets.h");
+ASM_OFFSETS(ASSERT_OFFSET)
+static_assert(sizeof(enum vcpu_action) == 4, "trap.S loads a word");
 static_assert(offsetof(struct pcpu_area, pcpu) == PAGE_SIZE + STACK_SIZE, "entry.S");
 
 void fp_save(uint64_t f[32]);

@@ -31,22 +31,18 @@ void zero_init(uint32_t block)
 		zero_block = block;
 }
 
-static void zero_blocks(uint8_t *p, uint64_t bytes)
+void zero_pages(void *p, uint64_t bytes)
 {
 	const uint64_t step = zero_block;
 
-	for (uint8_t *end = p + bytes; p < end; p += 4 * step) {
-		cbo_zero(p);
-		cbo_zero(p + step);
-		cbo_zero(p + 2 * step);
-		cbo_zero(p + 3 * step);
-	}
-}
-
-void zero_pages(void *p, uint64_t bytes)
-{
-	if (zero_block)
-		zero_blocks(p, bytes);
-	else
+	if (!step) {
 		memset(p, 0, bytes);
+		return;
+	}
+	for (uint8_t *at = p, *end = at + bytes; at < end; at += 4 * step) {
+		cbo_zero(at);
+		cbo_zero(at + step);
+		cbo_zero(at + 2 * step);
+		cbo_zero(at + 3 * step);
+	}
 }
