@@ -53,14 +53,21 @@ static bool probe_envcfg(struct isa *isa)
 	return found;
 }
 
-static void probe_float_vector(struct isa *isa)
+static void probe_float_vector(struct pcpu *p)
 {
+	struct isa *isa = &p->isa;
 	uint64_t v;
 
 	csr_set(mstatus, MSTATUS_FS | MSTATUS_VS);
 	/* Registers are saved as doubles: F without D is not offered. */
-	drop_unless(isa, (csr_read(mstatus) & MSTATUS_FS) && isa_has(isa, ISA_D), FLOAT_EXTS);
-	drop_unless(isa, csr_probe_read(vlenb, &v), VECTOR_EXTS);
+	bool has_f = csr_read(mstatus) & MSTATUS_FS;
+
+	if (has_f && !isa_has(isa, ISA_D) && !isa_has(isa, ISA_H))
+		halt("hart %lu has F without D, which guests would share", p->hartid);
+	drop_unless(isa, has_f, FLOAT_EXTS);
+	drop_unless(isa, isa_has(isa, ISA_D), FLOAT_EXTS);
+	p->has_v = (csr_read(mstatus) & MSTATUS_VS) && csr_probe_read(vlenb, &v);
+	drop_unless(isa, p->has_v, VECTOR_EXTS);
 	isa->vlenb = isa->exts & VECTOR_EXTS ? (uint32_t)v : 0;
 }
 
@@ -85,9 +92,17 @@ void features_probe(struct pcpu *p)
 	/* misa may be zero, which says nothing. */
 	v = csr_read(misa);
 	drop_unless(&p->isa, (!v || v & BIT('H' - 'A')) && probe_hgatp(p), BIT(ISA_H));
+	/* Its guests would have what hstatus and hlv do. */
+	if (!isa_has(&p->isa, ISA_H) && csr_probe_read(hstatus, &v)) {
+		csr_clear(misa, BIT('H' - 'A'));
+		if (csr_probe_read(hstatus, &v))
+			halt("hart %lu has the H extension, but not as it is needed: its tree does "
+			     "not say so, or it is without Sv39x4",
+				p->hartid);
+	}
 	drop_unless(&p->isa, csr_probe_read(mstateen0, &v), BIT(ISA_SMSTATEEN));
 	p->has_envcfg = probe_envcfg(&p->isa);
-	probe_float_vector(&p->isa);
+	probe_float_vector(p);
 	csr_write(satp, (uint64_t)SATP_SV39 << SATP_MODE_SHIFT | SATP_ASIDS);
 	p->has_asids = (csr_read(satp) & SATP_ASIDS) >= SATP_ASIDS_MIN;
 	csr_write(satp, 0);
@@ -166,6 +181,8 @@ struct isa features_for_guests(void)
 	all.exts &= isa_guest_exts;
 	/* Hardware that sets A and D must not do so in a page that is shared until the first write.
 	 * QEMU 10 writes them through read-only G-stage leaves: no VCPU gets Svadu. */
+	if (!has_h)
+		all.exts &= ~BIT(ISA_SVNAPOT); /* mmu/walk.c does not know it */
 	if (isa_has(&all, ISA_SVADU))
 		all.exts = (all.exts & ~BIT(ISA_SVADU)) | BIT(ISA_SVADE);
 	return all;

@@ -42,3 +42,13 @@ vector_load:
 	vector_all vl8re8.v
 	vsetvl zero, a2, a3
 	ret
+
+/* void vector_zero(void); */
+.global vector_zero
+vector_zero:
+	csrw vstart, zero
+	vsetvli t0, zero, e8, m8, ta, ma
+	.irp n, 0,8,16,24
+	vmv.v.i v\n, 0
+	.endr
+	ret

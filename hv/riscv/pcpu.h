@@ -38,6 +38,7 @@ struct pcpu {
 	const struct machine_hart *hart;
 	struct isa isa;           /* as confirmed by probing */
 	uint64_t vmid_mask, vmid; /* see vmid_activate */
+	bool has_v;               /* whether guests are told of it or not */
 	bool has_envcfg;          /* menvcfg and senvcfg */
 	uint64_t pbmt;            /* WALK_PBMT, where the harts have Svpbmt */
 	bool has_asids;           /* and enough */

@@ -68,6 +68,9 @@ static void protect_image(struct pmp *pmp)
 	set(pmp, 5, ~UINT64_C(0) >> 10, PMP_NAPOT | PMP_RWX);
 }
 
+/* A register that may not exist cannot be cleared. */
+#define keeps(csr) (csr_probe_write(csr, 0, &v) && v)
+
 enum err pmp_protect(struct pcpu *p, unsigned count)
 {
 	struct pmp *pmp = &p->pmp;
@@ -75,6 +78,10 @@ enum err pmp_protect(struct pcpu *p, unsigned count)
 
 	if (!csr_probe_read(pmpcfg0, &v))
 		return E_UNSUPPORTED;
+	/* What an earlier stage of the boot gave to lower modes. */
+	if (count && (keeps(pmpcfg2) || keeps(pmpcfg4) || keeps(pmpcfg6) || keeps(pmpcfg8) ||
+			     keeps(pmpcfg10) || keeps(pmpcfg12) || keeps(pmpcfg14)))
+		return E_STATE;
 	pmp->count = count;
 	set(pmp, 0, napot(p->guard_page, PAGE_SIZE), PMP_L | PMP_NAPOT);
 	if (count)

@@ -113,6 +113,20 @@ void translate_set_satp(struct vcpu *v, uint64_t satp)
 	}
 }
 
+static const struct {
+	uint8_t access, access_fault, page_fault;
+} causes[] = {
+	[CAUSE_INSN_ACCESS] = {WALK_EXECUTE, CAUSE_INSN_ACCESS, CAUSE_INSN_PAGE},
+	[CAUSE_LOAD_ACCESS] = {WALK_READ, CAUSE_LOAD_ACCESS, CAUSE_LOAD_PAGE},
+	[CAUSE_STORE_ACCESS] = {WALK_WRITE, CAUSE_STORE_ACCESS, CAUSE_STORE_PAGE},
+	[CAUSE_INSN_PAGE] = {WALK_EXECUTE, CAUSE_INSN_ACCESS},
+	[CAUSE_LOAD_PAGE] = {WALK_READ, CAUSE_LOAD_ACCESS},
+	[CAUSE_STORE_PAGE] = {WALK_WRITE, CAUSE_STORE_ACCESS},
+	[CAUSE_INSN_GUEST_PAGE] = {WALK_EXECUTE},
+	[CAUSE_LOAD_GUEST_PAGE] = {WALK_READ},
+	[CAUSE_STORE_GUEST_PAGE] = {WALK_WRITE},
+};
+
 /* An access of the guest's, in the mode that `mstatus` tells. */
 static uint64_t how(uint64_t access, uint64_t mstatus)
 {
@@ -121,15 +135,18 @@ static uint64_t how(uint64_t access, uint64_t mstatus)
 }
 
 /* PMP did not let it: an emulated device, or a device that has no entry at this moment. */
-static enum err direct_fault(struct vcpu *v, gva_t at, uint64_t access, gpa_t *out)
+static enum err direct_fault(struct vcpu *v, uint64_t *cause, gva_t at, gpa_t *out)
 {
+	uint64_t access = causes[*cause].access;
 	struct gstage_leaf leaf;
 	struct walk w;
 	enum err err = guest_walk(v->vm, vcpu_satp(v), at, how(access, v->mstatus), &w);
 
-	/* The other errors: another VCPU has changed the tables since. */
+	/* A page fault: another VCPU has changed the tables since. */
+	if (err == E_FAULT)
+		*cause = causes[*cause].page_fault;
 	if (err != OK)
-		return err == E_DENIED ? E_FAULT : OK;
+		return err == E_STATE ? OK : E_FAULT;
 	*out = w.gpa;
 	if (range_within(w.gpa.v, 1, v->vm->ram_base.v, v->vm->ram_size))
 		return E_FAULT;
@@ -143,20 +160,6 @@ static enum err direct_fault(struct vcpu *v, gva_t at, uint64_t access, gpa_t *o
 	sfence_all();
 	return OK;
 }
-
-static const struct {
-	uint8_t access, access_fault;
-} causes[] = {
-	[CAUSE_INSN_ACCESS] = {WALK_EXECUTE, CAUSE_INSN_ACCESS},
-	[CAUSE_LOAD_ACCESS] = {WALK_READ, CAUSE_LOAD_ACCESS},
-	[CAUSE_STORE_ACCESS] = {WALK_WRITE, CAUSE_STORE_ACCESS},
-	[CAUSE_INSN_PAGE] = {WALK_EXECUTE, CAUSE_INSN_ACCESS},
-	[CAUSE_LOAD_PAGE] = {WALK_READ, CAUSE_LOAD_ACCESS},
-	[CAUSE_STORE_PAGE] = {WALK_WRITE, CAUSE_STORE_ACCESS},
-	[CAUSE_INSN_GUEST_PAGE] = {WALK_EXECUTE},
-	[CAUSE_LOAD_GUEST_PAGE] = {WALK_READ},
-	[CAUSE_STORE_GUEST_PAGE] = {WALK_WRITE},
-};
 
 uint64_t access_of(uint64_t cause)
 {
@@ -206,7 +209,7 @@ enum err translate_fault(struct vcpu *v, uint64_t *cause, uint64_t at, gpa_t *ou
 		return OK;
 	}
 	if (v->direct)
-		return direct_fault(v, gva(at), access_of(*cause), out);
+		return direct_fault(v, cause, gva(at), out);
 	/* Shadow tables let it what PMP lets all: a bus error. */
 	return is_page_fault(*cause) ? page_fault(v, v->mstatus, cause, at, out) : E_FAULT;
 }
@@ -263,16 +266,19 @@ bool translate_insn(struct vcpu *v, uint32_t insn)
 enum err translate_read(const struct vcpu *v, uint64_t mstatus, uint64_t va, bool exec, void *out,
 	size_t n, uint64_t *cause)
 {
+	unsigned access = exec ? CAUSE_INSN_ACCESS : CAUSE_LOAD_ACCESS;
+
 	for (size_t i = 0; i < n; i++) {
 		struct walk w;
-		enum err err = guest_walk(v->vm, vcpu_satp(v), gva(va + i),
-			how(exec ? WALK_EXECUTE : WALK_READ, mstatus), &w);
+		enum err err = guest_walk(
+			v->vm, vcpu_satp(v), gva(va + i), how(causes[access].access, mstatus), &w);
 		const uint8_t *p = err == OK ? guest_ptr(v->vm, w.gpa, 1, GSTAGE_R) : NULL;
 
 		if (!p) {
-			*cause = err == E_FAULT ? exec ? CAUSE_INSN_PAGE : CAUSE_LOAD_PAGE
-				 : exec         ? CAUSE_INSN_ACCESS
-						: CAUSE_LOAD_ACCESS;
+			/* The last: another VCPU is just making a page its own. */
+			*cause = err == E_FAULT    ? causes[access].page_fault
+				 : err == E_DENIED ? access
+						   : CAUSE_INSN_GUEST_PAGE;
 			return E_FAULT;
 		}
 		((uint8_t *)out)[i] = *p;

@@ -71,18 +71,6 @@ bool exit_fast(struct vcpu *v, uint64_t cause)
 	return false;
 }
 
-/* The instruction that trapped: mtval has it, or zero where the core does not bother (Privileged
- * ISA 3.1.16). */
-static uint32_t trapped_insn(const struct vcpu *v)
-{
-	uint32_t insn = (uint32_t)csr_read(mtval);
-	uint64_t cause;
-
-	if (insn == 0 && guest_fetch(v, &insn, &cause) != OK)
-		return 0;
-	return insn;
-}
-
 #define INSN_WFI     0x10500073
 #define INSN_WRS_NTO 0x00d00073
 #define INSN_RDTIME  0xc0102073 /* csrrs rd, time, x0, with rd 0 */
@@ -100,7 +88,8 @@ static bool emulate_insn(struct vcpu *v, uint32_t insn)
 		v->action = ACTION_YIELD;
 	else if (insn == INSN_WFI && kernel)
 		v->action = ACTION_WAIT;
-	else if (time_mmio.v && (insn & ~INSN_RD) == INSN_RDTIME)
+	else if (time_mmio.v && (insn & ~INSN_RD) == INSN_RDTIME &&
+		 (kernel || csr_read(scounteren) & COUNTEREN_TM))
 		v->x[rd] = rd ? time_now() : 0;
 	else
 		return kernel && !has_h && translate_insn(v, insn);
@@ -111,9 +100,13 @@ static bool emulate_insn(struct vcpu *v, uint32_t insn)
  * the H extension, a counter it may not read. */
 static void illegal_instruction(struct vcpu *v)
 {
-	uint64_t tval = csr_read(mtval);
+	uint64_t tval = csr_read(mtval), cause = 0;
+	uint32_t insn = (uint32_t)tval;
 
-	if (emulate_insn(v, trapped_insn(v)))
+	/* Zero where the core does not bother (Privileged ISA 3.1.16). */
+	if (insn == 0 && guest_fetch(v, &insn, &cause) != OK && cause >= CAUSE_INSN_GUEST_PAGE)
+		return;
+	if (emulate_insn(v, insn))
 		v->pc += 4;
 	else
 		vcpu_inject(v, CAUSE_ILLEGAL_INSN, tval);

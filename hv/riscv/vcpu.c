@@ -22,6 +22,7 @@ static_assert(offsetof(struct pcpu_area, pcpu) == PAGE_SIZE + STACK_SIZE, "entry
 void fp_save(uint64_t f[32]);
 void fp_load(const uint64_t f[32]);
 void vector_save(void *regs, uint64_t vlenb);
+void vector_zero(void);
 void vector_load(const void *regs, uint64_t vlenb, uint64_t vl, uint64_t vtype);
 
 static void waiter_wake(struct quota_waiter *w)
@@ -248,6 +249,8 @@ static void load_fp_vector(struct vcpu *v, const struct pcpu *p)
 		vector_load(v->vregs, p->isa.vlenb, v->vl, v->vtype);
 		csr_write(vcsr, v->vcsr);
 		csr_write(vstart, v->vstart);
+	} else if (p->has_v && !has_h) {
+		vector_zero(); /* nothing keeps a guest from using what it was not told of */
 	}
 }
 
