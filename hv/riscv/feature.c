@@ -84,6 +84,26 @@ static bool probe_hgatp(struct pcpu *p)
 	return v >> 60 == HGATP_SV39X4 >> 60;
 }
 
+/* The levels of the largest mode that satp keeps, of those that the tree claims; 0 for none. A mode
+ * that it does not keep would leave a guest without translation. */
+static uint32_t probe_satp(struct pcpu *p)
+{
+	uint32_t levels = p->isa.mmu_levels;
+	uint64_t v = 0;
+
+	for (; levels >= 3; levels--) {
+		csr_write(satp, (levels + SATP_SV39 - 3ull) << SATP_MODE_SHIFT | SATP_ASIDS);
+		v = csr_read(satp);
+		csr_write(satp, 0);
+		if (v >> SATP_MODE_SHIFT == levels + SATP_SV39 - 3)
+			break;
+	}
+	if (levels < 3)
+		halt("hart %lu does not translate as its tree says", p->hartid);
+	p->has_asids = (v & SATP_ASIDS) >= SATP_ASIDS_MIN;
+	return levels;
+}
+
 void features_probe(struct pcpu *p)
 {
 	uint64_t v;
@@ -103,9 +123,7 @@ void features_probe(struct pcpu *p)
 	drop_unless(&p->isa, csr_probe_read(mstateen0, &v), BIT(ISA_SMSTATEEN));
 	p->has_envcfg = probe_envcfg(&p->isa);
 	probe_float_vector(p);
-	csr_write(satp, (uint64_t)SATP_SV39 << SATP_MODE_SHIFT | SATP_ASIDS);
-	p->has_asids = (csr_read(satp) & SATP_ASIDS) >= SATP_ASIDS_MIN;
-	csr_write(satp, 0);
+	p->isa.mmu_levels = probe_satp(p);
 	if (!csr_probe_read(time, &v))
 		time_mmio = machine.mtime;
 }
