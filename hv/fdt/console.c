@@ -3,16 +3,7 @@
  * The UART that is the hypervisor's console. Source of the rules: Devicetree Specification 0.4, 3.6
  * (stdout-path) and 4.2.1 (serial).
  */
-#include <string.h>
 #include "fdt/tree.h"
-
-static bool is_uart(const struct node *n)
-{
-	return node_reachable(n) &&
-	       (node_says(n, "compatible", "ns16550a") || node_says(n, "compatible", "ns16550") ||
-		       node_says(n, "compatible", "snps,dw-apb-uart") ||
-		       node_says(n, "compatible", "sifive,uart0"));
-}
 
 /* Registers 0..7 (a SiFive UART has seven) lie inside, apart and aligned. */
 static bool is_drivable(const struct machine_uart *u)
@@ -31,8 +22,9 @@ enum err console_visit(const struct node *n, struct machine *m)
 	struct machine_device d = {0};
 	struct machine_range r;
 
-	if (m->uart.base.v || (m->uart.node >= 0 && m->uart.node != n->offset) || !is_uart(n) ||
-		node_region(n, 0, &r) != OK)
+	if (m->uart.base.v || (m->uart.node >= 0 && m->uart.node != n->offset) ||
+		!node_is(n, "ns16550a\0ns16550\0snps,dw-apb-uart\0sifive,uart0\0") ||
+		!node_reachable(n) || node_region(n, 0, &r) != OK)
 		return OK;
 	u.base = r.base;
 	u.size = r.size;

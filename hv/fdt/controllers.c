@@ -150,27 +150,22 @@ static void read_gpio(const struct node *n, struct machine *m)
 
 /* NULL where keeping it away from VMs is all we do. */
 static const struct {
-	const char *compatible;
+	const char *compatible; /* for node_is() */
 	void (*read)(const struct node *n, struct machine *m);
 } controllers[] = {
-	{"sifive,plic-1.0.0", read_plic},
-	{"riscv,plic0", read_plic},
-	{"sifive,clint0", read_clint},
-	{"riscv,clint0", read_clint},
-	{"riscv,aclint-mswi", read_mswi},
-	{"riscv,aclint-mtimer", read_mtimer},
-	{"riscv,aclint-sswi", NULL},
-	{"riscv,aplic", NULL},
-	{"riscv,imsics", NULL},
-	{"riscv,iommu", NULL},
-	{"sifive,test0", read_finisher},
-	{"sifive,gpio0", read_gpio},
+	{"sifive,plic-1.0.0\0riscv,plic0\0", read_plic},
+	{"sifive,clint0\0riscv,clint0\0", read_clint},
+	{"riscv,aclint-mswi\0", read_mswi},
+	{"riscv,aclint-mtimer\0", read_mtimer},
+	{"riscv,aclint-sswi\0riscv,aplic\0riscv,imsics\0riscv,iommu\0", NULL},
+	{"sifive,test0\0", read_finisher},
+	{"sifive,gpio0\0", read_gpio},
 };
 
 enum err controllers_visit(const struct node *n, struct machine *m)
 {
-	for (unsigned i = 0; node_reachable(n) && i < ARRAY_SIZE(controllers); i++)
-		if (node_says(n, "compatible", controllers[i].compatible)) {
+	for (unsigned i = 0; i < ARRAY_SIZE(controllers); i++)
+		if (node_is(n, controllers[i].compatible) && node_reachable(n)) {
 			claim(n, m);
 			if (controllers[i].read)
 				controllers[i].read(n, m);

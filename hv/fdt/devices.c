@@ -148,8 +148,7 @@ enum err devices_visit(const struct node *n, struct machine *m)
 	bool pci = node_says(n, "compatible", "pci-host-ecam-generic");
 	enum err rc = E_NOMEM;
 
-	if (!node_reachable(n) || (!pci && !node_says(n, "compatible", "virtio,mmio") &&
-					  !node_says(n, "compatible", "google,goldfish-rtc")))
+	if ((!pci && !node_is(n, "virtio,mmio\0google,goldfish-rtc\0")) || !node_reachable(n))
 		return OK;
 	if (m->ndevices < MACHINE_MAX_DEVICES)
 		rc = read_device(n, pci, m, d);

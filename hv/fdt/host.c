@@ -3,25 +3,16 @@
 #include <string.h>
 #include "fdt/tree.h"
 
-/* Copies a string property, cut to fit; false when it was cut. "" when absent. */
-static bool copy_string(const struct node *n, const char *name, char *buf, size_t size)
+/* Copies a string, cut to fit, into zeroed memory: false when it was cut. It may go to the console:
+ * no control characters. */
+static bool copy_string(const struct node *n, const char *name, char *buf, int size)
 {
-	int len;
+	int len, i;
 	const char *s = node_prop(n, name, &len);
-	size_t whole = strnlen(s ? s : "", (size_t)len), kept = MIN(whole, size - 1);
 
-	memcpy(buf, s ? s : "", kept);
-	buf[kept] = '\0';
-	return kept == whole;
-}
-
-/* The model goes to the console: no control characters. */
-static void read_model(const struct node *n, struct machine *m)
-{
-	(void)copy_string(n, "model", m->model, sizeof(m->model));
-	for (char *c = m->model; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
+	for (i = 0; i < len && s[i] && i < size - 1; i++)
+		buf[i] = s[i] < ' ' || s[i] > '~' ? '?' : s[i];
+	return i == len || !s[i];
 }
 
 static void read_chosen(const struct node *n, struct machine *m)
@@ -65,7 +56,7 @@ static bool header_ok(const void *fdt, size_t max)
 static enum err survey(const struct node *n, struct machine *m)
 {
 	if (n->depth == 0)
-		read_model(n, m);
+		(void)copy_string(n, "model", m->model, sizeof(m->model));
 	if (n->depth == 1 && strcmp(n->name, "chosen") == 0)
 		read_chosen(n, m);
 	cpus_visit(n, m);
