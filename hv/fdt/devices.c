@@ -12,33 +12,29 @@
 #define IRQ_MAP_CELLS      6 /* of `interrupt-map`: PCI address 3, pin 1, PLIC 1, source 1 */
 #define PCI_SPACE(phys_hi) ((phys_hi) >> 24 & 3) /* 0 configuration, 1 I/O, 2 and 3 memory */
 
-static enum err add_irq(const struct machine *m, uint32_t irq, struct machine_device *d)
-{
-	if (irq < 1 || irq > m->plic.ndev)
-		return E_FORMAT;
-	for (unsigned i = 0; i < d->nirqs; i++)
-		if (d->irqs[i] == irq)
-			return OK;
-	if (d->nirqs == DEVICE_MAX_IRQS)
-		return E_NOMEM;
-	d->irqs[d->nirqs++] = irq;
-	return OK;
-}
-
 /* Sources that lie `step` cells apart; with more than one, each after its PLIC's phandle. */
 static enum err add_irqs(const struct node *n, const char *name, unsigned step,
 	const struct machine *m, struct machine_device *d)
 {
-	unsigned ncells;
+	unsigned ncells, at;
 	const fdt32_t *cells = node_cells(n, name, &ncells);
-	enum err rc = ncells % step ? E_FORMAT : OK;
 
-	for (unsigned i = step - 1; rc == OK && i < ncells; i += step) {
-		if (step > 1 && fdt32_to_cpu(cells[i - 1]) != m->plic.phandle)
+	if (ncells % step)
+		return E_FORMAT;
+	for (unsigned i = step - 1; i < ncells; i += step) {
+		uint32_t irq = fdt32_to_cpu(cells[i]);
+
+		if (irq < 1 || irq > m->plic.ndev ||
+			(step > 1 && fdt32_to_cpu(cells[i - 1]) != m->plic.phandle))
 			return E_FORMAT;
-		rc = add_irq(m, fdt32_to_cpu(cells[i]), d);
+		for (at = 0; at < d->nirqs && d->irqs[at] != irq;)
+			at++;
+		if (at == DEVICE_MAX_IRQS)
+			return E_NOMEM;
+		d->irqs[at] = irq;
+		d->nirqs = MAX(d->nirqs, at + 1);
 	}
-	return rc;
+	return OK;
 }
 
 /* The node or the nearest ancestor that has the property; NULL: none has. */

@@ -6,22 +6,11 @@
 #include <string.h>
 #include "fdt/tree.h"
 
-static bool is_bus(const struct node *n)
-{
-	int len;
-
-	if (!n->cells_ok || !n->parent)
-		return n->cells_ok;
-	/* Empty, `ranges` says that the children's addresses are those of up here. */
-	return node_reachable(n) && node_says(n, "compatible", "simple-bus") &&
-	       node_prop(n, "ranges", &len) && len == 0;
-}
-
 /* A property whose value or name lies outside makes the tree unusable. */
 static enum err read_node(const void *fdt, int offset, int depth, struct node *n)
 {
 	const char *name;
-	int property;
+	int property, len;
 
 	fdt_for_each_property_offset(property, fdt,
 		offset) if (!fdt_getprop_by_offset(fdt, property, &name, NULL)) return E_FORMAT;
@@ -31,7 +20,10 @@ static enum err read_node(const void *fdt, int offset, int depth, struct node *n
 	n->size_cells = node_u32(n, "#size-cells", 1);
 	n->cells_ok = n->addr_cells >= 1 && n->addr_cells <= 2 && n->size_cells >= 1 &&
 		      n->size_cells <= 2;
-	n->bus = is_bus(n);
+	/* Empty, `ranges` says that the children's addresses are those of up here. */
+	n->bus = n->cells_ok &&
+		 (depth == 0 || (node_is(n, "simple-bus\0") && node_prop(n, "ranges", &len) &&
+					len == 0 && node_reachable(n)));
 	return OK;
 }
 

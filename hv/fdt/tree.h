@@ -37,9 +37,6 @@ enum err must_check controllers_visit(const struct node *n, struct machine *m);
 enum err must_check console_visit(const struct node *n, struct machine *m);
 enum err must_check devices_visit(const struct node *n, struct machine *m);
 
-/* At the end: /memreserve/. E_FORMAT when there is no RAM. */
-enum err must_check memory_finish(const void *fdt, struct machine *m);
-
 /* The property's value, and its length in bytes; NULL and 0 when it is absent. */
 const void *node_prop(const struct node *n, const char *name, int *len);
 
