@@ -173,10 +173,9 @@ enum err controllers_visit(const struct node *n, struct machine *m)
 void claim(const struct node *n, struct machine *m)
 {
 	struct machine_range r;
-	enum err rc = OK;
+	enum err rc;
 
-	for (unsigned i = 0; rc == OK || rc == E_RANGE; i++) {
-		rc = node_region(n, i, &r);
+	for (unsigned i = 0; (rc = node_region(n, i, &r)) == OK || rc == E_RANGE; i++) {
 		if (rc == OK && m->nown < MACHINE_MAX_OWN) {
 			m->own[m->nown++] = range_pages(r);
 		} else if (rc == OK) {

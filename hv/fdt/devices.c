@@ -79,34 +79,27 @@ static enum err read_regs(const struct node *n, struct machine_device *d)
 	return rc == E_NOENT && d->nregs ? OK : rc;
 }
 
-/* The windows through which the CPU reaches the devices on a PCI bus. */
-static enum err add_windows(const struct node *n, struct machine_device *d)
+/* The windows through which the CPU reaches the devices on a PCI bus, and these devices' pins,
+ * which `interrupt-map` leads to sources. */
+static enum err read_pci(const struct node *n, const struct machine *m, struct machine_device *d)
 {
 	unsigned ncells;
 	const fdt32_t *ranges = node_cells(n, "ranges", &ncells);
-	enum err rc = ncells && ncells % PCI_WINDOW_CELLS == 0 ? OK : E_FORMAT;
 
-	for (unsigned i = 0; rc == OK && i < ncells; i += PCI_WINDOW_CELLS) {
+	if (n->addr_cells != 3 || n->size_cells != 2 || n->parent->addr_cells != 2 ||
+		(node_has(n, "interrupt-map") && node_u32(n, "#interrupt-cells", 0) != 1) ||
+		!ncells || ncells % PCI_WINDOW_CELLS)
+		return E_FORMAT;
+	for (unsigned i = 0; i < ncells; i += PCI_WINDOW_CELLS) {
 		struct machine_range r = {
 			hpa(cells_number(ranges + i + 3, 2)), cells_number(ranges + i + 5, 2)};
 
 		if (PCI_SPACE(fdt32_to_cpu(ranges[i])) == 0 || !range_is_physical(&r))
 			return E_FORMAT;
-		rc = add_region(d, r);
+		if (add_region(d, r) != OK)
+			return E_NOMEM;
 	}
-	return rc;
-}
-
-/* Beside the windows, its children's pins, which `interrupt-map` leads to sources. */
-static enum err read_pci(const struct node *n, const struct machine *m, struct machine_device *d)
-{
-	enum err rc;
-
-	if (n->addr_cells != 3 || n->size_cells != 2 || n->parent->addr_cells != 2 ||
-		(node_has(n, "interrupt-map") && node_u32(n, "#interrupt-cells", 0) != 1))
-		return E_FORMAT;
-	rc = add_windows(n, d);
-	return rc == OK ? add_irqs(n, "interrupt-map", IRQ_MAP_CELLS, m, d) : rc;
+	return add_irqs(n, "interrupt-map", IRQ_MAP_CELLS, m, d);
 }
 
 /* A VM's bus is coherent, and has no DMA addresses of its own. */

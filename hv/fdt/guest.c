@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * fdt_guest_part(): one function per node, in the order they appear. All of the guest's devices
- * lie under /soc, whose addresses are guest-physical. Source of the rules: Devicetree Specification
- * 0.4; Linux's bindings riscv/cpus.yaml, riscv/extensions.yaml,
+ * fdt_guest_part(): first all but the CPUs, which may be many, then these, some in each part. All
+ * of the guest's devices lie under /soc, whose addresses are guest-physical. Source of the rules:
+ * Devicetree Specification 0.4; Linux's bindings riscv/cpus.yaml, riscv/extensions.yaml,
  * interrupt-controller/sifive,plic-1.0.0.yaml, rng/microsoft,vmgenid.yaml.
  */
 #include <libfdt.h>
@@ -169,11 +169,12 @@ static void put_soc(struct build *b)
 	put(b, END_NODE);
 }
 
-/* Up to the first CPU. */
+/* All but the CPUs, and what ends with them. */
 static void put_head(struct build *b)
 {
 	const struct guest_tree *t = b->t;
-	uint64_t uart = t->vm->uart_base.v, initrd = t->initrd.v;
+	const struct vm *vm = t->vm;
+	uint64_t uart = vm->uart_base.v, initrd = t->initrd.v;
 	char console[NODE_NAME_MAX];
 	uint8_t seed[32];
 
@@ -188,23 +189,14 @@ static void put_head(struct build *b)
 		BYTES("rng-seed", seed, sizeof(seed)), IF(uart, TEXT("stdout-path", console)),
 		IF(t->initrd_size, PAIR("linux,initrd-start", initrd)),
 		IF(t->initrd_size, PAIR("linux,initrd-end", initrd + t->initrd_size)), END_NODE);
-	put(b, NODE("cpus", 0), CELL("#address-cells", 1), CELL("#size-cells", 0),
-		CELL("timebase-frequency", t->machine->timebase_hz));
-}
-
-/* From the last CPU on. */
-static void put_rest(struct build *b)
-{
-	const struct vm *vm = b->t->vm;
-
-	put(b, END_NODE, NODE("memory@%lx", vm->ram_base.v), TEXT("device_type", "memory"),
+	put(b, NODE("memory@%lx", vm->ram_base.v), TEXT("device_type", "memory"),
 		REG(vm->ram_base.v, vm->ram_size), END_NODE);
 	put_soc(b);
 	put(b, NODE("hypervisor", 0), TEXT("compatible", "diosix,hypervisor"),
 		CELL("diosix,abi-version", DX_ABI_VERSION), CELL("interrupt-parent", b->plic),
-		CELL("interrupts", vm->event_irq), END_NODE, END_NODE);
-	if (b->rc == 0)
-		b->rc = fdt_finish(b->fdt);
+		CELL("interrupts", vm->event_irq), END_NODE);
+	put(b, NODE("cpus", 0), CELL("#address-cells", 1), CELL("#size-cells", 0),
+		CELL("timebase-frequency", t->machine->timebase_hz));
 }
 
 enum err fdt_guest_part(
@@ -224,8 +216,8 @@ enum err fdt_guest_part(
 	for (; cpu < end; cpu++)
 		put_cpu(&b, cpu);
 	if (last)
-		put_rest(&b);
-	if (b.rc != 0)
+		put(&b, END_NODE, END_NODE);
+	if (b.rc != 0 || (last && fdt_finish(buf) != 0))
 		return E_NOMEM;
 	*used = last ? fdt_totalsize(buf) : 0;
 	*part += 1;
