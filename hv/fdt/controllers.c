@@ -44,18 +44,15 @@ static void read_plic(const struct node *n, struct machine *m)
 	struct machine_range r;
 	uint64_t contexts;
 
-	if (m->plic.base.v) {
-		m->truncated = true; /* we drive one PLIC */
-		return;
-	}
+	m->truncated |= m->plic.base.v != 0; /* we drive one PLIC */
 	/* Another number of cells means a variant with a different programming model. In a guest's
 	 * tree, phandles of VCPUs follow the PLIC's. */
-	if (node_u32(n, "#interrupt-cells", 0) != 1 || node_u32(n, "#address-cells", 0) != 0 ||
-		ndev < 1 || ndev > PLIC_MAX_SOURCES || node_region(n, 0, &r) != OK ||
-		!IS_ALIGNED(r.base.v, PAGE_SIZE) || r.size <= PLIC_CONTEXTS ||
-		phandle >= UINT32_MAX - MACHINE_MAX_HARTS)
+	if (m->plic.base.v || node_u32(n, "#interrupt-cells", 0) != 1 ||
+		node_u32(n, "#address-cells", 0) != 0 || ndev < 1 || ndev > PLIC_MAX_SOURCES ||
+		node_region(n, 0, &r) != OK || !IS_ALIGNED(r.base.v, PAGE_SIZE) ||
+		r.size <= PLIC_CONTEXTS || phandle >= UINT32_MAX - MACHINE_MAX_HARTS)
 		return;
-	m->plic = (struct machine_plic){r.base, r.size, ndev, phandle};
+	m->plic = (struct machine_plic){r.base, ndev, phandle};
 	contexts = (r.size - PLIC_CONTEXTS) / PLIC_CONTEXT_SIZE;
 	for (struct machine_hart *h = m->harts; h < m->harts + m->nharts; h++) {
 		h->plic_m_context = entry_of(n, h, IRQ_M_EXT, contexts);
@@ -67,19 +64,19 @@ static void read_plic(const struct node *n, struct machine *m)
 	}
 }
 
-/* In `r` lie registers for the interrupt `cause`, one for each `step` entries: MSIP of 32 bits, or
- * MTIMECMP of 64. A hart without such an entry keeps what it has. */
+/* In `size` bytes lie registers for the interrupt `cause`, one for each `step` entries: MSIP of 32
+ * bits, or MTIMECMP of 64. A hart without such an entry keeps what it has. */
 static void find_registers(const struct node *n, struct machine *m, uint32_t cause, unsigned step,
-	struct machine_range r)
+	hpa_t base, uint64_t size)
 {
 	unsigned width = cause == IRQ_M_TIMER ? 8 : 4;
 
 	for (struct machine_hart *h = m->harts; h < m->harts + m->nharts; h++) {
-		int32_t i = entry_of(n, h, cause, r.size / width * step);
+		int32_t i = entry_of(n, h, cause, size / width * step);
 
-		if (i >= 0 && IS_ALIGNED(r.base.v, width))
+		if (i >= 0 && IS_ALIGNED(base.v, width))
 			*(cause == IRQ_M_TIMER ? &h->mtimecmp : &h->msip) =
-				hpa_add(r.base, (uint32_t)i / step * width);
+				hpa_add(base, (uint32_t)i / step * width);
 	}
 }
 
@@ -97,11 +94,9 @@ static void read_clint(const struct node *n, struct machine *m)
 	if (node_region(n, 0, &r) != OK || r.size < CLINT_MTIME + 8)
 		return;
 	set_mtime(m, hpa_add(r.base, CLINT_MTIME));
-	r.size = CLINT_MTIMECMP;
-	find_registers(n, m, IRQ_M_SOFT, 2, r);
-	r.base.v += CLINT_MTIMECMP;
-	r.size = CLINT_MTIME - CLINT_MTIMECMP;
-	find_registers(n, m, IRQ_M_TIMER, 2, r);
+	find_registers(n, m, IRQ_M_SOFT, 2, r.base, CLINT_MTIMECMP);
+	find_registers(n, m, IRQ_M_TIMER, 2, hpa_add(r.base, CLINT_MTIMECMP),
+		CLINT_MTIME - CLINT_MTIMECMP);
 }
 
 static void read_mswi(const struct node *n, struct machine *m)
@@ -109,7 +104,7 @@ static void read_mswi(const struct node *n, struct machine *m)
 	struct machine_range msip;
 
 	if (node_region(n, 0, &msip) == OK)
-		find_registers(n, m, IRQ_M_SOFT, 1, msip);
+		find_registers(n, m, IRQ_M_SOFT, 1, msip.base, msip.size);
 }
 
 /* Two regions: MTIME and the MTIMECMPs. */
@@ -121,7 +116,7 @@ static void read_mtimer(const struct node *n, struct machine *m)
 		return;
 	if (time.size >= 8)
 		set_mtime(m, time.base);
-	find_registers(n, m, IRQ_M_TIMER, 1, mtimecmp);
+	find_registers(n, m, IRQ_M_TIMER, 1, mtimecmp.base, mtimecmp.size);
 }
 
 static void read_finisher(const struct node *n, struct machine *m)
@@ -150,27 +145,22 @@ static void read_gpio(const struct node *n, struct machine *m)
 
 /* NULL where keeping it away from VMs is all we do. */
 static const struct {
-	const char *compatible;
+	const char *compatible; /* for node_is() */
 	void (*read)(const struct node *n, struct machine *m);
 } controllers[] = {
-	{"sifive,plic-1.0.0", read_plic},
-	{"riscv,plic0", read_plic},
-	{"sifive,clint0", read_clint},
-	{"riscv,clint0", read_clint},
-	{"riscv,aclint-mswi", read_mswi},
-	{"riscv,aclint-mtimer", read_mtimer},
-	{"riscv,aclint-sswi", NULL},
-	{"riscv,aplic", NULL},
-	{"riscv,imsics", NULL},
-	{"riscv,iommu", NULL},
-	{"sifive,test0", read_finisher},
-	{"sifive,gpio0", read_gpio},
+	{"sifive,plic-1.0.0\0riscv,plic0\0", read_plic},
+	{"sifive,clint0\0riscv,clint0\0", read_clint},
+	{"riscv,aclint-mswi\0", read_mswi},
+	{"riscv,aclint-mtimer\0", read_mtimer},
+	{"riscv,aclint-sswi\0riscv,aplic\0riscv,imsics\0riscv,iommu\0", NULL},
+	{"sifive,test0\0", read_finisher},
+	{"sifive,gpio0\0", read_gpio},
 };
 
 enum err controllers_visit(const struct node *n, struct machine *m)
 {
-	for (unsigned i = 0; node_reachable(n) && i < ARRAY_SIZE(controllers); i++)
-		if (node_says(n, "compatible", controllers[i].compatible)) {
+	for (unsigned i = 0; i < ARRAY_SIZE(controllers); i++)
+		if (node_is(n, controllers[i].compatible) && node_reachable(n)) {
 			claim(n, m);
 			if (controllers[i].read)
 				controllers[i].read(n, m);
@@ -183,10 +173,9 @@ enum err controllers_visit(const struct node *n, struct machine *m)
 void claim(const struct node *n, struct machine *m)
 {
 	struct machine_range r;
-	enum err rc = OK;
+	enum err rc;
 
-	for (unsigned i = 0; rc == OK || rc == E_RANGE; i++) {
-		rc = node_region(n, i, &r);
+	for (unsigned i = 0; (rc = node_region(n, i, &r)) == OK || rc == E_RANGE; i++) {
 		if (rc == OK && m->nown < MACHINE_MAX_OWN) {
 			m->own[m->nown++] = range_pages(r);
 		} else if (rc == OK) {

@@ -25,14 +25,6 @@ static void read_isa(const struct node *n, struct isa *isa)
 		isa->cbop_block = node_u32(n, "riscv,cbop-block-size", 0);
 }
 
-static bool hart_known(const struct machine *m, uint64_t hartid)
-{
-	for (unsigned i = 0; i < m->nharts; i++)
-		if (m->harts[i].hartid == hartid)
-			return true;
-	return false;
-}
-
 static void read_hart(const struct node *n, struct machine *m)
 {
 	struct machine_hart *h = &m->harts[m->nharts];
@@ -41,8 +33,11 @@ static void read_hart(const struct node *n, struct machine *m)
 	const fdt32_t *reg = node_cells(n, "reg", &ncells);
 	uint64_t id = cells_number(reg, ncells);
 
-	if (ncells < 1 || ncells > 2 || ncells != n->parent->addr_cells || hart_known(m, id))
+	if (ncells < 1 || ncells > 2 || ncells != n->parent->addr_cells)
 		return;
+	for (unsigned i = 0; i < m->nharts; i++)
+		if (m->harts[i].hartid == id)
+			return;
 	if (m->nharts == MACHINE_MAX_HARTS) {
 		m->truncated = true;
 		return;

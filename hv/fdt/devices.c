@@ -12,33 +12,29 @@
 #define IRQ_MAP_CELLS      6 /* of `interrupt-map`: PCI address 3, pin 1, PLIC 1, source 1 */
 #define PCI_SPACE(phys_hi) ((phys_hi) >> 24 & 3) /* 0 configuration, 1 I/O, 2 and 3 memory */
 
-static enum err add_irq(const struct machine *m, uint32_t irq, struct machine_device *d)
-{
-	if (irq < 1 || irq > m->plic.ndev)
-		return E_FORMAT;
-	for (unsigned i = 0; i < d->nirqs; i++)
-		if (d->irqs[i] == irq)
-			return OK;
-	if (d->nirqs == DEVICE_MAX_IRQS)
-		return E_NOMEM;
-	d->irqs[d->nirqs++] = irq;
-	return OK;
-}
-
 /* Sources that lie `step` cells apart; with more than one, each after its PLIC's phandle. */
 static enum err add_irqs(const struct node *n, const char *name, unsigned step,
 	const struct machine *m, struct machine_device *d)
 {
-	unsigned ncells;
+	unsigned ncells, at;
 	const fdt32_t *cells = node_cells(n, name, &ncells);
-	enum err rc = ncells % step ? E_FORMAT : OK;
 
-	for (unsigned i = step - 1; rc == OK && i < ncells; i += step) {
-		if (step > 1 && fdt32_to_cpu(cells[i - 1]) != m->plic.phandle)
+	if (ncells % step)
+		return E_FORMAT;
+	for (unsigned i = step - 1; i < ncells; i += step) {
+		uint32_t irq = fdt32_to_cpu(cells[i]);
+
+		if (irq < 1 || irq > m->plic.ndev ||
+			(step > 1 && fdt32_to_cpu(cells[i - 1]) != m->plic.phandle))
 			return E_FORMAT;
-		rc = add_irq(m, fdt32_to_cpu(cells[i]), d);
+		for (at = 0; at < d->nirqs && d->irqs[at] != irq;)
+			at++;
+		if (at == DEVICE_MAX_IRQS)
+			return E_NOMEM;
+		d->irqs[at] = irq;
+		d->nirqs = MAX(d->nirqs, at + 1);
 	}
-	return rc;
+	return OK;
 }
 
 /* The node or the nearest ancestor that has the property; NULL: none has. */
@@ -83,34 +79,27 @@ static enum err read_regs(const struct node *n, struct machine_device *d)
 	return rc == E_NOENT && d->nregs ? OK : rc;
 }
 
-/* The windows through which the CPU reaches the devices on a PCI bus. */
-static enum err add_windows(const struct node *n, struct machine_device *d)
+/* The windows through which the CPU reaches the devices on a PCI bus, and these devices' pins,
+ * which `interrupt-map` leads to sources. */
+static enum err read_pci(const struct node *n, const struct machine *m, struct machine_device *d)
 {
 	unsigned ncells;
 	const fdt32_t *ranges = node_cells(n, "ranges", &ncells);
-	enum err rc = ncells && ncells % PCI_WINDOW_CELLS == 0 ? OK : E_FORMAT;
 
-	for (unsigned i = 0; rc == OK && i < ncells; i += PCI_WINDOW_CELLS) {
+	if (n->addr_cells != 3 || n->size_cells != 2 || n->parent->addr_cells != 2 ||
+		(node_has(n, "interrupt-map") && node_u32(n, "#interrupt-cells", 0) != 1) ||
+		!ncells || ncells % PCI_WINDOW_CELLS)
+		return E_FORMAT;
+	for (unsigned i = 0; i < ncells; i += PCI_WINDOW_CELLS) {
 		struct machine_range r = {
 			hpa(cells_number(ranges + i + 3, 2)), cells_number(ranges + i + 5, 2)};
 
 		if (PCI_SPACE(fdt32_to_cpu(ranges[i])) == 0 || !range_is_physical(&r))
 			return E_FORMAT;
-		rc = add_region(d, r);
+		if (add_region(d, r) != OK)
+			return E_NOMEM;
 	}
-	return rc;
-}
-
-/* Beside the windows, its children's pins, which `interrupt-map` leads to sources. */
-static enum err read_pci(const struct node *n, const struct machine *m, struct machine_device *d)
-{
-	enum err rc;
-
-	if (n->addr_cells != 3 || n->size_cells != 2 || n->parent->addr_cells != 2 ||
-		(node_has(n, "interrupt-map") && node_u32(n, "#interrupt-cells", 0) != 1))
-		return E_FORMAT;
-	rc = add_windows(n, d);
-	return rc == OK ? add_irqs(n, "interrupt-map", IRQ_MAP_CELLS, m, d) : rc;
+	return add_irqs(n, "interrupt-map", IRQ_MAP_CELLS, m, d);
 }
 
 /* A VM's bus is coherent, and has no DMA addresses of its own. */
@@ -148,8 +137,7 @@ enum err devices_visit(const struct node *n, struct machine *m)
 	bool pci = node_says(n, "compatible", "pci-host-ecam-generic");
 	enum err rc = E_NOMEM;
 
-	if (!node_reachable(n) || (!pci && !node_says(n, "compatible", "virtio,mmio") &&
-					  !node_says(n, "compatible", "google,goldfish-rtc")))
+	if ((!pci && !node_is(n, "virtio,mmio\0google,goldfish-rtc\0")) || !node_reachable(n))
 		return OK;
 	if (m->ndevices < MACHINE_MAX_DEVICES)
 		rc = read_device(n, pci, m, d);

@@ -3,44 +3,32 @@
 #include <string.h>
 #include "fdt/tree.h"
 
-/* Copies a string property, cut to fit; false when it was cut. "" when absent. */
-static bool copy_string(const struct node *n, const char *name, char *buf, size_t size)
+/* Copies a string, cut to fit, into zeroed memory: false when it was cut. It may go to the console:
+ * no control characters. */
+static bool copy_string(const struct node *n, const char *name, char *buf, int size)
 {
-	int len;
+	int len, i;
 	const char *s = node_prop(n, name, &len);
-	size_t whole = strnlen(s ? s : "", (size_t)len), kept = MIN(whole, size - 1);
 
-	memcpy(buf, s ? s : "", kept);
-	buf[kept] = '\0';
-	return kept == whole;
-}
-
-/* The model goes to the console: no control characters. */
-static void read_model(const struct node *n, struct machine *m)
-{
-	(void)copy_string(n, "model", m->model, sizeof(m->model));
-	for (char *c = m->model; *c; c++)
-		if (*c < ' ' || *c > '~')
-			*c = '?';
+	for (i = 0; i < len && s[i] && i < size - 1; i++)
+		buf[i] = s[i] < ' ' || s[i] > '~' ? '?' : s[i];
+	return i == len || !s[i];
 }
 
 static void read_chosen(const struct node *n, struct machine *m)
 {
-	int len, path_len;
+	int len, path_len, i;
 	const void *seed = node_prop(n, "rng-seed", &len);
-	const char *path = node_prop(n, "stdout-path", &path_len), *options;
+	const char *path = node_prop(n, "stdout-path", &path_len);
 
 	m->rng_seed_len = MIN((uint32_t)len, sizeof(m->rng_seed));
 	if (seed)
 		memcpy(m->rng_seed, seed, m->rng_seed_len);
-	if (!copy_string(n, "bootargs", m->bootargs, sizeof(m->bootargs)))
-		m->truncated = true;
-	if (!path)
-		return;
-	path_len = (int)strnlen(path, (size_t)path_len);
-	options = memchr(path, ':', (size_t)path_len);
-	m->uart.node =
-		fdt_path_offset_namelen(n->fdt, path, options ? (int)(options - path) : path_len);
+	m->truncated |= !copy_string(n, "bootargs", m->bootargs, sizeof(m->bootargs));
+	for (i = 0; i < path_len && path[i] && path[i] != ':';)
+		i++;
+	if (path)
+		m->uart.node = fdt_path_offset_namelen(n->fdt, path, i);
 }
 
 void fdt_wipe_seed(void *fdt)
@@ -65,7 +53,7 @@ static bool header_ok(const void *fdt, size_t max)
 static enum err survey(const struct node *n, struct machine *m)
 {
 	if (n->depth == 0)
-		read_model(n, m);
+		(void)copy_string(n, "model", m->model, sizeof(m->model));
 	if (n->depth == 1 && strcmp(n->name, "chosen") == 0)
 		read_chosen(n, m);
 	cpus_visit(n, m);
@@ -82,7 +70,7 @@ enum err fdt_read_machine(const void *fdt, size_t max, struct machine *m)
 	m->uart.node = -1;
 	for (unsigned i = 0; rc == OK && i < ARRAY_SIZE(visits); i++)
 		rc = tree_walk(fdt, visits[i], m);
-	if (rc == OK)
-		rc = memory_finish(fdt, m);
-	return rc == OK && (!m->nharts || !m->timebase_hz) ? E_FORMAT : rc;
+	for (unsigned i = 0; i < m->nram; i++)
+		m->ram_size += m->ram[i].size;
+	return rc == OK && (!m->nram || !m->nharts || !m->timebase_hz) ? E_FORMAT : rc;
 }

@@ -44,7 +44,6 @@ struct machine_hart {
 struct machine_uart {
 	int node;           /* what stdout-path names; negative: nothing, and the first is taken */
 	hpa_t base;         /* 0 when there is no console UART we can drive */
-	uint64_t size;      /* bytes, of the reg property */
 	uint32_t reg_shift; /* register n lies at base + (n << reg_shift) */
 	uint32_t io_width;  /* bytes of one register access: 1 or 4 */
 	uint32_t irq;       /* PLIC source; 0 when none */
@@ -52,8 +51,7 @@ struct machine_uart {
 };
 
 struct machine_plic {
-	hpa_t base; /* 0 when there is no PLIC */
-	uint64_t size;
+	hpa_t base;    /* 0 when there is no PLIC */
 	uint32_t ndev; /* sources 1..ndev exist */
 	uint32_t phandle;
 };

@@ -32,7 +32,7 @@ static enum err add_range(struct machine *m, bool ram, struct machine_range r)
 	uint64_t begin = r.base.v + (ram ? PAGE_SIZE - 1 : 0);
 	uint64_t end = ALIGN_DOWN(r.base.v + r.size + (ram ? 0 : PAGE_SIZE - 1), PAGE_SIZE);
 
-	if (r.size && !range_within(r.base.v, r.size, 0, BIT(PHYS_BITS)))
+	if (r.size && !range_is_physical(&r))
 		return E_RANGE;
 	begin = ALIGN_DOWN(begin, PAGE_SIZE);
 	if (!r.size || begin >= end)
@@ -47,6 +47,18 @@ static enum err add_range(struct machine *m, bool ram, struct machine_range r)
 	return OK;
 }
 
+static enum err read_memreserve(const void *fdt, struct machine *m)
+{
+	int n = fdt_num_mem_rsv(fdt);
+	enum err rc = n < 0 ? E_FORMAT : OK;
+	struct machine_range r;
+
+	for (int i = 0; rc == OK && i < n; i++)
+		rc = fdt_get_mem_rsv(fdt, i, &r.base.v, &r.size) == 0 ? add_range(m, false, r)
+								      : E_FORMAT;
+	return rc;
+}
+
 /* A child of /reserved-memory without `reg` asks an operating system to choose a place: nothing is
  * there yet. */
 enum err memory_visit(const struct node *n, struct machine *m)
@@ -56,23 +68,11 @@ enum err memory_visit(const struct node *n, struct machine *m)
 	struct machine_range r;
 	enum err rc = OK;
 
+	if (n->depth == 0)
+		return read_memreserve(n->fdt, m);
 	if ((!ram && !reserved) || !node_enabled(n))
 		return OK;
 	for (unsigned i = 0; rc == OK && (rc = node_reg(n, i, &r)) == OK; i++)
 		rc = add_range(m, ram, r);
 	return rc == E_NOENT ? OK : rc;
-}
-
-enum err memory_finish(const void *fdt, struct machine *m)
-{
-	int n = fdt_num_mem_rsv(fdt);
-	struct machine_range r;
-	enum err rc = OK;
-
-	for (int i = 0; rc == OK && i < n; i++)
-		rc = fdt_get_mem_rsv(fdt, i, &r.base.v, &r.size) == 0 ? add_range(m, false, r)
-								      : E_FORMAT;
-	for (unsigned i = 0; i < m->nram; i++)
-		m->ram_size += m->ram[i].size;
-	return rc == OK && (n < 0 || !m->nram) ? E_FORMAT : rc;
 }

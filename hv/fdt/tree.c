@@ -1,47 +1,29 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * The walk over a tree, and what nodes have in common: properties, and addresses. libfdt has
- * checked that a property lies in the tree, and that something follows it, when a node is handed
- * out.
+ * The walk over a tree, and what nodes have in common: properties, and addresses. That a property
+ * lies in the tree, and that something follows it, has been checked when a node is handed out.
  */
 #include <string.h>
 #include "fdt/tree.h"
 
-static bool is_bus(const struct node *n)
-{
-	int len;
-
-	if (!n->cells_ok || !n->parent)
-		return n->cells_ok;
-	/* Empty, `ranges` says that the children's addresses are those of up here. */
-	return node_reachable(n) && node_says(n, "compatible", "simple-bus") &&
-	       node_prop(n, "ranges", &len) && len == 0;
-}
-
+/* A property whose value or name lies outside makes the tree unusable. */
 static enum err read_node(const void *fdt, int offset, int depth, struct node *n)
 {
-	struct node_prop p;
-	int property;
+	const char *name;
+	int property, len;
 
-	n->fdt = fdt;
-	n->offset = offset;
-	n->depth = depth;
-	n->name = fdt_get_name(fdt, offset, NULL);
+	fdt_for_each_property_offset(property, fdt,
+		offset) if (!fdt_getprop_by_offset(fdt, property, &name, NULL)) return E_FORMAT;
+	*n = (struct node){fdt, offset, depth, .name = fdt_get_name(fdt, offset, NULL)};
 	n->parent = depth ? n - 1 : NULL;
-	n->nprops = 0;
-	fdt_for_each_property_offset(property, fdt, offset)
-	{
-		p.data = fdt_getprop_by_offset(fdt, property, &p.name, &p.len);
-		if (!p.data)
-			return E_FORMAT;
-		if (n->nprops < NODE_MAX_PROPS)
-			n->props[n->nprops++] = p;
-	}
 	n->addr_cells = node_u32(n, "#address-cells", 2);
 	n->size_cells = node_u32(n, "#size-cells", 1);
 	n->cells_ok = n->addr_cells >= 1 && n->addr_cells <= 2 && n->size_cells >= 1 &&
 		      n->size_cells <= 2;
-	n->bus = is_bus(n);
+	/* Empty, `ranges` says that the children's addresses are those of up here. */
+	n->bus = n->cells_ok &&
+		 (depth == 0 || (node_is(n, "simple-bus\0") && node_prop(n, "ranges", &len) &&
+					len == 0 && node_reachable(n)));
 	return OK;
 }
 
@@ -67,13 +49,10 @@ enum err tree_walk(const void *fdt, tree_visit visit, struct machine *m)
 
 const void *node_prop(const struct node *n, const char *name, int *len)
 {
-	for (unsigned i = 0; i < n->nprops; i++)
-		if (strcmp(n->props[i].name, name) == 0) {
-			*len = n->props[i].len;
-			return n->props[i].data;
-		}
-	*len = 0;
-	return NULL;
+	const void *value = fdt_getprop(n->fdt, n->offset, name, len);
+
+	*len = value ? *len : 0;
+	return value;
 }
 
 const fdt32_t *node_cells(const struct node *n, const char *name, unsigned *ncells)
@@ -95,17 +74,19 @@ uint32_t node_u32(const struct node *n, const char *name, uint32_t otherwise)
 
 bool node_has(const struct node *n, const char *name)
 {
-	int len;
-
-	return node_prop(n, name, &len) != NULL;
+	return fdt_getprop(n->fdt, n->offset, name, NULL) != NULL;
 }
 
 bool node_says(const struct node *n, const char *name, const char *want)
 {
-	int len;
-	const char *list = node_prop(n, name, &len);
+	return fdt_stringlist_search(n->fdt, n->offset, name, want) >= 0;
+}
 
-	return fdt_stringlist_contains(list, len, want);
+bool node_is(const struct node *n, const char *list)
+{
+	while (*list && !node_says(n, "compatible", list))
+		list += strlen(list) + 1;
+	return *list;
 }
 
 bool node_enabled(const struct node *n)

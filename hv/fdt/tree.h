@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /*
  * Reading a host tree that nobody vouches for: what the files of this folder share and nobody else
- * needs. libfdt is the parser. Its look-ups by name, parent and path search the tree from its
- * beginning each time, so a walk hands out each node with its properties and its ancestors, and
- * looks at every item once. Source of the rules: Devicetree Specification 0.4, 2.3 and 2.4.
+ * needs. libfdt is the parser. Its look-ups by parent and path search the tree from its beginning
+ * each time, so a walk hands out each node with its ancestors. Source of the rules: Devicetree
+ * Specification 0.4, 2.3 and 2.4.
  */
 #pragma once
 
@@ -11,7 +11,6 @@
 #include "fdt/machine.h"
 
 #define TREE_MAX_DEPTH 5  /* nodes from the root to a leaf; deeper ones are stepped over */
-#define NODE_MAX_PROPS 64 /* what a node has more is not seen */
 #define PHYS_BITS      56 /* of an RV64 physical address: Privileged Architecture, 12.4 */
 
 struct node {
@@ -23,12 +22,6 @@ struct node {
 	uint32_t addr_cells, size_cells;
 	bool cells_ok; /* both 1 or 2: addresses and sizes of its children can be read */
 	bool bus;      /* an enabled one, whose children's addresses are physical */
-	struct node_prop {
-		const char *name;
-		const void *data;
-		int len;
-	} props[NODE_MAX_PROPS];
-	unsigned nprops;
 };
 
 /* Calls `visit` for each node after its parent; stops at the first error. E_FORMAT also when the
@@ -44,9 +37,6 @@ enum err must_check controllers_visit(const struct node *n, struct machine *m);
 enum err must_check console_visit(const struct node *n, struct machine *m);
 enum err must_check devices_visit(const struct node *n, struct machine *m);
 
-/* At the end: /memreserve/. E_FORMAT when there is no RAM. */
-enum err must_check memory_finish(const void *fdt, struct machine *m);
-
 /* The property's value, and its length in bytes; NULL and 0 when it is absent. */
 const void *node_prop(const struct node *n, const char *name, int *len);
 
@@ -56,7 +46,11 @@ const fdt32_t *node_cells(const struct node *n, const char *name, unsigned *ncel
 uint32_t node_u32(const struct node *n, const char *name, uint32_t otherwise);
 bool node_has(const struct node *n, const char *name);
 bool node_says(const struct node *n, const char *name, const char *want); /* one of its strings */
-bool node_enabled(const struct node *n);                                  /* its own `status` */
+
+/* One of its compatible strings is in `list`: some strings, the last one empty. */
+bool node_is(const struct node *n, const char *list);
+
+bool node_enabled(const struct node *n);   /* its own `status` */
 bool node_reachable(const struct node *n); /* enabled, and on a bus */
 
 /* The first `n` cells as one number; the low 64 bits for n > 2. */

@@ -225,9 +225,13 @@ static void test_errors(void)
 			(uint64_t)fence(fid, 0, ~0ul, ~0ul, 2).error, SBI_INVALID_ADDRESS);
 		check_eq_at("range to the top", fid,
 			(uint64_t)fence(fid, 1, 0, -2 * PAGE, 2 * PAGE).error, SBI_SUCCESS);
+		check_eq_at("half of the last page", fid,
+			(uint64_t)fence(fid, 1, 0, -PAGE, PAGE / 2).error, SBI_SUCCESS);
 		check_eq_at(
 			"empty range", fid, (uint64_t)fence(fid, 1, 0, PAGE, 0).error, SBI_SUCCESS);
 	}
+	__asm__ volatile("sfence.vma %0, x0" ::"r"(-PAGE / 2) : "memory");
+	__asm__ volatile("sfence.vma %0, x0" ::"r"(~0ul) : "memory");
 	/* HFENCE is for guests with the H extension. */
 	for (uint64_t fid = 3; fid < 8; fid++) {
 		check_eq_at(

@@ -185,6 +185,26 @@ static void test_mixed(void)
 	}
 }
 
+/* One table at two addresses: each is fenced by its own. */
+static void test_two_ways(uint64_t flags)
+{
+	uint64_t *way = pt_entry(root, VA, 2), *other = &root[(VA_SELF >> 30) + 3];
+	const uint64_t at[2] = {VA + 20 * PAGE, VA_SELF + MIB(3072) + 20 * PAGE};
+
+	*other = *way;
+	for (unsigned i = 0; i < 4; i++) {
+		pt_map(root, at[0], frame_of(i), flags);
+		for (unsigned k = 0; k < 2; k++)
+			fence(BY_VA, at[(i + k) & 1]);
+		for (unsigned k = 0; k < 2; k++)
+			check_eq_at("one table, two ways", k, look(at[k]), i);
+	}
+	*other = 0;
+	sfence();
+	check_eq("one way less", look(at[1]), FAULT);
+	check_eq("the other stays", look(at[0]), 3);
+}
+
 /* --- roots that are tables of theirs --- */
 
 static void test_self(void)
@@ -223,6 +243,8 @@ static void test_all(void)
 	sfence();
 	test_fences();
 	test_mixed();
+	test_two_ways(RW);
+	test_two_ways(RW | PTE_G);
 	test_self();
 	csr_write(satp, 0);
 }

@@ -24,7 +24,7 @@ def refusal(name, image, **options):
 
 @pytest.mark.parametrize("harts", [1, 4])
 @pytest.mark.parametrize("what, options, says", [
-    ("no-h", {"cpu": "rv64,h=false"}, r"no H extension"),
+    ("backend", {"args": ["-append", "backend=shadow"]}, r"backend=shadow: these harts have gstage"),
     ("aia", {"machine": "virt,aia=aplic-imsic"}, r"no PLIC"),
     ("aplic", {"machine": "virt,aia=aplic"}, r"no PLIC"),
     ("32M", {"mem": "32M"}, r"RAM"),
