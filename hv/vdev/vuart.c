@@ -133,6 +133,7 @@ static uint8_t lsr_read(struct vuart *u)
 	uint8_t lsr;
 
 	tx_send(u);
+	rx_refill(u);
 	lsr = (ring_count(&u->rx) ? LSR_DR : 0) | (u->overrun ? LSR_OE : 0) |
 	      (ring_count(&u->tx) ? 0 : LSR_THRE | LSR_TEMT);
 	u->overrun = false;
@@ -216,7 +217,9 @@ void vuart_poll(struct vuart *u)
 {
 	spin_lock(&u->lock);
 	tx_send(u);
-	rx_refill(u);
+	/* Who polls for it is who it is for: what is here a guest cannot read by SBI any more. */
+	if (vuart_rx_wanted(u))
+		rx_refill(u);
 	irq_update(u);
 	spin_unlock(&u->lock);
 }

@@ -141,6 +141,18 @@ static void test_input(void)
 	dx_end_is("what its parent writes a child reads", child, 0);
 }
 
+/* What comes before the child looks for the first time is there when it does. */
+static void test_early_input(void)
+{
+	struct sbiret r = dx_fork_try(dx_fork_options(DX_PAUSED));
+
+	if (!r.error && r.value == 0)
+		dx_exit(sbi(EID_DBCN, 1, PAGE, (uintptr_t)text, 0, 0, 0).value);
+	check_eq("input for a child that has not asked", console_write(r.value, 0, 5).value, 5);
+	dx(DX_FID_RESUME, r.value, 0, 0);
+	dx_end_is("it reads it all", r.value, 5);
+}
+
 static void test_sizes(void)
 {
 	uint64_t child = dx_spawn(talk, 1500);
@@ -257,6 +269,7 @@ static void test_all(void)
 {
 	test_output();
 	test_input();
+	test_early_input();
 	test_sizes();
 	test_events();
 	test_interrupt();
@@ -265,6 +278,7 @@ static void test_all(void)
 void guest_main(void)
 {
 	test_output();
+	test_early_input();
 	test_sizes();
 	test_events();
 	test_interrupt();
