@@ -12,8 +12,11 @@ static enum err read_node(const void *fdt, int offset, int depth, struct node *n
 	const char *name;
 	int property, len;
 
-	fdt_for_each_property_offset(property, fdt,
-		offset) if (!fdt_getprop_by_offset(fdt, property, &name, NULL)) return E_FORMAT;
+	fdt_for_each_property_offset(property, fdt, offset)
+	{
+		if (!fdt_getprop_by_offset(fdt, property, &name, NULL))
+			return E_FORMAT;
+	}
 	*n = (struct node){fdt, offset, depth, .name = fdt_get_name(fdt, offset, NULL)};
 	n->parent = depth ? n - 1 : NULL;
 	n->addr_cells = node_u32(n, "#address-cells", 2);
