@@ -10,6 +10,7 @@ from test_guests import BUILD, CONFIGS, QEMU, Broken, boot_guest, emulate, guest
 
 # configuration, what the guest's command line says
 CASES = [("1", ""), ("1", "child"), ("max1", ""), ("nosvadu1", ""), ("4on1", "child")]
+CASES += [("noh1", ""), ("nohpbmt1", "child"), ("shadow1", ""), ("shadow4on1", "child"), ("shadowpbmt1", "")]
 
 # Guests that are right about hardware: their checks hold there as well. PCPUs.
 PLAIN = {"tables": 1, "satp": 1, "spaces": 1, "walkrace": 2}

@@ -24,9 +24,6 @@ QEMU = os.environ.get("QEMU", "qemu-system-riscv64")
 # Nothing in a guest depends on speed: this only ends what hangs.
 HANGS_AFTER = 180
 
-# Without H a VM is direct (PMP), but for forks and whom the boot command line sends into shadow tables.
-SHADOW = ("-append", "backend=shadow")
-
 ICOUNT = ("-icount", "shift=3,sleep=off")  # an instruction is 8 ns: repeats exactly
 
 # A virtio disk that the test makes. SLOW_DISK gives a byte a second: a page takes an hour.
@@ -55,6 +52,7 @@ CONFIGS = {
         "v=on,svinval=on,svnapot=on,svpbmt=on,zacas=on,zfh=on,zcb=on,zicond=on,zfa=on,svade=on,zbc=on",
         (),
     ),
+    "pbmt1": (1, 1, "v=on,svinval=on,svpbmt=on", ()),
     "nosvadu1": (1, 1, "svadu=off", ()),
     "7on3": (3, 7, "", ()),
     "dbltrp1": (1, 1, "smdbltrp=on", ()),
@@ -74,30 +72,21 @@ CONFIGS = {
     "slow1": (1, 1, "", SLOW_DISK),
     "slow2": (2, 2, "", SLOW_DISK),
     "slow8on2nosstc": (2, 8, "sstc=off", SLOW_DISK),
-    "noh1": (1, 1, "h=false", ()),
-    "noh2": (2, 2, "h=false", ()),
-    "noh4": (4, 4, "h=false", ()),
-    "noh4on1": (1, 4, "h=false", ()),
-    "nohmax1": (1, 1, "h=false,v=on,svinval=on,svpbmt=on,zfh=on,zicond=on", ()),
-    "nohnosstc4": (4, 4, "h=false,sstc=off", ()),
-    "noh8on2nosstc": (2, 8, "h=false,sstc=off", ()),
-    "nohdebug1": (1, 1, "h=false", ()),
-    "nohdisk1": (1, 1, "h=false", DISK),
-    "nohdisk4on1": (1, 4, "h=false", DISK),
-    "nohfew1": (1, 1, "h=false", ("-append", "pmp-entries=4")),
-    "shadow1": (1, 1, "h=false", SHADOW),
-    "shadow2": (2, 2, "h=false", SHADOW),
-    "shadow4": (4, 4, "h=false", SHADOW),
-    "shadow4on1": (1, 4, "h=false", SHADOW),
-    "shadowmax1": (1, 1, "h=false,v=on,svinval=on,svpbmt=on,zfh=on,zicond=on", SHADOW),
-    "shadownosstc4": (4, 4, "h=false,sstc=off", SHADOW),
-    "shadow8on2nosstc": (2, 8, "h=false,sstc=off", SHADOW),
-    "shadowdebug1": (1, 1, "h=false", SHADOW),
-    "shadowdisk1": (1, 1, "h=false", (*DISK, *SHADOW)),
-    "shadowdisk4on1": (1, 4, "h=false", (*DISK, *SHADOW)),
 }
 
-# guest: the configurations where it says something new
+# Each of them with each backend, by the beginning of its name: gstage (none), pmp (there forks are in shadow tables), shadow.
+# What is added to -cpu, and to the emulator's command line.
+BACKENDS = {"noh": ("h=false", ()), "shadow": ("h=false", ("-append", "backend=shadow"))}
+CONFIGS |= {
+    backend + name: (pcpus, vcpus, ",".join(filter(None, (without_h, cpu))), (*extra, *append))
+    for backend, (without_h, append) in BACKENDS.items()
+    for name, (pcpus, vcpus, cpu, extra) in CONFIGS.items()
+}
+# As few entries as may be: a single one for all devices.
+CONFIGS["nohfew1"] = (1, 1, "h=false", ("-append", "pmp-entries=4"))
+
+# guest: the configurations where it says something new; with the other backends the first and the last of them, or
+# (FULL=1) all
 GUESTS = {
     "sbi_base": ["1", "4", "nosstc1", "v2", "4on1"],
     "sbi_time": ["1", "4", "nosstc1", "nosstc4", "4on1", "8on2nosstc", "notime1", "notime4"],
@@ -156,6 +145,9 @@ GUESTS = {
     "stale": ["1", "2", "4on1nosstc"],
     "isa": ["1", "v2", "4on1", "nosstc1", "max1", "nosvadu1"],
 }
+
+# And what only one backend has
+MORE = {"escape": ["nohfew1"], "stale": ["nohfew1"], "vdevpage": ["nohfew1"]}
 
 # Guests that have a test of their own: test_compare.py
 COMPARED = {"sv39"}
@@ -252,7 +244,7 @@ def boot_guest(name, config, append, folder):
 def arguments(config):
     """The guest's command line: what it cannot see by itself."""
     pcpus, vcpus, _, extra = CONFIGS[config]
-    fair = extra == ICOUNT
+    fair = ICOUNT[0] in extra
     words = {"shared": vcpus > pcpus, "fair": fair, "one-pcpu": fair and pcpus == 1, "direct": config.startswith("noh")}
     return " ".join(word for word, holds in words.items() if holds)
 
@@ -267,8 +259,14 @@ def run(request, guests_built, tmp_path):
     return text, code, found, summary
 
 
+def configs_of(name):
+    own = GUESTS[name]
+    few = own if os.environ.get("FULL", "0") not in ("", "0") else list(dict.fromkeys((own[0], own[-1])))
+    return [*own, *(backend + c for backend in BACKENDS for c in few), *MORE.get(name, [])]
+
+
 def cases():
-    return [pytest.param((n, c), id=f"{n}-{c}") for n, configs in GUESTS.items() for c in configs]
+    return [pytest.param((n, c), id=f"{n}-{c}") for n in GUESTS for c in configs_of(n)]
 
 
 def tail(text):
