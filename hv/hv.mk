@@ -51,19 +51,8 @@ $(HV)/klibc/%.o: $(KLIBC)/klibc/%.c
 # Or the compiler would turn the loop of memcpy into a call of memcpy.
 $(HV)/lib/string.c.o $(HV)/klibc/%.o: HV_CFLAGS += -fno-tree-loop-distribute-patterns
 
-HV_LINK = $(HV_LD) $(HV_ARCH) $(HV_LDFLAGS) -o $@ $(HV_OBJS) $(HV_LIB_OBJS)
-
-$(HV)/pass1.elf: $(HV_OBJS) $(HV_LIB_OBJS) hv/boot/link.ld
-	$(call say,LD,$@)$(HV_LINK)
-
-$(HV)/symbols.S: $(HV)/pass1.elf scripts/gen-symbols
-	$(call say,SYM,$@)$(HV_NM) -n $< | scripts/gen-symbols > $@
-
-$(HV)/symbols.o: $(HV)/symbols.S
-	$(call say,CC,$@)$(HV_CC) $(HV_ARCH) -c -o $@ $<
-
-$(BUILD)/hv.elf: $(HV)/pass1.elf $(HV)/symbols.o
-	$(call say,LD,$@)$(HV_LINK) $(HV)/symbols.o
+$(BUILD)/hv.elf: $(HV_OBJS) $(HV_LIB_OBJS) hv/boot/link.ld
+	$(call say,LD,$@)$(HV_LD) $(HV_ARCH) $(HV_LDFLAGS) -o $@ $(HV_OBJS) $(HV_LIB_OBJS)
 
 -include $(HV_OBJS:.o=.d)
 

@@ -9,7 +9,6 @@
 #include "drivers/aclint.h"
 #include "riscv/csr.h"
 #include "riscv/pcpu.h"
-#include "riscv/symbols.h"
 
 #define MAX_FRAMES 24
 
@@ -52,17 +51,6 @@ noreturn void machine_end(uint32_t how, const char *why)
 	pcpu_stop();
 }
 
-static void report_address(const char *what, uint64_t pc)
-{
-	uint64_t offset;
-	const char *name = symbol_lookup(pc, &offset);
-
-	if (name)
-		klog("%s 0x%lx %s+0x%lx", what, pc, name, offset);
-	else
-		klog("%s 0x%lx", what, pc);
-}
-
 /* A frame record lies right below where its frame pointer points: caller's pc at -8, caller's frame
  * pointer at -16. The chain is only followed upwards and within this hart's stack. */
 static noreturn void backtrace_and_restart(uint64_t fp)
@@ -74,7 +62,7 @@ static noreturn void backtrace_and_restart(uint64_t fp)
 		i++) {
 		const uint64_t *frame = (const uint64_t *)(uintptr_t)fp;
 
-		report_address("  called from", frame[-1]);
+		klog("  called from 0x%lx", frame[-1]);
 		low = fp;
 		fp = frame[-2];
 	}
@@ -85,7 +73,7 @@ noreturn void bug(const char *file, int line, const char *what)
 {
 	become_reporter();
 	klog("BUG on PCPU %u: %s:%d: %s", this_pcpu()->id, file, line, what);
-	report_address("  at", (uint64_t)(uintptr_t)__builtin_return_address(0));
+	klog("  at 0x%lx", (uint64_t)(uintptr_t)__builtin_return_address(0));
 	backtrace_and_restart((uint64_t)(uintptr_t)__builtin_frame_address(0));
 }
 
@@ -99,8 +87,8 @@ noreturn void panic_trap(const uint64_t regs[32])
 	for (unsigned i = 0; i < 32; i += 4)
 		klog("  x%02u %016lx  x%02u %016lx  x%02u %016lx  x%02u %016lx", i, i ? regs[i] : 0,
 			i + 1, regs[i + 1], i + 2, regs[i + 2], i + 3, regs[i + 3]);
-	report_address("  at", csr_read(mepc));
-	report_address("  ra", regs[1]);
+	klog("  at 0x%lx", csr_read(mepc));
+	klog("  ra 0x%lx", regs[1]);
 	backtrace_and_restart(regs[8]);
 }
 

@@ -10,7 +10,6 @@ UNIT_CFLAGS = -std=gnu11 -g -Wall -Wextra -Werror -Wshadow -Wmissing-prototypes 
 
 unit_decode := hv/riscv/decode.c
 unit_payload := hv/payload/payload.c
-unit_symbols := hv/riscv/symbols.c
 unit_vplic := hv/vdev/vplic.c
 unit_vuart := hv/vdev/vuart.c
 unit_plic := hv/drivers/plic.c
