@@ -82,6 +82,7 @@ static void rx_refill(struct vuart *u)
 	if (ring_count(&u->rx) || loopback(u))
 		return;
 	n = vuart_input(u, bytes, sizeof(bytes));
+	u->waits = n == sizeof(bytes);
 	ring_put(&u->rx, bytes, n);
 }
 
@@ -133,7 +134,8 @@ static uint8_t lsr_read(struct vuart *u)
 	uint8_t lsr;
 
 	tx_send(u);
-	rx_refill(u);
+	if (u->waits)
+		rx_refill(u);
 	lsr = (ring_count(&u->rx) ? LSR_DR : 0) | (u->overrun ? LSR_OE : 0) |
 	      (ring_count(&u->tx) ? 0 : LSR_THRE | LSR_TEMT);
 	u->overrun = false;
@@ -217,6 +219,7 @@ void vuart_poll(struct vuart *u)
 {
 	spin_lock(&u->lock);
 	tx_send(u);
+	u->waits = true;
 	/* Who polls for it is who it is for: what is here a guest cannot read by SBI any more. */
 	if (vuart_rx_wanted(u))
 		rx_refill(u);

@@ -27,6 +27,7 @@ struct vuart {
 	bool overrun;       /* LSR bit 1, until LSR is read */
 	bool thre_pending;  /* the THRE cause: set by becoming empty or enabling it, cleared by an
 			       IIR read that shows it */
+	bool waits;         /* input may wait with the owner */
 	bool irq;           /* last level given to vuart_set_irq */
 	struct ring rx, tx; /* tx holds only what the sink refused */
 	uint8_t rx_bytes[VUART_FIFO], tx_bytes[VUART_FIFO];

@@ -63,6 +63,11 @@ static uint8_t *read_file(const char *path, size_t *size)
 	return data;
 }
 
+static const char *name(enum err err)
+{
+	return err == OK ? "0" : err == E_CHECKSUM ? "E_CHECKSUM" : err == E_NOMEM ? "E_NOMEM" : "another error";
+}
+
 /* FILE RAM_SIZE ORACLE: the last is for what the kernel must look like in RAM; "" for none */
 int main(int argc, char **argv)
 {
@@ -72,7 +77,7 @@ int main(int argc, char **argv)
 	struct loaded l = {0};
 	enum err err = payload_check(p, size);
 	if (err) {
-		printf("check %d\n", err);
+		printf("check %s\n", name(err));
 		return 0;
 	}
 	uint8_t *ram = malloc(ram_size), *oracle;
@@ -83,7 +88,7 @@ int main(int argc, char **argv)
 		if (oracle_size > ram_size || memcmp(ram, oracle, oracle_size))
 			printf("differs ");
 	}
-	printf("load %d %" PRIx64 " %" PRIx64 " %" PRIx64 "\n", err, l.entry.v, l.initrd.v, l.fdt.v);
+	printf("load %s %" PRIx64 " %" PRIx64 " %" PRIx64 "\n", name(err), l.entry.v, l.initrd.v, l.fdt.v);
 	return 0;
 }
 """
@@ -230,7 +235,7 @@ def test_boot_notices_damage(packed, tools):
     payload = bytearray(payload_of(packed))
     for at in (24, 500, 4096, len(payload) - 1):
         payload[at] ^= 1
-        assert boot(tools, payload, 128 << 20) == "check -14"
+        assert boot(tools, payload, 128 << 20) == "check E_CHECKSUM"
         payload[at] ^= 1
 
 
@@ -442,7 +447,7 @@ def test_must_fit_into_mem(mkimage, tools, tmp_path):
         else:
             assert_refused(done, "does not fit", "initrd 4097")
         assert mkimage(*arguments).returncode == 0
-        assert boot(tools, payload_of(tmp_path / "out.elf"), 4 << 20).startswith("load 0 " if fits else "load -4 ")
+        assert boot(tools, payload_of(tmp_path / "out.elf"), 4 << 20).startswith("load 0 " if fits else "load E_NOMEM ")
 
 
 @pytest.mark.parametrize(
@@ -593,5 +598,5 @@ def test_what_is_packed_boots(module, tools, base, fields):
             continue
         verdict = boot(tools, module.build_payload(kernel, b"", b"", 0, 0, 0), 4 << 20)
         verdicts.append(verdict.split()[0])
-        assert verdict.startswith("load 0 " if kernel.size <= (4 << 20) - (128 << 10) else "load -4 ")
+        assert verdict.startswith("load 0 " if kernel.size <= (4 << 20) - (128 << 10) else "load E_NOMEM ")
     assert 20 < verdicts.count("refused") < 130  # both outcomes were tried
