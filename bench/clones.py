@@ -5,8 +5,9 @@ import json
 import os
 import linux
 import qemu
+from configs import BACKENDS, Guest
 from qemu import Failed
-from table import Row, Table
+from table import Table, for_all
 
 PAGE_KIB = 4
 SECONDS = (0, 1, 10, 60)
@@ -30,21 +31,24 @@ def parse(output):
     return found
 
 
-def rows(found):
+def add_rows(table, found):
+    """`found`: what parse() found, by column."""
     for who, text, budgets in WHO:
         for s in SECONDS:
-            info, when = found[who, s], f"after {s} s" if s else "at birth"
-            yield Row(f"{who}_{s}", f"{text}, {when}: RAM of its own", None, info["pages_private"] * PAGE_KIB, budgets.get(s))
-            yield Row(f"{who}_all_{s}", "  all that it is charged: tables and structures too", None, info["pages"] * PAGE_KIB,
-                      budgets.get(s))
+            when, budget = f"after {s} s" if s else "at birth", for_all(budgets.get(s))
+            for key, field, what in (("", "pages_private", f"{text}, {when}: RAM of its own"),
+                                     ("_all", "pages", "  all that it is charged: tables and structures too")):
+                table.add(f"{who}{key}_{s}", what, {column: infos[who, s][field] * PAGE_KIB for column, infos in found.items()}, budget)
 
 
 def measure(setup):
     if not setup.has_guest():
         raise Failed("no kernel or file system to measure: make guest")
-    qemu.progress("memory of idle copies of a Linux VM")
     initrd = linux.overlaid(setup, "clones.cpio", {"sbin/getty": os.path.join(setup.top, "bench/guest/clones.sh")})
-    image = qemu.mkimage(setup, os.path.join(setup.out, "clones-diosix.elf"), setup.kernel, "--initrd", initrd, "--append", linux.APPEND,
-                         "--mem", "512M")
-    found = parse(qemu.run(image, *RTC, mem="2G"))
-    return Table("clones", "Memory of an idle copy of Linux, 512 MiB", "KiB; seconds are the guest's", list(rows(found)))
+    guest, found = Guest(setup, "clones", setup.kernel, initrd, linux.APPEND), {}
+    for column in BACKENDS:
+        qemu.progress(f"memory of idle copies of a Linux VM, backend {column}")
+        found[column] = parse(guest.run(column, *RTC))
+    table = Table("clones", "Memory of an idle copy of Linux, 512 MiB", "KiB; seconds are the guest's", BACKENDS)
+    add_rows(table, found)
+    return table

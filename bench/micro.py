@@ -3,10 +3,11 @@
 
 import os
 import qemu
+from configs import BACKENDS, CONFIGS, NATIVE, Guest
 from qemu import Failed, NS_PER_TICK
-from table import Row, Table
+from table import Table, for_all
 
-SSTC, NO_SSTC = "rv64", "rv64,sstc=false"
+NO_SSTC = "sstc=false"
 
 # Name of the guest's row, description, budget. A budget of None: what it costs without a hypervisor.
 WITH_SSTC = (
@@ -57,34 +58,14 @@ def parse(output):
     return rows
 
 
-class Machine:
-    """The guest on one of the two layers."""
-
-    def __init__(self, setup):
-        self.setup = setup
-        self.guest = os.path.join(setup.out, "micro.bin")
-        self.firmware = None
-
-    def native(self, cpu, initrd=None):
-        output = qemu.run(self.guest, *(["-initrd", initrd] if initrd else []), cpu=cpu)
-        self.firmware = qemu.firmware_version(output)
-        return parse(output)
-
-    def diosix(self, cpu, initrd=None, plugin=None):
-        options = ["--mem", "512M"] + (["--initrd", initrd] if initrd else [])
-        image = qemu.mkimage(self.setup, os.path.join(self.setup.out, "micro-diosix.elf"), self.guest, *options)
-        return parse(qemu.run(image, cpu=cpu, mem="2G", plugin=plugin))
-
-
-def measure_one(table, machine, cpu, wanted, prefix):
-    native, diosix = machine.native(cpu), machine.diosix(cpu)
+def measure_one(table, guest, features, wanted, prefix):
+    """Returns the instructions from reset to the guest, by column."""
+    rows = {column: parse(guest.run(column, features=features)) for column in CONFIGS}
     for name, text, budget in wanted:
-        if budget is None:
-            budget = native[name][0]
-        elif budget in native:
-            budget = native[budget][0]
-        table.add(Row(prefix + name, text, native[name][0], diosix[name][0], budget))
-    return native["reset"][0], diosix["reset"][0]
+        if budget is None or budget in rows[NATIVE]:
+            budget = rows[NATIVE][budget or name][0]
+        table.add(prefix + name, text, {column: rows[column][name][0] for column in CONFIGS}, for_all(budget))
+    return {column: rows[column]["reset"][0] for column in CONFIGS}
 
 
 def filler(setup):
@@ -96,24 +77,30 @@ def filler(setup):
     return path, size // 250 * 250
 
 
-def measure_reset(table, machine, small_native, small_diosix):
-    path, size = filler(machine.setup)
-    big_native, big_diosix = machine.native(SSTC, path)["reset"][0], machine.diosix(SSTC, path)["reset"][0]
-    slope = (big_diosix - small_diosix) / size
-    table.add(Row("reset", "reset to first guest instruction, payload of 12 KiB", small_native, small_diosix, RESET_BUDGET))
-    table.add(Row("reset_per_byte", "  and per byte of payload: copy and checksum",
-                  (big_native - small_native) / size, round(slope, 4), None))
-    table.add(Row("reset_linux", f"  so with a payload of {size / (1 << 20):.1f} MiB", big_native, big_diosix,
-                  RESET_BUDGET + round(slope * size)))
+def measure_reset(table, setup, small):
+    path, size = filler(setup)
+    guest = Guest(setup, "micro-filler", small_guest(setup), initrd=path)
+    told = {column: guest.run(column) for column in CONFIGS}
+    big = {column: parse(output)["reset"][0] for column, output in told.items()}
+    slope = {column: round((big[column] - small[column]) / size, 4) for column in CONFIGS}
+    table.add("reset", "reset to first guest instruction, payload of 12 KiB", small, for_all(RESET_BUDGET))
+    table.add("reset_per_byte", "  and per byte of payload: copy and checksum", slope)
+    table.add("reset_linux", f"  so with a payload of {size / (1 << 20):.1f} MiB", big,
+              {column: RESET_BUDGET + round(slope[column] * size) for column in BACKENDS})
+    return big, qemu.firmware_version(told[NATIVE])
+
+
+def small_guest(setup):
+    return os.path.join(setup.out, "micro.bin")
 
 
 def measure(setup):
-    machine = Machine(setup)
+    """The table, and the instructions from reset to a guest as big as Linux, by column; the firmware."""
+    guest = Guest(setup, "micro", small_guest(setup))
     table = Table("micro", "Single operations", "instructions, the measuring loop's 2-6 included")
     qemu.progress("micro-benchmarks, with Sstc")
-    resets = measure_one(table, machine, SSTC, WITH_SSTC, "")
+    resets = measure_one(table, guest, "", WITH_SSTC, "")
     qemu.progress("micro-benchmarks, without Sstc")
-    measure_one(table, machine, NO_SSTC, WITHOUT_SSTC, "nosstc_")
+    measure_one(table, guest, NO_SSTC, WITHOUT_SSTC, "nosstc_")
     qemu.progress("from reset to the guest")
-    measure_reset(table, machine, *resets)
-    return table, machine.firmware
+    return table, *measure_reset(table, setup, resets)

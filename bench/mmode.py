@@ -5,8 +5,9 @@ import bisect
 import collections
 import os
 import subprocess
+from configs import BACKENDS
 from qemu import Failed
-from table import Row, Table
+from table import Table, for_all
 
 STRETCH_BUDGET = 100_000
 
@@ -66,10 +67,18 @@ def worst(setup, counts, n=4):
 
 
 def table(setup, counts):
-    guest = sum(n for mode, n in counts["mode"].items() if mode != "M")
-    t = Table("mmode", "M-mode during the Linux boot and loops", "instructions after the first guest entry")
-    t.add(Row("longest", f"longest stretch ({worst(setup, counts)})", None, counts["longest"], STRETCH_BUDGET))
-    t.add(Row("total", f"in M-mode, of {guest / 1e6:,.0f} M in the guest", None, counts["guest"], None))
-    t.add(Row("exits", "entries to M-mode", None, counts["exits"], None))
-    t.add(Row("per_exit", "instructions per entry", None, round(counts["guest"] / counts["exits"], 1), None))
+    """`counts`: what the plugin counted, by column."""
+    def of(get):
+        return {column: get(c) for column, c in counts.items()}
+    t = Table("mmode", "M-mode during the Linux boot and loops", "instructions after the first guest entry", BACKENDS)
+    t.add("longest", "longest stretch", of(lambda c: c["longest"]), for_all(STRETCH_BUDGET))
+    t.add("guest", "outside of M-mode", of(lambda c: sum(n for mode, n in c["mode"].items() if mode != "M")), {}, "info")
+    t.add("total", "in M-mode", of(lambda c: c["guest"]))
+    t.add("exits", "entries to M-mode", of(lambda c: c["exits"]))
+    t.add("per_exit", "instructions per entry", of(lambda c: round(c["guest"] / c["exits"], 1)))
+    t.notes = stretch_notes(setup, counts)
     return t
+
+
+def stretch_notes(setup, counts):
+    return [f"Longest stretch, {column}: {worst(setup, c)}." for column, c in counts.items()]

@@ -6,6 +6,7 @@ import os
 import micro
 import mmode
 import tree
+from configs import BACKENDS, Guest
 
 SMALL = 0.004  # of a row's total: not worth a line
 
@@ -17,9 +18,9 @@ def section(title, functions, operations):
     return "\n".join(lines)
 
 
-def of_micro(setup, symbols):
+def of_micro(setup, symbols, column):
     option, path = mmode.plugin(setup, "mmode-micro.txt", hist=1)
-    rows = micro.Machine(setup).diosix(micro.SSTC, plugin=option)
+    rows = micro.parse(Guest(setup, "micro", micro.small_guest(setup)).run(column, plugin=option))
     counts = mmode.read(path)
     os.remove(path)
     yield section("boot, to the first guest instruction", symbols.by_function(counts["block"]["0"]), 1)
@@ -28,10 +29,10 @@ def of_micro(setup, symbols):
             yield section(name, symbols.by_function(counts["block"][str(mark)]), n * micro.BATCHES)
 
 
-def of_tree(setup, symbols):
+def of_tree(setup, symbols, column):
     """The means of all operations of a kind; of those that are not done when the call returns, also what follows."""
     mib = tree.SIZES[-1]
-    _, counts = tree.Machine(setup).run(mib, hist=1)
+    _, counts = tree.Machine(setup, mib).run(column, hist=1)
     done = collections.Counter(mark for mark, _ in counts["mark"])
     for kind, name in zip(tree.BEGINS, tree.KINDS):
         yield section(f"{name} ({mib} MiB)", symbols.by_function(counts["block"][str(kind)]), done[kind])
@@ -42,4 +43,5 @@ def of_tree(setup, symbols):
 
 def measure(setup):
     symbols = mmode.Symbols(setup)
-    return "\n".join([*of_micro(setup, symbols), *of_tree(setup, symbols)])
+    return "\n".join(line for column in BACKENDS
+                     for line in (f"{column}:\n", *of_micro(setup, symbols, column), *of_tree(setup, symbols, column)))

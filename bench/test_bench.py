@@ -8,6 +8,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 
 import clones  # noqa: E402
 import compare  # noqa: E402
+import configs  # noqa: E402
 import linux  # noqa: E402
 import lxfork  # noqa: E402
 import micro  # noqa: E402
@@ -16,12 +17,13 @@ import pytest  # noqa: E402
 import qemu  # noqa: E402
 import sizes  # noqa: E402
 import tree  # noqa: E402
-from table import Row, Table, as_json  # noqa: E402
+from configs import NATIVE  # noqa: E402
+from table import Row, Table, as_json, render  # noqa: E402
 
 
-def results(value, kind="count", native=100, key="k"):
+def results(value, kind="count", native=100, key="k", column="pmp"):
     t = Table("part", "", "")
-    t.add(Row(key, "text", native, value, None, kind))
+    t.add(key, "text", {NATIVE: native, "gstage": native, column: value}, {}, kind)
     return {"about": {}, "tables": as_json([t])}
 
 
@@ -32,13 +34,31 @@ def results(value, kind="count", native=100, key="k"):
     ("wall", 1, 9, False), ("info", 1, 9, False),
 ])
 def test_what_is_worse(kind, old, new, is_worse):
-    found = [compare.worse(a, b) for _, a, b in compare.pairs(results(old, kind), results(new, kind))]
-    assert found == [is_worse]
+    found = {column: compare.worse(a, b, column) for _, column, a, b in compare.pairs(results(old, kind), results(new, kind))}
+    assert found == {"gstage": False, "pmp": is_worse}
 
 
 def test_ratios_follow_native():
-    (_, old, new), = compare.pairs(results(100, "ratio", 100), results(150, "ratio", 150))
-    assert not compare.worse(old, new)
+    for _, column, old, new in compare.pairs(results(100, "ratio", 100), results(150, "ratio", 150)):
+        assert not compare.worse(old, new, column)
+
+
+@pytest.mark.parametrize("native, value, missed", [(1000, 1010, []), (1000, 1010.4, []), (1000, 1011, ["pmp"]), (10, 10.2, ["pmp"])])
+def test_a_ratio_s_budget_is_judged_as_it_is_shown(native, value, missed):
+    row = Row("k", "text", {NATIVE: native, "gstage": 10 * native, "pmp": value}, {"pmp": 1.01}, "ratio")
+    assert row.missed() == missed
+
+
+def test_columns_of_a_table():
+    t = Table("part", "Title", "unit")
+    t.add("k", "text", {NATIVE: 100, "gstage": 101, "shadow": 140}, {"gstage": 1.02, "shadow": 1.3}, "ratio")
+    line = [cell.strip() for cell in render(t).splitlines()[-1].split("|")[1:-1]]
+    assert line == ["text", "100", "101 (1.010)", "-", "140 (1.400)", "<= 1.020 / - / 1.300", "MISSED: shadow"]
+
+
+def test_every_column_but_the_native_one_names_its_backend():
+    assert all(configs.CONFIGS[c].options == f"backend={c}" for c in configs.BACKENDS)
+    assert [c for c, config in configs.CONFIGS.items() if config.options is None] == [NATIVE]
 
 
 def test_a_row_that_vanished_fails(tmp_path):
@@ -47,6 +67,7 @@ def test_a_row_that_vanished_fails(tmp_path):
     record.write_text(json.dumps(results(1)))
     assert compare.report(record, results(1)) == 0
     assert compare.report(record, results(1, key="other")) == 1
+    assert compare.report(record, results(1, column="shadow")) == 1
 
 
 def test_a_part_not_measured_does_not_fail():
@@ -122,10 +143,12 @@ def test_cost_of_a_leaf():
 def test_what_grows_with_the_number_of_vms_misses_its_budget():
     def of(count):
         return [tree.Sample(FORK, {"returned": count, "settled": count})]
-    rows = {(name, n): of(10_000 + 20 * n) for name in ("fork", "copy", "kill") for n in tree.LIVE}
+    def run(growth):
+        return {(name, n): of(10_000 + growth * n) for name in ("fork", "copy", "kill") for n in tree.LIVE}
     t = Table("tree", "", "")
-    tree.live_rows(t, rows)
-    assert [r.missed() for r in t.rows] == [False, False, True, True] * 4
+    tree.live_rows(t, {("gstage", *tree.SHAPES[0]): run(0), ("pmp", *tree.SHAPES[0]): {}, ("shadow", *tree.SHAPES[0]): run(20)})
+    assert [r.missed() for r in t.rows] == [[], [], ["shadow"], ["shadow"]] * 4
+    assert not any("pmp" in r.values for r in t.rows), "where there is no such row"
 
 
 def test_linux_of_its_own():
@@ -139,10 +162,12 @@ def test_linux_of_its_own():
 
 def test_memory_of_copies():
     lines = [f'clone {who} {s} {{"pages": {40 + s}, "pages_private": {s}}}' for who in ("clone", "fork") for s in clones.SECONDS]
-    found = {r.key: r for r in clones.rows(clones.parse("\n".join([*lines, "done"])))}
-    assert found["clone_0"].value == 0
-    assert found["clone_10"].value == 40
-    assert found["clone_all_0"].missed(), "160 KiB at birth"
+    t = Table("clones", "", "")
+    clones.add_rows(t, {"shadow": clones.parse("\n".join([*lines, "done"]))})
+    found = {r.key: r for r in t.rows}
+    assert found["clone_0"].values == {"shadow": 0}
+    assert found["clone_10"].values == {"shadow": 40}
+    assert found["clone_all_0"].missed() == ["shadow"], "160 KiB at birth"
     assert not found["clone_all_10"].missed()
     with pytest.raises(qemu.Failed):
         clones.parse("\n".join([*lines[1:], "done"]))

@@ -1,13 +1,15 @@
 # SPDX-License-Identifier: MIT
 """Fork, clone, copy-on-write faults and kill: M-mode's instructions, measured by the bare guest of bench/guest/tree.c."""
 
+import contextlib
 import os
 from typing import NamedTuple
 import lxfork
 import mmode
 import qemu
+from configs import BACKENDS, NATIVE, Guest
 from qemu import Failed
-from table import Row, Table
+from table import Table, for_all
 
 # Marks of bench/guest/tree.c.
 KINDS = ("fork, superpages", "fork, one superpage split", "fork, all split", "clone", "kill, superpages", "kill, one superpage split",
@@ -23,12 +25,14 @@ BIG = 2 << 20
 BELOW = 2  # superpages of the guest's RAM that it does not write: see there
 LEAVES = 511  # more than one, when a superpage is split
 
-FORK_BUDGET, LEAF_BUDGET = 50_000, 24
-COPY_BUDGET, SPLIT_BUDGET = 2_000, 7_000
+SHARING = ("gstage", "shadow")  # where a fork is no full copy
+FORK_BUDGET, LEAF_BUDGET = for_all(50_000, SHARING), for_all(24, SHARING)
+COPY_BUDGET, SPLIT_BUDGET = for_all(2_000, SHARING), for_all(7_000, SHARING)
 # A search in a heap of the scheduler's may take a step more among more VMs. A walk over all is more than that.
 LIVE_FACTOR = 1.02
 
 SIZES = (64, 256, 1024)  # MiB
+SHAPES = tuple((mib, 1) for mib in SIZES) + ((SIZES[-1], 4),)  # and VCPUs
 LIVE = (1, 2, 50, 200)
 ALIKE = 1  # from here on in LIVE somebody else shares the caller's memory, too
 
@@ -73,17 +77,17 @@ def parse(output, marks):
 
 
 class Machine:
-    def __init__(self, setup):
-        self.setup = setup
-        self.guest = os.path.join(setup.out, "tree.bin")
+    """The guest with RAM of `mib` MiB. The machine has enough for a full copy of that."""
 
-    def run(self, mib, vcpus=1, hist=0):
-        """The guest's rows with RAM of `mib` MiB, and the plugin's counts."""
-        image = qemu.mkimage(self.setup, os.path.join(self.setup.out, "tree-diosix.elf"), self.guest, "--mem", f"{mib}M",
-                             "--cpus", str(vcpus))
+    def __init__(self, setup, mib, vcpus=1):
+        self.setup = setup
+        self.guest = Guest(setup, "tree", os.path.join(setup.out, "tree.bin"), mem=mib, cpus=vcpus, machine_mem="4G")
+
+    def run(self, column, hist=0):
+        """The guest's rows, and the plugin's counts."""
         step = mmode.Symbols(self.setup).address(STEP)
         option, path = mmode.plugin(self.setup, "mmode-tree.txt", hist=hist, log=1, cut=f"{step:x}")
-        output = qemu.run(image, mem="2G", plugin=option)
+        output = self.guest.run(column, plugin=option)
         counts = mmode.read(path)
         return parse(output, counts["mark"]), counts
 
@@ -103,68 +107,82 @@ def per_leaf(rows, mib):
     return round((stage(rows["fork_split", 0]) - stage(rows["fork", 0])) / more, 2)
 
 
+def mean(key, at="returned"):
+    return lambda rows: stage(rows[key], at)
+
+
+def figures(runs, size, key, get, native=None):
+    """What `get` says of the rows of the runs of one size, by column. Where row `key` is missing there is no figure: bench/guest/tree.c
+    leaves out what cannot be."""
+    found = {column: get(runs[column, *size]) for column in BACKENDS if key in runs[column, *size]}
+    return found if native is None else {NATIVE: native} | found
+
+
 def fork_rows(table, runs, native):
+    fork, split, clone = ("fork", 0), ("fork_split", 0), ("clone", 0)
+    for mib, vcpus in SHAPES:
+        text, name = f"fork, {mib} MiB in superpages, {vcpus} VCPU{'s' * (vcpus > 1)}", f"{mib}" if vcpus == 1 else f"{vcpus}vcpus"
+        own = native if vcpus == 1 else {}
+        table.add(f"fork_{name}", text, figures(runs, (mib, vcpus), fork, mean(fork), own.get(f"fork_{mib}")),
+                  FORK_BUDGET if vcpus == 1 else {})
+        table.add(f"fork_child_{name}", "  and until the child runs",
+                  figures(runs, (mib, vcpus), fork, mean(fork, "child"), own.get(f"child_{mib}")))
     for mib in SIZES:
-        row, own = runs[mib, 1]["fork", 0], native.get(f"fork_{mib}")
-        table.add(Row(f"fork_{mib}", f"fork, {mib} MiB in superpages, 1 VCPU", own, stage(row), FORK_BUDGET))
-        table.add(Row(f"fork_child_{mib}", "  and until the child runs", native.get(f"child_{mib}"), stage(row, "child")))
-    row = runs[SIZES[-1], 4]["fork", 0]
-    table.add(Row("fork_4vcpus", f"fork, {SIZES[-1]} MiB in superpages, 4 VCPUs", None, stage(row)))
-    table.add(Row("fork_child_4vcpus", "  and until the child runs", None, stage(row, "child")))
-    for mib in SIZES:
-        own = native.get(f"fork_{mib}")
-        table.add(Row(f"fork_split_{mib}", f"fork, {mib} MiB in pages of 4 KiB", own, stage(runs[mib, 1]["fork_split", 0])))
-        table.add(Row(f"fork_leaf_{mib}", "  of these, for each split leaf", None, per_leaf(runs[mib, 1], mib), LEAF_BUDGET))
-    table.add(Row("clone", f"clone of a paused child, {SIZES[-1]} MiB", None, stage(runs[SIZES[-1], 1]["clone", 0])))
+        table.add(f"fork_split_{mib}", f"fork, {mib} MiB in pages of 4 KiB",
+                  figures(runs, (mib, 1), split, mean(split), native.get(f"fork_{mib}")))
+        table.add(f"fork_leaf_{mib}", "  of these, for each split leaf",
+                  figures(runs, (mib, 1), split, lambda rows, mib=mib: per_leaf(rows, mib)), LEAF_BUDGET)
+    table.add("clone", f"clone of a paused child, {SIZES[-1]} MiB", figures(runs, (SIZES[-1], 1), clone, mean(clone)))
 
 
-def fault_rows(table, rows, native):
-    for name, text, own, budget in (("copies", "copy-on-write fault, with the copy", native.get(f"copy_{SIZES[0]}"), COPY_BUDGET),
-                                    ("split", "copy-on-write fault that splits a superpage", None, SPLIT_BUDGET)):
-        table.add(Row(name, f"{text}, mean of {len(rows[name, 0])}", own, stage(rows[name, 0]), budget))
-        table.add(Row(name + "_worst", "  the worst of them", None, worst(rows[name, 0]), budget))
-    table.add(Row("sole", "the same by the last who has the page: no copy", native.get(f"sole_{SIZES[0]}"), stage(rows["sole", 0])))
+def fault_rows(table, runs, native):
+    copies, split, sole, shape = ("copies", 0), ("split", 0), ("sole", 0), SHAPES[0]
+    for key, text, own, budget in ((copies, "copy-on-write fault, with the copy", native.get(f"copy_{SIZES[0]}"), COPY_BUDGET),
+                                   (split, "copy-on-write fault that splits a superpage", None, SPLIT_BUDGET)):
+        table.add(key[0], f"{text}, mean", figures(runs, shape, key, mean(key), own), budget)
+        table.add(key[0] + "_worst", "  the worst of them", figures(runs, shape, key, lambda rows, key=key: worst(rows[key])), budget)
+    table.add("sole", "the same by the last who has the page: no copy",
+              figures(runs, shape, sole, mean(sole), native.get(f"sole_{SIZES[0]}")))
 
 
 def kill_rows(table, runs, native):
-    for name, what in (("kill", "superpages"), ("kill_split", "pages of 4 KiB")):
+    for name, what, own in (("kill", "superpages", {}), ("kill_split", "pages of 4 KiB", native)):
+        key = name, 0
         for mib in SIZES:
-            row, own = runs[mib, 1][name, 0], name == "kill_split"
-            table.add(Row(f"{name}_{mib}", f"kill a child, {mib} MiB in {what}: the call",
-                          native.get(f"kill_{mib}") if own else None, stage(row)))
-            table.add(Row(f"{name}_total_{mib}", "  until it is gone",
-                          native.get(f"kill_total_{mib}") if own else None, stage(row, "settled")))
-
-
+            table.add(f"{name}_{mib}", f"kill a child, {mib} MiB in {what}: the call",
+                      figures(runs, (mib, 1), key, mean(key), own.get(f"kill_{mib}")))
+            table.add(f"{name}_total_{mib}", "  until it is gone",
+                      figures(runs, (mib, 1), key, mean(key, "settled"), own.get(f"kill_total_{mib}")))
     mib = SIZES[-1]
-    table.add(Row("late", f"a timer of the parent's while a child of {mib} MiB in pages of 4 KiB dies: late by", None,
-                  runs[mib, 1]["late"]))
+    table.add("late", f"a timer of the parent's while a child of {mib} MiB in pages of 4 KiB dies: late by",
+              figures(runs, (mib, 1), "late", lambda rows: rows["late"]))
 
 
-def live_rows(table, rows):
+def live_rows(table, runs):
     """Nothing may grow with the number of VMs: the budget is what it costs with two."""
     for name, at, text in (("fork", "returned", "fork"), ("copy", "returned", "copy-on-write fault"), ("kill", "returned", "kill: the call"),
                            ("kill", "settled", "kill, until it is gone")):
-        most = round(stage(rows[name, LIVE[ALIKE]], at) * LIVE_FACTOR)
+        found = [figures(runs, SHAPES[0], (name, n), mean((name, n), at)) for n in LIVE]
+        most = {column: round(v * LIVE_FACTOR) for column, v in found[ALIKE].items()}
         for i, n in enumerate(LIVE):
-            table.add(Row(f"live_{name}_{at}_{n}", f"{text}, {n} live VM{'s' * (n > 1)}", None, stage(rows[name, n], at),
-                          most if i > ALIKE else None))
+            table.add(f"live_{name}_{at}_{n}", f"{text}, {n} live VM{'s' * (n > 1)}", found[i], most if i > ALIKE else {})
 
 
 def measure(setup):
     table = Table("tree", "Fork, faults, kill", "M-mode's instructions; beside them Linux's fork(), copy-on-write fault and "
-                  "SIGKILL of a process with as much memory, in instructions", native_title="Linux")
-    machine, runs, longest = Machine(setup), {}, None
+                  "SIGKILL of a process with as much memory, in instructions", titles={NATIVE: "Linux"})
+    runs, longest = {}, {}
     native = lxfork.measure(setup, SIZES)
-    for mib, vcpus in [(m, 1) for m in SIZES] + [(SIZES[-1], 4)]:
+    for mib, vcpus in SHAPES:
         qemu.progress(f"forks of a VM with {mib} MiB and {vcpus} VCPU{'s' * (vcpus > 1)}")
-        runs[mib, vcpus], counts = machine.run(mib, vcpus)
-        if not longest or counts["longest"] > longest["longest"]:
-            longest = counts
+        machine = Machine(setup, mib, vcpus)
+        for column in BACKENDS:
+            runs[column, mib, vcpus], counts = machine.run(column)
+            longest[column] = max(longest.get(column, counts), counts, key=lambda c: c["longest"])
     fork_rows(table, runs, native)
-    fault_rows(table, runs[SIZES[0], 1], native)
+    fault_rows(table, runs, native)
     kill_rows(table, runs, native)
-    live_rows(table, runs[SIZES[0], 1])
-    table.add(Row("longest", f"longest stretch of all this ({mmode.worst(setup, longest)})", None, longest["longest"],
-                  mmode.STRETCH_BUDGET))
+    live_rows(table, runs)
+    table.add("longest", "longest stretch of all this", {c: n["longest"] for c, n in longest.items()}, for_all(mmode.STRETCH_BUDGET))
+    table.notes = mmode.stretch_notes(setup, longest)
     return table
