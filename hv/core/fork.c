@@ -19,7 +19,7 @@
 static enum err choose_limits(
 	const struct vm *parent, const uint64_t *asked, uint8_t priority, uint64_t limit[DX_LIMITS])
 {
-	uint8_t depth = quota_depth(&parent->quota);
+	uint8_t depth = quota_ceiling(&parent->quota, DX_LIMIT_DEPTH);
 
 	if (depth == 0)
 		return E_QUOTA_OWN;
@@ -145,7 +145,8 @@ enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *h
 		return E_RANGE;
 	if ((c->flags & DX_TRUST) && !parent->trusted)
 		return E_DENIED;
-	enum err err = make(parent, c->limit, quota_priority(&parent->quota), &vm);
+	enum err err =
+		make(parent, c->limit, quota_ceiling(&parent->quota, DX_LIMIT_PRIORITY), &vm);
 
 	if (err == OK) {
 		vm->ram_base = gpa(GIB(2));

@@ -13,22 +13,14 @@ void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[DX_L
 		q->limit[i] = limit[i];
 }
 
-uint8_t quota_priority(const struct quota *q)
+uint8_t quota_ceiling(const struct quota *q, enum dx_limit which)
 {
-	uint64_t ceiling = q->limit[DX_LIMIT_PRIORITY];
+	const uint64_t less = which == DX_LIMIT_DEPTH; /* what a level of the tree takes from it */
+	uint64_t lowest = q->limit[which];
 
-	while ((q = q->parent))
-		ceiling = MIN(ceiling, q->limit[DX_LIMIT_PRIORITY]);
-	return (uint8_t)ceiling;
-}
-
-uint8_t quota_depth(const struct quota *q)
-{
-	uint64_t depth = q->limit[DX_LIMIT_DEPTH];
-
-	for (unsigned above = 1; (q = q->parent); above++)
-		depth = MIN(depth, MAX(q->limit[DX_LIMIT_DEPTH], above) - above);
-	return (uint8_t)depth;
+	for (uint64_t above = less; (q = q->parent); above += less)
+		lowest = MIN(lowest, MAX(q->limit[which], above) - above);
+	return (uint8_t)lowest;
 }
 
 /* What `q` adds to its parent's use. */
@@ -85,17 +77,6 @@ enum err quota_seen_by(const struct quota *by, const struct quota *q, enum err e
 	return err == E_QUOTA_ABOVE && q->refused_by == by ? E_QUOTA_OWN : err;
 }
 
-static void add(struct quota *q, enum quota_res res, uint64_t n)
-{
-	while (q && n) {
-		uint64_t more = growth(q, res, n);
-
-		q->used[res] += n;
-		n = more;
-		q = q->parent;
-	}
-}
-
 /* Wakes a waiter at `q` that has not tried since the last release there. */
 static void wake_next(struct quota *q)
 {
@@ -116,17 +97,18 @@ static void release_at(struct quota *q)
 	wake_next(q);
 }
 
-/* Takes `n` from `q` and its ancestors; if that is a release, waiters are woken. */
-static void subtract(struct quota *q, enum quota_res res, uint64_t n, bool release)
+/* `q` uses `n` more (less, if that is negative), and so do its ancestors; if it is a release,
+ * waiters are woken. */
+static void add(struct quota *q, enum quota_res res, uint64_t n, bool release)
 {
 	while (q && n) {
 		uint64_t before = weight(q, res);
 
-		BUG_ON(q->used[res] < n);
-		q->used[res] -= n;
+		BUG_ON((int64_t)n < 0 && q->used[res] < -n);
+		q->used[res] += n;
 		if (release)
 			release_at(q);
-		n = before - weight(q, res);
+		n = weight(q, res) - before;
 		q = q->parent;
 	}
 }
@@ -138,7 +120,7 @@ enum err quota_charge(struct quota *q, enum quota_res res, uint64_t n, struct re
 
 	if (!r) {
 		q->own[res] += n;
-		add(q, res, n);
+		add(q, res, n, false);
 	}
 	enum err err = tell(q, r, refused);
 
@@ -151,7 +133,7 @@ void quota_release(struct quota *q, enum quota_res res, uint64_t n)
 	spin_lock(&quota_lock);
 	BUG_ON(q->own[res] < n);
 	q->own[res] -= n;
-	subtract(q, res, n, true);
+	add(q, res, -n, true);
 	spin_unlock(&quota_lock);
 }
 
@@ -159,7 +141,7 @@ enum err quota_move(struct quota *from, struct quota *to, uint64_t n, struct ref
 {
 	spin_lock(&quota_lock);
 	BUG_ON(from->own[RES_PAGES] < n);
-	subtract(from, RES_PAGES, n, false);
+	add(from, RES_PAGES, -n, false);
 	struct quota *r = refuser(to, RES_PAGES, n);
 	struct quota *payer = r ? from : to;
 
@@ -168,7 +150,7 @@ enum err quota_move(struct quota *from, struct quota *to, uint64_t n, struct ref
 
 	from->own[RES_PAGES] -= n;
 	payer->own[RES_PAGES] += n;
-	add(payer, RES_PAGES, n);
+	add(payer, RES_PAGES, n, false);
 	enum err err = tell(to, r, refused);
 
 	spin_unlock(&quota_lock);
@@ -185,8 +167,8 @@ void quota_pass_up_held(struct quota *q, uint64_t n)
 	BUG_ON(!q->parent || q->own[RES_PAGES] < n);
 	q->own[RES_PAGES] -= n;
 	q->parent->own[RES_PAGES] += n;
-	subtract(q, RES_PAGES, n, true);
-	add(q->parent, RES_PAGES, n);
+	add(q, RES_PAGES, -n, true);
+	add(q->parent, RES_PAGES, n, false);
 	spin_unlock(&quota_lock);
 }
 
@@ -207,10 +189,7 @@ static struct quota *guarantee(struct quota *q, uint64_t pages)
 	if (r)
 		return r;
 	q->limit[DX_LIMIT_GUARANTEE] = pages;
-	if (after > before)
-		add(q->parent, RES_PAGES, after - before);
-	else
-		subtract(q->parent, RES_PAGES, before - after, true);
+	add(q->parent, RES_PAGES, after - before, after < before);
 	return NULL;
 }
 

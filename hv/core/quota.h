@@ -11,6 +11,8 @@
  * Who cannot pay may wait at the quota that refused. Each release there lets the waiters try again,
  * each once: one is woken, and wakes the next when it runs (quota_unwait).
  *
+ * Amounts and limits stay below 2^63, so that a difference of two has a sign.
+ *
  * One lock guards all counters of the tree: a charge is a few additions per level, and not on the
  * exit path.
  */
@@ -59,9 +61,9 @@ struct quota {
  * limit anyway. */
 void quota_init(struct quota *q, struct quota *parent, const uint64_t limit[DX_LIMITS]);
 
-/* The ceilings as they are for `q` now: its own, or an ancestor's that is lower. O(depth). */
-uint8_t quota_priority(const struct quota *q);
-uint8_t quota_depth(const struct quota *q);
+/* A ceiling, DX_LIMIT_PRIORITY or DX_LIMIT_DEPTH, as it is for `q` now: its own, or an ancestor's
+ * that is lower. O(depth). */
+uint8_t quota_ceiling(const struct quota *q, enum dx_limit which);
 
 /* Charges `n` units to `q` and all its ancestors, or to none. O(depth). E_QUOTA_OWN: the own limit
  * refuses; E_QUOTA_ABOVE: an ancestor's does. `*refused`, unless NULL, tells whose. */

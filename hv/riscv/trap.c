@@ -368,7 +368,7 @@ static void call_step(struct vcpu *v)
 /* A ceiling of priorities may have been lowered since. */
 static void obey_ceiling(struct vcpu *v, uint64_t now)
 {
-	uint8_t most = quota_priority(&v->vm->quota);
+	uint8_t most = quota_ceiling(&v->vm->quota, DX_LIMIT_PRIORITY);
 
 	if (v->sched.priority > most)
 		sched_set_priority(&v->sched, most, time_now());

@@ -64,7 +64,7 @@ enum err vcpu_create(struct vm *vm)
 		sched_group_init(vm->sched, vm->parent ? vm->parent->sched : NULL, vm->weight);
 	}
 	sched_entity_init(&v->sched, vm->sched, v->id % npcpus,
-		MIN(SCHED_DEFAULT_PRIO, quota_priority(&vm->quota)));
+		MIN(SCHED_DEFAULT_PRIO, quota_ceiling(&vm->quota, DX_LIMIT_PRIORITY)));
 	vm->vcpus[vm->nvcpus++] = v;
 	if (!has_h)
 		err = shadow_create(vm, pcpus[0]->isa.mmu_levels, &v->shadow);
@@ -158,7 +158,7 @@ void vm_start_burial(struct vm *vm)
 {
 	uint32_t stopped = HSM_STOPPED;
 	struct vcpu *first = vm->vcpus[0];
-	uint8_t priority = MIN(first->sched.priority, quota_priority(&vm->quota));
+	uint8_t priority = MIN(first->sched.priority, quota_ceiling(&vm->quota, DX_LIMIT_PRIORITY));
 
 	/* Its own hart_stop, or a hart_start that is just being done, sees the VM dying afterwards.
 	 */

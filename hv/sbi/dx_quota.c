@@ -42,7 +42,8 @@ struct sbi_ret dx_priority(struct vcpu *v, const uint64_t *a)
 
 	if (!vm)
 		err = E_NOENT;
-	else if (a[1] > quota_priority(&vm->quota) || (a[0] == DX_SELF && a[2] != vm->weight))
+	else if (a[1] > quota_ceiling(&vm->quota, DX_LIMIT_PRIORITY) ||
+		 (a[0] == DX_SELF && a[2] != vm->weight))
 		err = E_DENIED;
 	for (uint32_t i = 0; err == OK && i < vm->nvcpus; i++)
 		sched_set_priority(&vm->vcpus[i]->sched, (uint8_t)a[1], time_now());

@@ -145,29 +145,33 @@ static void ceilings_hold_for_the_subtree(void **state)
 {
 	chain(1, 1, 1);
 	for (unsigned i = 0; i < 3; i++) {
-		assert_int_equal(quota_priority(&q[i]), 3);
-		assert_int_equal(quota_depth(&q[i]), 7 - i);
+		assert_int_equal(quota_ceiling(&q[i], DX_LIMIT_PRIORITY), 3);
+		assert_int_equal(quota_ceiling(&q[i], DX_LIMIT_DEPTH), 7 - i);
 	}
 	q[0].limit[DX_LIMIT_PRIORITY] = 2;
 	q[1].limit[DX_LIMIT_PRIORITY] = 1;
-	assert_true(quota_priority(&q[0]) == 2 && quota_priority(&q[1]) == 1);
-	assert_int_equal(quota_priority(&q[2]), 1);
+	assert_true(quota_ceiling(&q[0], DX_LIMIT_PRIORITY) == 2 &&
+		    quota_ceiling(&q[1], DX_LIMIT_PRIORITY) == 1);
+	assert_int_equal(quota_ceiling(&q[2], DX_LIMIT_PRIORITY), 1);
 	q[2].limit[DX_LIMIT_DEPTH] = 5;
-	assert_int_equal(quota_depth(&q[2]), 5);
+	assert_int_equal(quota_ceiling(&q[2], DX_LIMIT_DEPTH), 5);
 	q[1].limit[DX_LIMIT_DEPTH] = 3;
-	assert_true(quota_depth(&q[1]) == 3 && quota_depth(&q[2]) == 2);
+	assert_true(quota_ceiling(&q[1], DX_LIMIT_DEPTH) == 3 &&
+		    quota_ceiling(&q[2], DX_LIMIT_DEPTH) == 2);
 	q[0].limit[DX_LIMIT_DEPTH] = 1;
-	assert_true(quota_depth(&q[0]) == 1 && quota_depth(&q[1]) == 0 && quota_depth(&q[2]) == 0);
+	assert_true(quota_ceiling(&q[0], DX_LIMIT_DEPTH) == 1 &&
+		    quota_ceiling(&q[1], DX_LIMIT_DEPTH) == 0 &&
+		    quota_ceiling(&q[2], DX_LIMIT_DEPTH) == 0);
 }
 
 static void sums_do_not_wrap(void **state)
 {
-	chain(UINT64_MAX, UINT64_MAX, UINT64_MAX);
-	assert_int_equal(charge(2, UINT64_MAX), OK);
-	assert_used(UINT64_MAX, UINT64_MAX, UINT64_MAX);
+	chain(INT64_MAX, INT64_MAX, INT64_MAX);
+	assert_int_equal(charge(2, INT64_MAX), OK);
+	assert_used(INT64_MAX, INT64_MAX, INT64_MAX);
 	assert_int_equal(charge(2, 1), E_QUOTA_OWN);
 	assert_int_equal(charge(2, UINT64_MAX), E_QUOTA_OWN);
-	quota_release(&q[2], RES_PAGES, UINT64_MAX);
+	quota_release(&q[2], RES_PAGES, INT64_MAX);
 	assert_used(0, 0, 0);
 	chain(10, UINT64_MAX, UINT64_MAX);
 	assert_int_equal(charge(1, 10), OK);

@@ -1116,7 +1116,7 @@ static void some_limits(const struct vm *parent, uint64_t limit[DX_LIMITS])
 static bool asks_too_much(const struct vm *parent, const uint64_t limit[DX_LIMITS])
 {
 	bool much = limit[DX_LIMIT_DEPTH] != DX_KEEP &&
-		    limit[DX_LIMIT_DEPTH] > quota_depth(&parent->quota) - 1u;
+		    limit[DX_LIMIT_DEPTH] > quota_ceiling(&parent->quota, DX_LIMIT_DEPTH) - 1u;
 
 	for (unsigned r = 0; r < RES_COUNT; r++)
 		much |= limit[r] != DX_KEEP && limit[r] > parent->quota.limit[r];

@@ -65,7 +65,7 @@ enum err vcpu_create(struct vm *vm)
 	struct vcpu *v = mem;
 
 	*v = (struct vcpu){.vm = vm, .id = vm->nvcpus, .hsm = HSM_STOPPED};
-	v->sched.priority = MIN(SCHED_DEFAULT_PRIO, quota_priority(&vm->quota));
+	v->sched.priority = MIN(SCHED_DEFAULT_PRIO, quota_ceiling(&vm->quota, DX_LIMIT_PRIORITY));
 	vm->vcpus[vm->nvcpus++] = v;
 	return OK;
 }
