@@ -327,17 +327,10 @@ unsigned frame_ref_blocks(struct frame *f, unsigned order)
 	return blocks;
 }
 
-void frame_open(hpa_t a, unsigned order)
+void frame_window(hpa_t a, unsigned order, bool opens)
 {
 	spin_lock(&frames.lock);
-	count(frame_of(a), frame_of(a) + BIT(order), 1, 1);
-	spin_unlock(&frames.lock);
-}
-
-void frame_close(hpa_t a, unsigned order)
-{
-	spin_lock(&frames.lock);
-	count(frame_of(a), frame_of(a) + BIT(order), 0, -UINT32_C(1));
+	count(frame_of(a), frame_of(a) + BIT(order), opens, opens ? 1 : -UINT32_C(1));
 	spin_unlock(&frames.lock);
 }
 

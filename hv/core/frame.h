@@ -136,14 +136,12 @@ static inline unsigned must_check frame_ref(struct frame *f, unsigned order)
 	return 1;
 }
 
-/* The same for a window: one more leaf, and one more writer. */
-void frame_open(hpa_t a, unsigned order);
+/* The same for a window that opens: one more leaf, and one more writer. When it closes the writer
+ * is no more; its leaf still is. */
+void frame_window(hpa_t a, unsigned order, bool opens);
 
 /* Somebody writes the block that `a` lies in, as long as it lives. */
 void frame_pin(hpa_t a);
-
-/* That writer is no more. Its leaf still is. */
-void frame_close(hpa_t a, unsigned order);
 
 /* One leaf less maps the block at `a`. With `heir`, a block that `from` pays and others map is the
  * heir's to pay from now on. Returns the record as it was, but with the references that are left:

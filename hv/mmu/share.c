@@ -156,7 +156,7 @@ unsigned gstage_drop_leaf(struct vm *vm, hpa_t a, unsigned order, uint64_t flags
 	if ((flags & GSTAGE_FOREIGN) && frame_of(a)->kind == FRAME_META)
 		return 1; /* the generation ID: vm->vmgenid_page */
 	if (flags & GSTAGE_FOREIGN)
-		frame_close(a, order);
+		frame_window(a, order, false);
 	return vm_ram_put(vm, a, order);
 }
 

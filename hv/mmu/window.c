@@ -21,7 +21,7 @@ static enum err open_leaf(struct vm *vm, gpa_t own, struct vm_locked child, gpa_
 	enum err err = gstage_map_leaf(vm, own, *a, level, flags);
 
 	if (err == OK)
-		frame_open(*a, 9 * level);
+		frame_window(*a, 9 * level, true);
 	return err;
 }
 

@@ -455,13 +455,13 @@ static void a_window_is_a_writer(void **state)
 		hpa_t a = take(2, FRAME_RAM, 5), last = hpa_add(a, 3 * PAGE_SIZE);
 
 		frame_split(a, order);
-		frame_open(a, 2);
-		frame_open(a, 2);
-		frame_close(a, 2);
+		frame_window(a, 2, true);
+		frame_window(a, 2, true);
+		frame_window(a, 2, false);
 		assert_false(frame_ref(frame_of(a), 2));
 		if (order == 0)
 			assert_false(frame_ref(frame_of(last), 0));
-		frame_close(a, 2);
+		frame_window(a, 2, false);
 		assert_int_equal(frame_of(a)->refs, 3);
 		assert_int_equal(frame_ref(frame_of(a), 2), 4 >> order);
 		frame_pin(last);
