@@ -30,7 +30,6 @@ static struct {
 	bool at_start;     /* the last byte put out ended a line */
 	bool tx_interrupt; /* as last asked of the UART */
 	bool rx_stopped;   /* the same: what is received waits there until there is room here */
-	bool refused;      /* guest output did not fit: tell when there is room */
 } console = {
 	.out = RING_INIT(out_bytes),
 	.in = RING_INIT(in_bytes),
@@ -66,7 +65,7 @@ static unsigned drain(void)
 /* Has the UART interrupt when it can take the rest, or when a guest waits to hear of room. */
 static void arm(void)
 {
-	bool more = ring_count(&console.out) || console.refused;
+	bool more = ring_count(&console.out) || console.out.refused;
 	bool full = ring_room(&console.in) == 0;
 
 	if (more != console.tx_interrupt || full != console.rx_stopped) {
@@ -103,7 +102,6 @@ size_t console_write(const uint8_t *bytes, size_t n)
 		return n;
 	n = MIN(n, CONSOLE_WRITE_MAX);
 	taken = put(bytes, n);
-	console.refused |= taken < n;
 	drain();
 	arm();
 	spin_unlock(&console.lock);
@@ -149,8 +147,8 @@ bool console_interrupt(void)
 		return false;
 	event = receive();
 	drain();
-	if (console.refused && ring_room(&console.out)) {
-		console.refused = false;
+	if (console.out.refused && ring_room(&console.out)) {
+		console.out.refused = false;
 		event = true;
 	}
 	arm();

@@ -11,6 +11,7 @@
 struct ring {
 	uint8_t *bytes;
 	uint32_t size, head, tail; /* [tail, head) is filled */
+	bool refused;              /* something did not fit; the owner takes it back */
 };
 
 /* Empty, in the array `storage`. */
@@ -44,21 +45,19 @@ static inline uint32_t ring_put(struct ring *r, const uint8_t *bytes, size_t n)
 	memcpy(r->bytes + at, bytes, part);
 	memcpy(r->bytes, bytes + part, taken - part);
 	r->head += taken;
+	r->refused |= taken < n;
 	return taken;
 }
 
 /* Takes up to `n` bytes out; returns how many there were. */
 static inline uint32_t ring_get(struct ring *r, uint8_t *bytes, size_t n)
 {
-	uint32_t done = 0, part;
+	uint32_t taken = (uint32_t)MIN(n, ring_count(r)), part;
+	const uint8_t *from = ring_first(r, &part);
 
-	while (done < n && ring_count(r)) {
-		const uint8_t *from = ring_first(r, &part);
-
-		part = (uint32_t)MIN(part, n - done);
-		memcpy(bytes + done, from, part);
-		done += part;
-		r->tail += part;
-	}
-	return done;
+	part = MIN(part, taken);
+	memcpy(bytes, from, part);
+	memcpy(bytes + part, r->bytes, taken - part);
+	r->tail += taken;
+	return taken;
 }

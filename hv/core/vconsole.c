@@ -6,15 +6,10 @@
 #include "core/tree.h"
 #include "vdev/devices.h"
 
-struct channel {
-	struct ring ring;
-	bool refused; /* something did not fit since it was last emptied */
-};
-
 struct vconsole {
 	struct spinlock lock;
 	/* under lock: */
-	struct channel out, in;
+	struct ring out, in;
 	uint8_t out_bytes[2048], in_bytes[1024];
 };
 static_assert(sizeof(struct vconsole) <= PAGE_SIZE, "a console is one page");
@@ -28,29 +23,28 @@ enum err vconsole_create(struct vm *vm)
 		return err;
 	struct vconsole *c = vm->console = mem;
 
-	c->out.ring = RING_INIT(c->out_bytes);
-	c->in.ring = RING_INIT(c->in_bytes);
+	c->out = RING_INIT(c->out_bytes);
+	c->in = RING_INIT(c->in_bytes);
 	return OK;
 }
 
-static size_t put(struct vconsole *c, struct channel *ch, const uint8_t *bytes, size_t n)
+static size_t put(struct vconsole *c, struct ring *r, const uint8_t *bytes, size_t n)
 {
 	spin_lock(&c->lock);
-	size_t done = ring_put(&ch->ring, bytes, n);
+	size_t done = ring_put(r, bytes, n);
 
-	ch->refused |= done < n;
 	spin_unlock(&c->lock);
 	return done;
 }
 
 /* `*room` becomes true when somebody was refused and now has room. */
-static size_t get(struct vconsole *c, struct channel *ch, uint8_t *bytes, size_t n, bool *room)
+static size_t get(struct vconsole *c, struct ring *r, uint8_t *bytes, size_t n, bool *room)
 {
 	spin_lock(&c->lock);
-	size_t done = ring_get(&ch->ring, bytes, n);
+	size_t done = ring_get(r, bytes, n);
 
-	*room = done && ch->refused;
-	ch->refused &= !done;
+	*room = done && r->refused;
+	r->refused &= !done;
 	spin_unlock(&c->lock);
 	return done;
 }

@@ -97,7 +97,7 @@ static void tx_send(struct vuart *u)
 		uint8_t byte = *ring_first(&u->tx, &n);
 
 		if (loopback(u))
-			u->overrun |= !ring_put(&u->rx, &byte, 1);
+			ring_put(&u->rx, &byte, 1);
 		else if (!vuart_output(u, byte))
 			return;
 	}
@@ -136,9 +136,9 @@ static uint8_t lsr_read(struct vuart *u)
 	tx_send(u);
 	if (u->waits)
 		rx_refill(u);
-	lsr = (ring_count(&u->rx) ? LSR_DR : 0) | (u->overrun ? LSR_OE : 0) |
+	lsr = (ring_count(&u->rx) ? LSR_DR : 0) | (u->rx.refused ? LSR_OE : 0) |
 	      (ring_count(&u->tx) ? 0 : LSR_THRE | LSR_TEMT);
-	u->overrun = false;
+	u->rx.refused = false;
 	return lsr;
 }
 

@@ -24,12 +24,11 @@ struct vuart {
 	/* under lock: */
 	uint8_t reg[8]; /* as written; those that a guest does not write are 0 */
 	uint8_t divisor[2];
-	bool overrun;       /* LSR bit 1, until LSR is read */
 	bool thre_pending;  /* the THRE cause: set by becoming empty or enabling it, cleared by an
 			       IIR read that shows it */
 	bool waits;         /* input may wait with the owner */
 	bool irq;           /* last level given to vuart_set_irq */
-	struct ring rx, tx; /* tx holds only what the sink refused */
+	struct ring rx, tx; /* rx.refused is LSR bit 1; tx holds only what the sink refused */
 	uint8_t rx_bytes[VUART_FIFO], tx_bytes[VUART_FIFO];
 };
 
