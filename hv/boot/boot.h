@@ -37,11 +37,6 @@ void memory_reclaim_payload(void);
 /* In a debug build: every frame is free, the hypervisor's, or charged to a VM, or it is a bug. */
 void memory_audit(void);
 
-/* Writes a part of the device tree of `vm`, as one that holds no device, into `buf` (8-byte
- * aligned): see fdt_guest_part. */
-enum err must_check vm_tree(
-	const struct vm *vm, void *buf, size_t size, uint64_t *part, size_t *used);
-
 /* Creates the Root VM and its VCPUs, loads the payload and its device tree, and makes VCPU 0 ready.
  * Halts with a message when it cannot. Boot only. */
 void root_create(void);

@@ -127,7 +127,7 @@ void memory_init(uint64_t fdt)
 	keep_payload();
 	/* Where the tree lies it may be in the way of a contiguous Root VM. */
 	host_fdt = memcpy(take(fdt_totalsize(tree)), tree, fdt_totalsize(tree));
-	uint64_t table_size = frames_table_size(ram_end - ram_base);
+	uint64_t table_size = (ram_end - ram_base) / PAGE_SIZE * sizeof(struct frame);
 	struct frame *table = take(table_size);
 
 	memset(table, 0, table_size);

@@ -98,18 +98,6 @@ static uint64_t grant_all(struct vm *vm)
 	return granted;
 }
 
-enum err vm_tree(const struct vm *vm, void *buf, size_t size, uint64_t *part, size_t *used)
-{
-	const struct guest_tree t = {
-		.vm = vm,
-		.machine = &machine,
-		.isa = features_for_guests(),
-		.bootargs = "console=hvc0 panic=1",
-	};
-
-	return fdt_guest_part(&t, buf, size, part, used);
-}
-
 static void build_tree(struct vm *vm, const struct dx_payload *p, const struct loaded *at)
 {
 	const struct guest_tree t = {

@@ -18,12 +18,4 @@ noreturn void bug(const char *file, int line, const char *what);
 			bug(__FILE__, __LINE__, #cond);                                            \
 	} while (0)
 
-#ifndef DIOSIX_DEBUG
-#define DIOSIX_DEBUG 0
-#endif
-
-#define ASSERT(cond)                                                                               \
-	do {                                                                                       \
-		if (DIOSIX_DEBUG && unlikely(!(cond)))                                             \
-			bug(__FILE__, __LINE__, "!" #cond);                                        \
-	} while (0)
+#define ASSERT(cond) BUG_ON(DIOSIX_DEBUG && !(cond))

@@ -77,12 +77,9 @@ static void arm(void)
 
 static void flush(void)
 {
-	for (unsigned turns = 0; ring_count(&console.out) && turns < WAIT_TURNS; turns++) {
-		if (drain())
-			turns = 0;
-		else
-			cpu_relax();
-	}
+	for (unsigned turns = 0; ring_count(&console.out) && turns < WAIT_TURNS;
+		turns = drain() ? 0 : turns + 1)
+		cpu_relax();
 }
 
 static size_t put(const uint8_t *bytes, size_t n)

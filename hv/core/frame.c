@@ -39,11 +39,6 @@ bool frame_in_table(hpa_t a)
 	return in_table(a, PAGE_SIZE);
 }
 
-uint64_t frames_table_size(uint64_t size)
-{
-	return ALIGN_UP((size >> PAGE_SHIFT) * sizeof(struct frame), PAGE_SIZE);
-}
-
 uint64_t frames_free(void)
 {
 	return __atomic_load_n(&frames.free, __ATOMIC_RELAXED);

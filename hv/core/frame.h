@@ -87,10 +87,7 @@ struct frame_stats {
 	uint64_t frames[FRAME_KINDS]; /* 4 KiB frames by kind; FRAME_TAIL stays 0 */
 };
 
-/* Bytes of records that [base, base + size) needs. */
-uint64_t frames_table_size(uint64_t size);
-
-/* `table` (zeroed, frames_table_size bytes) will describe [base, base + size), both page aligned.
+/* `table` (a record for each frame, zeroed) will describe [base, base + size), both page aligned.
  * Boot only. */
 void frames_init(struct frame *table, hpa_t base, uint64_t size);
 

@@ -182,15 +182,13 @@ void quota_pass_up(struct quota *q, uint64_t n)
 static struct quota *guarantee(struct quota *q, uint64_t pages)
 {
 	uint64_t before = weight(q, RES_PAGES), after = MAX(q->used[RES_PAGES], pages);
-	struct quota *r = NULL;
+	struct quota *r = refuser_above(q, RES_PAGES, MAX(after, before) - before);
 
-	if (after > before)
-		r = refuser_above(q, RES_PAGES, after - before);
-	if (r)
-		return r;
-	q->limit[DX_LIMIT_GUARANTEE] = pages;
-	add(q->parent, RES_PAGES, after - before, after < before);
-	return NULL;
+	if (!r) {
+		q->limit[DX_LIMIT_GUARANTEE] = pages;
+		add(q->parent, RES_PAGES, after - before, after < before);
+	}
+	return r;
 }
 
 enum err quota_set(struct quota *q, enum dx_limit which, uint64_t to)

@@ -19,7 +19,6 @@
 #pragma once
 
 #include "abi/diosix.h"
-#include "core/compiler.h"
 #include "core/err.h"
 #include "core/heap.h"
 

@@ -108,14 +108,14 @@ static void node_init(
 
 void sched_group_set_weight(struct sched_group *g, uint32_t weight)
 {
-	BUG_ON(weight < SCHED_MIN_WEIGHT || weight > SCHED_MAX_WEIGHT);
+	BUG_ON(weight < DX_WEIGHT_MIN || weight > DX_WEIGHT_MAX);
 	__atomic_store_n(&g->subtree.weight, weight, __ATOMIC_RELAXED);
 }
 
 void sched_group_init(struct sched_group *g, struct sched_group *parent, uint32_t weight)
 {
 	node_init(&g->subtree, parent ? &parent->subtree : NULL, g->queues + sched.npcpus, weight);
-	node_init(&g->own, &g->subtree, g->queues, SCHED_DEFAULT_WEIGHT);
+	node_init(&g->own, &g->subtree, g->queues, DX_WEIGHT_DEFAULT);
 	g->own.own = true;
 	sched_group_set_weight(g, weight);
 	if (!parent)
@@ -137,7 +137,7 @@ void sched_entity_init(
 {
 	BUG_ON(home >= sched.npcpus || priority > SCHED_MAX_PRIORITY);
 	*e = (struct sched_entity){.state = SCHED_OFF, .home = home, .priority = priority};
-	node_init(&e->node, &g->own, NULL, SCHED_DEFAULT_WEIGHT);
+	node_init(&e->node, &g->own, NULL, DX_WEIGHT_DEFAULT);
 }
 
 /* --- time --- */
@@ -147,7 +147,7 @@ static uint64_t weighted(const struct sched_node *n, uint64_t ticks)
 {
 	uint64_t weight = __atomic_load_n(&n->weight, __ATOMIC_RELAXED);
 
-	return (ticks * SCHED_DEFAULT_WEIGHT + weight - 1) / weight;
+	return (ticks * DX_WEIGHT_DEFAULT + weight - 1) / weight;
 }
 
 static void charge(struct sched_node *n, unsigned prio, uint64_t ran)

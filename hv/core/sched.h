@@ -35,14 +35,11 @@
 #include "core/heap.h"
 #include "core/lock.h"
 
-#define SCHED_MAX_PCPUS      64
-#define SCHED_MAX_PRIORITY   7
-#define SCHED_DEFAULT_PRIO   3
-#define SCHED_MIN_WEIGHT     DX_WEIGHT_MIN
-#define SCHED_MAX_WEIGHT     DX_WEIGHT_MAX
-#define SCHED_DEFAULT_WEIGHT DX_WEIGHT_DEFAULT
-#define SCHED_LAG_MAX        16
-#define SCHED_NEVER          UINT64_MAX
+#define SCHED_MAX_PCPUS    64
+#define SCHED_MAX_PRIORITY 7
+#define SCHED_DEFAULT_PRIO 3
+#define SCHED_LAG_MAX      16
+#define SCHED_NEVER        UINT64_MAX
 
 enum sched_state { SCHED_OFF, SCHED_BLOCKED, SCHED_READY, SCHED_RUNNING };
 
@@ -102,11 +99,11 @@ void sched_init(uint32_t npcpus, uint64_t slice, sched_kick_fn *kick);
 size_t sched_group_size(void);
 
 /* Makes the group of a VM whose parent's is `parent`, NULL for the Root VM. `weight` is that of its
- * subtree among its siblings' and its parent's own VCPUs, which have SCHED_DEFAULT_WEIGHT. Nothing
+ * subtree among its siblings' and its parent's own VCPUs, which have DX_WEIGHT_DEFAULT. Nothing
  * links to a group but its VCPUs and its children's groups. */
 void sched_group_init(struct sched_group *g, struct sched_group *parent, uint32_t weight);
 
-/* SCHED_MIN_WEIGHT .. SCHED_MAX_WEIGHT; holds for what runs from now on. */
+/* DX_WEIGHT_MIN .. DX_WEIGHT_MAX; holds for what runs from now on. */
 void sched_group_set_weight(struct sched_group *g, uint32_t weight);
 
 /* After this `g` may be freed. None of its VCPUs is READY or RUNNING, and it has no children's

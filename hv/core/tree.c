@@ -4,7 +4,6 @@
 #include "core/bug.h"
 #include "mmu/gstage.h"
 #include "vdev/grant.h"
-#include "vdev/vplic.h"
 
 #define SLOT_BITS   12
 #define HANDLE_BITS 27

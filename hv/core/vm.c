@@ -25,14 +25,11 @@ static void count_ram(struct vm *vm, uint64_t n)
 
 enum err vm_page_take(struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out)
 {
-	struct refusal refused;
-	enum err err = quota_charge(&vm->quota, RES_PAGES, BIT(order), &refused);
+	struct refusal *refused = kind == FRAME_META ? NULL : &vm->refused;
+	enum err err = quota_charge(&vm->quota, RES_PAGES, BIT(order), refused);
 
-	if (err != OK) {
-		if (kind != FRAME_META)
-			vm->refused = refused;
+	if (err != OK)
 		return err;
-	}
 	err = frame_alloc(order, kind, vm->id, out);
 	if (err != OK)
 		quota_release(&vm->quota, RES_PAGES, BIT(order));

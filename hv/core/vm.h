@@ -8,11 +8,7 @@
  */
 #pragma once
 
-#include "abi/diosix.h"
-#include "core/addr.h"
-#include "core/err.h"
 #include "core/frame.h"
-#include "core/lock.h"
 #include "core/quota.h"
 #include "core/sched.h"
 #include "vdev/vplic.h"

@@ -50,6 +50,8 @@ enum err gstage_walk_make(struct vm *vm, gpa_t at, unsigned level, uint64_t **ou
 				return err;
 			pte_set(pte, PTE_PPN(made) | PTE_V);
 		}
+		if (is_leaf(*pte))
+			return E_EXISTS;
 		table = hpa_ptr(pte_hpa(*pte));
 	}
 	*out = &table[index_at(at, level)];
@@ -82,12 +84,7 @@ unsigned gstage_fitting_level(gpa_t at, hpa_t to, uint64_t size)
 
 enum err gstage_map_leaf(struct vm *vm, gpa_t at, hpa_t to, unsigned level, uint64_t flags)
 {
-	uint64_t *pte, present;
-	unsigned found;
-
-	gstage_walk(vm, at, &found, &present);
-	if (is_leaf(present))
-		return E_EXISTS;
+	uint64_t *pte;
 	enum err err = gstage_walk_make(vm, at, level, &pte);
 
 	if (err != OK)

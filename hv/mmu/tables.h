@@ -87,8 +87,8 @@ enum err must_check gstage_split(struct vm *vm, uint64_t *pte, unsigned level);
 /* The same for a leaf of RAM, whose blocks are split with it: a leaf never maps a part of one. */
 enum err must_check gstage_split_ram(struct vm *vm, uint64_t *pte, unsigned level);
 
-/* The entry for `at` in the table of `level`, with tables made on the way down. There is no leaf on
- * the way. Errors as vm_page_alloc. */
+/* The entry for `at` in the table of `level`, with tables made on the way down. E_EXISTS: a leaf is
+ * in the way; else errors as vm_page_alloc. */
 enum err must_check gstage_walk_make(struct vm *vm, gpa_t at, unsigned level, uint64_t **out);
 
 /* A page of RAM at `at`, where nothing is, as a copy of `contents`, or zeroed for NULL. Errors as

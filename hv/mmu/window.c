@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* What a VM has in its address space beside its own RAM, windows into children and devices, and
  * what pins its RAM; see gstage.h. */
-#include "core/bug.h"
 #include "mmu/tables.h"
 
 /* One leaf of `level` of what `child` maps at `at`; what is larger there is split. */
@@ -61,13 +60,12 @@ enum err gstage_open_window(struct vm *vm, gpa_t own, struct vm *child, gpa_t at
 enum err gstage_pin(struct vm *vm, gpa_t at, hpa_t *out)
 {
 	struct vm_locked l = vm_lock(vm);
-	unsigned level;
-	uint64_t value;
+	struct gstage_leaf leaf;
 	enum err err = E_FAULT;
 
-	gstage_walk(vm, at, &level, &value);
-	if (is_own_ram(value) && (value & GSTAGE_W)) {
-		*out = hpa_add(pte_hpa(value), at.v & (level_size(level) - 1));
+	if (gstage_lookup(vm, at, &leaf) == OK &&
+		(leaf.flags & (GSTAGE_W | GSTAGE_DEVICE | GSTAGE_FOREIGN)) == GSTAGE_W) {
+		*out = leaf.hpa;
 		frame_pin(*out);
 		err = OK;
 	}

@@ -19,7 +19,7 @@
 #include "riscv/translate.h"
 #include "riscv/vcpu.h"
 #include "sbi/sbi.h"
-#include "vdev/mmio.h"
+#include "vdev/devices.h"
 
 /* Entered by trap.S. */
 bool exit_fast(struct vcpu *v, uint64_t cause);

@@ -59,7 +59,7 @@ enum err vcpu_create(struct vm *vm)
 	v->waiter.wake = waiter_wake;
 	v->pcpu = pcpus[v->id % npcpus];
 	if (v->id == 0) {
-		vm->weight = SCHED_DEFAULT_WEIGHT;
+		vm->weight = DX_WEIGHT_DEFAULT;
 		vm->sched = (struct sched_group *)((uint8_t *)mem + bytes);
 		sched_group_init(vm->sched, vm->parent ? vm->parent->sched : NULL, vm->weight);
 	}

@@ -3,8 +3,9 @@
 #include <string.h>
 #include "abi/diosix.h"
 #include "boot/boot.h"
-#include "core/bug.h"
+#include "fdt/guest.h"
 #include "mmu/gstage.h"
+#include "riscv/feature.h"
 #include "sbi/diosix.h"
 
 #define TREE_MAX KIB(128)
@@ -64,7 +65,15 @@ static enum err write_part(struct vcpu *v, uint64_t handle, uint64_t n)
 		err = dx_pin(v, handle, &vm);
 	if (err != OK)
 		return err;
-	err = vm_tree(vm, v->buffer, n, &v->stage, &used);
+	/* As of one that holds no device. */
+	const struct guest_tree t = {
+		.vm = vm,
+		.machine = &machine,
+		.isa = features_for_guests(),
+		.bootargs = "console=hvc0 panic=1",
+	};
+
+	err = fdt_guest_part(&t, v->buffer, n, &v->stage, &used);
 	dx_unpin(vm);
 	v->handle = (uint32_t)used;
 	return err == OK ? OK : E_INVAL;

@@ -3,7 +3,6 @@
 #include "vdev/devices.h"
 #include "core/tree.h"
 #include "core/vconsole.h"
-#include "riscv/irq.h"
 #include "riscv/vcpu.h"
 
 struct vm *vplic_vm(struct vplic *p)

@@ -22,3 +22,8 @@ struct vm *vplic_vm(struct vplic *p);
 /* The console has new input, or room for output again: its owner is told, by the emulated UART and
  * as an event. */
 void devices_console_event(struct vm *vm);
+
+/* Deals with the load or store guest-page fault at `at` that the CSRs describe, where there is no
+ * RAM: emulates the access to a device's register, or to the ghost of one, and steps over the
+ * instruction; or raises the access fault that hardware would. Slow path. */
+void mmio_fault(struct vcpu *v, gpa_t at, bool store);

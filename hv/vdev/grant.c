@@ -105,10 +105,10 @@ bool grant_unmap(struct vm *vm, gpa_t *at, uint64_t end)
 	spin_lock(&tree_lock);
 	for (unsigned i = 0; i < machine.ndevices; i++) {
 		/* Another VCPU of the holder may have mapped it again. */
-		if (!released[i] || holders[i].mapped)
-			continue;
-		quiet(&machine.devices[i]);
-		holders[i].vm = NULL;
+		if (released[i] && !holders[i].mapped) {
+			quiet(&machine.devices[i]);
+			holders[i].vm = NULL;
+		}
 	}
 	spin_unlock(&tree_lock);
 	return true;

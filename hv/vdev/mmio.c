@@ -4,13 +4,11 @@
  * instruction comes from mtinst, or is fetched through the guest's own translation when the
  * hardware left that zero (Privileged ISA 18.6.3, 18.4.4).
  */
-#include "vdev/mmio.h"
+#include "vdev/devices.h"
 #include "mmu/gstage.h"
 #include "riscv/decode.h"
 #include "riscv/guard.h"
 #include "riscv/guest_csr.h"
-#include "vdev/vplic.h"
-#include "vdev/vuart.h"
 
 #define VUART_SIZE 8
 

@@ -96,12 +96,6 @@ static void source_update(struct vplic *p, uint32_t irq)
 		context_update(p, hartmask_next(&vcpus));
 }
 
-static void priority_write(struct vplic *p, uint32_t irq, uint32_t value)
-{
-	p->priority[irq] = value & VPLIC_MAX_PRIO;
-	source_update(p, irq);
-}
-
 /* The owner learns what concerns the host's PLIC. */
 static void enable_write(struct vplic *p, unsigned vcpu, uint32_t w, uint32_t value)
 {
@@ -225,8 +219,10 @@ static uint32_t source_access(struct vplic *p, uint64_t offset, bool write, uint
 		return w < VPLIC_WORDS ? p->pending[w] : 0;
 	if (!source_exists(p, irq))
 		return 0;
-	if (write)
-		priority_write(p, irq, value);
+	if (write) {
+		p->priority[irq] = value & VPLIC_MAX_PRIO;
+		source_update(p, irq);
+	}
 	return p->priority[irq];
 }
 

@@ -11,7 +11,6 @@
  */
 #pragma once
 
-#include "core/err.h"
 #include "core/lock.h"
 #include "core/ring.h"
 

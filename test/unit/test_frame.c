@@ -90,15 +90,6 @@ static void assert_none(unsigned order)
 	assert_int_equal(a.v, 1);
 }
 
-static void table_has_a_record_per_frame(void **state)
-{
-	assert_int_equal(frames_table_size(0), 0);
-	assert_int_equal(frames_table_size(PAGE_SIZE), PAGE_SIZE);
-	assert_int_equal(frames_table_size(MIB(1)), PAGE_SIZE);
-	assert_int_equal(frames_table_size(MIB(1) + PAGE_SIZE), 2 * PAGE_SIZE);
-	assert_int_equal(frames_table_size(GIB(16)), MIB(64));
-}
-
 static void init_refuses_what_it_cannot_describe(void **state)
 {
 	uint64_t most = FRAME_NONE - BIT(FRAME_MAX_ORDER) - 1;
@@ -1134,7 +1125,6 @@ static int drop_table(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(table_has_a_record_per_frame),
 		cmocka_unit_test(init_refuses_what_it_cannot_describe),
 		cmocka_unit_test(numbers_and_addresses),
 		cmocka_unit_test(blocks_are_naturally_aligned),

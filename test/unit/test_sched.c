@@ -82,7 +82,7 @@ static struct sched_group *group_in(struct sched_group *parent, uint32_t weight)
 
 static struct sched_group *child_of(struct sched_group *parent)
 {
-	return group_in(parent, SCHED_DEFAULT_WEIGHT);
+	return group_in(parent, DX_WEIGHT_DEFAULT);
 }
 
 static void machine(uint32_t n)
@@ -1239,8 +1239,8 @@ static void weights_count(void **state)
 		forget_work();
 		run(total * SLICE);
 		for (unsigned i = 1; i < 12; i++) {
-			double part = (double)SCHED_DEFAULT_WEIGHT /
-				      (double)(SCHED_DEFAULT_WEIGHT + sum[i]);
+			double part =
+				(double)DX_WEIGHT_DEFAULT / (double)(DX_WEIGHT_DEFAULT + sum[i]);
 
 			for (struct sched_node *n = &groups[i]->subtree; n->parent; n = n->parent) {
 				uint64_t siblings = 0;
@@ -1250,7 +1250,7 @@ static void weights_count(void **state)
 					if (groups[k]->subtree.parent == n->parent)
 						siblings += groups[k]->subtree.weight;
 				part *= n->weight /
-					(double)(siblings + (top ? 0 : SCHED_DEFAULT_WEIGHT));
+					(double)(siblings + (top ? 0 : DX_WEIGHT_DEFAULT));
 			}
 			uint64_t ideal = (uint64_t)(part * (double)(total * SLICE)),
 				 slack = ideal / 20 + 3 * SLICE;
@@ -1540,8 +1540,8 @@ static void wrong_calls_are_bugs(void **state)
 	t = sleeper_at(0, 3, FOREVER);
 	expect_bug(sched_start(&t->e, present));
 	expect_bug(sched_set_priority(&t->e, SCHED_MAX_PRIORITY + 1, present));
-	expect_bug(sched_group_set_weight(groups[0], SCHED_MIN_WEIGHT - 1));
-	expect_bug(sched_group_set_weight(groups[0], SCHED_MAX_WEIGHT + 1));
+	expect_bug(sched_group_set_weight(groups[0], DX_WEIGHT_MIN - 1));
+	expect_bug(sched_group_set_weight(groups[0], DX_WEIGHT_MAX + 1));
 	machine(2);
 	t = hog(0, 3);
 	expect_bug(sched_group_remove(groups[0]));
@@ -1558,7 +1558,7 @@ static void random_task(void)
 	struct sched_group *g = groups[rnd(ngroups)];
 
 	if (rnd(3) == 0 && g->subtree.depth < 32)
-		g = group_in(g, SCHED_MIN_WEIGHT + rnd(400));
+		g = group_in(g, DX_WEIGHT_MIN + rnd(400));
 	struct task *t = task_in(g, rnd(ncpus), rnd(3) ? 3 : (uint8_t)rnd(8), burst, sleep);
 
 	if (rnd(4))
@@ -1604,7 +1604,7 @@ static void disturb(void)
 		sched_set_priority(&t->e, rnd(3) ? 3 : (uint8_t)rnd(8), present);
 		break;
 	case 7:
-		sched_group_set_weight(t->in, SCHED_MIN_WEIGHT + rnd(400));
+		sched_group_set_weight(t->in, DX_WEIGHT_MIN + rnd(400));
 	}
 }
 
