@@ -135,6 +135,12 @@ bool grant_unmap(struct vm *vm, gpa_t *at, uint64_t end)
 	return any;
 }
 
+void pcpus_kick(void)
+{
+}
+
+struct machine machine;
+
 struct isa features_for_guests(void)
 {
 	return (struct isa){0};
