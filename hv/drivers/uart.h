@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* The machine's console UART: ns16550a (or SiFive's), polled output, interrupt-driven input. Which
- * of the two is chosen once, by uart_init. No locks: console.lock guards it. */
+ * of the two uart_init is told. No locks: console.lock guards it. */
 #pragma once
 
 #include "fdt/machine.h"
@@ -20,15 +20,3 @@ int uart_get(void);
 /* Asks for an interrupt when something is received, and when the transmitter has room, or no more.
  */
 void uart_interrupts(bool rx, bool tx);
-
-/* What a driver offers to uart.c: the functions above, for a UART that is there. */
-struct uart_ops {
-	void (*init)(const struct machine_uart *u);
-	unsigned (*tx_room)(void);
-	void (*write)(const uint8_t *bytes, unsigned n);
-	int (*get)(void);
-	void (*interrupts)(bool rx, bool tx);
-};
-
-extern const struct uart_ops ns16550_ops;
-extern const struct uart_ops sifive_uart_ops;

@@ -212,7 +212,7 @@ static void ns16550_asks_once_per_fifo(void **state)
 
 static void sifive(void **state)
 {
-	start(true, 0, 4, 8);
+	start(true, 2, 4, 8);
 	assert_int_equal(txctrl & 1, 1);
 	assert_int_equal(txctrl >> 16, 1);
 	assert_int_equal(rxctrl, 1);

@@ -13,7 +13,7 @@ unit_payload := hv/payload/payload.c
 unit_vplic := hv/vdev/vplic.c
 unit_vuart := hv/vdev/vuart.c
 unit_plic := hv/drivers/plic.c
-unit_uart := hv/drivers/uart.c hv/drivers/ns16550.c hv/drivers/sifive_uart.c hv/drivers/finisher.c
+unit_uart := hv/drivers/uart.c hv/drivers/finisher.c
 unit_console := hv/core/console.c
 unit_isatext := hv/fdt/isa_text.c
 # The hypervisor's libfdt, not the machine's.
