@@ -10,14 +10,16 @@
 .global _start
 _start:
 	/* Smdbltrp and Smrnmi: allow traps in M-mode. On harts without them the first changes nothing and the
-	 * second traps and is skipped. */
+	 * second traps, to where it goes on anyway. mtvec wants 4-byte alignment. */
 	li t0, 1
 	slli t0, t0, 42
 	csrc mstatus, t0
-	la t0, early_skip
-	csrw mtvec, t0
+	la t1, 1f
+	csrw mtvec, t1
 	csrw mie, zero
 	.insn i 0x73, 6, x0, x8, 0x744 /* csrsi mnstatus, NMIE */
+.balign 4
+1:	csrc mstatus, t0 /* the trap has set MDT, where there is Smdbltrp */
 	la t0, trap_entry
 	csrw mtvec, t0
 	csrw mscratch, zero
@@ -76,18 +78,6 @@ park:
 	csrw mie, zero
 1:	wfi
 	j 1b
-
-/* mtvec wants 4-byte alignment. */
-.balign 4
-early_skip:
-	csrr t1, mepc
-	addi t1, t1, 4
-	csrw mepc, t1
-	/* The trap cleared nothing we need but set MPP = M and, with Smdbltrp, MDT. */
-	li t1, 1
-	slli t1, t1, 42
-	csrc mstatus, t1
-	mret
 
 .section .data
 .balign 8
