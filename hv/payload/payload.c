@@ -8,24 +8,17 @@
 #define CHECKSUM_INIT   UINT64_C(0xcbf29ce484222325)
 #define CHECKSUM_FACTOR UINT64_C(0x9e3779b97f4a7c15)
 
-static inline uint64_t checksum_word(uint64_t h, uint64_t word)
-{
-	h = (h ^ word) * CHECKSUM_FACTOR;
-	return h ^ h >> 32;
-}
-
 /* Unrolled: five instructions a word, and the whole payload goes through this at boot. */
 uint64_t payload_checksum(const void *data, size_t n)
 {
 	const uint64_t *w = data, *end = w + n / sizeof(*w);
 	uint64_t h = CHECKSUM_INIT;
 
-	for (; end - w >= 8; w += 8)
 #pragma GCC unroll 8
-		for (unsigned i = 0; i < 8; i++)
-			h = checksum_word(h, w[i]);
-	for (; w < end; w++)
-		h = checksum_word(h, *w);
+	for (; w < end; w++) {
+		h = (h ^ *w) * CHECKSUM_FACTOR;
+		h ^= h >> 32;
+	}
 	return h;
 }
 
