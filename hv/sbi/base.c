@@ -23,9 +23,7 @@ struct sbi_ret sbi_base(struct vcpu *v, uint64_t fid, const uint64_t *a)
 		return sbi_value(csr_read(mvendorid));
 	case 5:
 		return sbi_value(csr_read(marchid));
-	case 6:
-		return sbi_value(csr_read(mimpid));
 	default:
-		return sbi_error(SBI_ERR_NOT_SUPPORTED);
+		return sbi_value(csr_read(mimpid));
 	}
 }

@@ -52,9 +52,7 @@ struct sbi_ret sbi_dbcn(struct vcpu *v, uint64_t fid, const uint64_t *a)
 		return transfer(v, a, false);
 	case 1:
 		return transfer(v, a, true);
-	case 2:
-		return write_byte(v, (uint8_t)a[0]);
 	default:
-		return sbi_error(SBI_ERR_NOT_SUPPORTED);
+		return write_byte(v, (uint8_t)a[0]);
 	}
 }

@@ -15,8 +15,6 @@ struct sbi_ret sbi_fwft(struct vcpu *v, uint64_t fid, const uint64_t *a)
 	uint32_t feature = (uint32_t)a[0];
 	uint64_t value = a[1], flags = a[2];
 
-	if (fid > 1)
-		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	if (feature >= FWFT_RESERVED)
 		return sbi_error(SBI_ERR_DENIED);
 	if (feature != FWFT_MISALIGNED_EXC_DELEG)

@@ -79,10 +79,8 @@ struct sbi_ret sbi_hsm(struct vcpu *v, uint64_t fid, const uint64_t *a)
 		return hart_stop(v);
 	case 2:
 		return hart_status(v, a[0]);
-	case 3:
-		return hart_suspend(v, (uint32_t)a[0], a[1], a[2]);
 	default:
-		return sbi_error(SBI_ERR_NOT_SUPPORTED);
+		return hart_suspend(v, (uint32_t)a[0], a[1], a[2]);
 	}
 }
 
@@ -129,8 +127,6 @@ void sbi_hart_stopped(struct vcpu *v)
 
 struct sbi_ret sbi_susp(struct vcpu *v, uint64_t fid, const uint64_t *a)
 {
-	if (fid != 0)
-		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	if ((uint32_t)a[0] != 0)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
 	if (!sbi_can_start(v->vm, a[1]))

@@ -8,8 +8,6 @@ struct sbi_ret sbi_ipi(struct vcpu *v, uint64_t fid, const uint64_t *a)
 {
 	uint64_t set;
 
-	if (fid != 0)
-		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	if (hartmask_decode(a[0], a[1], v->vm->nvcpus, &set) != OK)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
 	while (set) {

@@ -15,18 +15,15 @@ static_assert(VM_MAX_VCPUS <= 64, "one word of a mask holds all harts");
  * them. */
 static enum err read_mask(struct vcpu *v, uint64_t va, uint64_t *set)
 {
-	uint64_t all = ~UINT64_C(0) >> (64 - v->vm->nvcpus), cause;
-	uint64_t mepc = csr_read(mepc), mstatus = csr_read(mstatus);
+	uint64_t mepc = csr_read(mepc), mstatus = csr_read(mstatus), cause;
 
-	*set = all;
-	if (va == 0)
-		return OK;
-	enum err err = guest_load_u64(v, va, set, &cause);
+	*set = UINT64_MAX;
+	enum err err = va ? guest_load_u64(v, va, set, &cause) : OK;
 
 	/* On the fast path these are still the guest's. */
 	csr_write(mepc, mepc);
 	csr_write(mstatus, mstatus);
-	*set &= all;
+	*set &= UINT64_MAX >> (64 - v->vm->nvcpus);
 	return err;
 }
 

@@ -15,8 +15,6 @@ struct sbi_ret sbi_rfence(struct vcpu *v, uint64_t fid, const uint64_t *a)
 	static const enum fence_kind kinds[] = {FENCE_I, FENCE_VVMA, FENCE_VVMA_ASID};
 	uint64_t set;
 
-	if (fid >= ARRAY_SIZE(kinds))
-		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	struct fence f = {.kind = kinds[fid], .start = a[2], .size = a[3], .asid = a[4]};
 
 	if (hartmask_decode(a[0], a[1], v->vm->nvcpus, &set) != OK)

@@ -12,20 +12,20 @@
 #define SLOT(eid) (((eid) ^ (eid) >> 5) % SLOTS)
 
 static const struct extension {
-	uint64_t eid;
+	uint32_t eid, functions; /* 0 .. functions - 1 */
 	sbi_handler *call;
 } extensions[SLOTS] = {
-	[SLOT(SBI_EID_BASE)] = {SBI_EID_BASE, sbi_base},
-	[SLOT(SBI_EID_TIME)] = {SBI_EID_TIME, sbi_time},
-	[SLOT(SBI_EID_IPI)] = {SBI_EID_IPI, sbi_ipi},
-	[SLOT(SBI_EID_RFENCE)] = {SBI_EID_RFENCE, sbi_rfence},
-	[SLOT(SBI_EID_HSM)] = {SBI_EID_HSM, sbi_hsm},
-	[SLOT(SBI_EID_SRST)] = {SBI_EID_SRST, sbi_srst},
-	[SLOT(SBI_EID_DBCN)] = {SBI_EID_DBCN, sbi_dbcn},
-	[SLOT(SBI_EID_SUSP)] = {SBI_EID_SUSP, sbi_susp},
-	[SLOT(SBI_EID_STA)] = {SBI_EID_STA, sbi_sta},
-	[SLOT(SBI_EID_FWFT)] = {SBI_EID_FWFT, sbi_fwft},
-	[SLOT(DX_EID)] = {DX_EID, sbi_diosix},
+	[SLOT(SBI_EID_BASE)] = {SBI_EID_BASE, 7, sbi_base},
+	[SLOT(SBI_EID_TIME)] = {SBI_EID_TIME, 1, sbi_time},
+	[SLOT(SBI_EID_IPI)] = {SBI_EID_IPI, 1, sbi_ipi},
+	[SLOT(SBI_EID_RFENCE)] = {SBI_EID_RFENCE, 3, sbi_rfence},
+	[SLOT(SBI_EID_HSM)] = {SBI_EID_HSM, 4, sbi_hsm},
+	[SLOT(SBI_EID_SRST)] = {SBI_EID_SRST, 1, sbi_srst},
+	[SLOT(SBI_EID_DBCN)] = {SBI_EID_DBCN, 3, sbi_dbcn},
+	[SLOT(SBI_EID_SUSP)] = {SBI_EID_SUSP, 1, sbi_susp},
+	[SLOT(SBI_EID_STA)] = {SBI_EID_STA, 1, sbi_sta},
+	[SLOT(SBI_EID_FWFT)] = {SBI_EID_FWFT, 2, sbi_fwft},
+	[SLOT(DX_EID)] = {DX_EID, UINT32_MAX, sbi_diosix},
 };
 
 bool sbi_probe(uint64_t eid)
@@ -42,7 +42,9 @@ struct sbi_ret sbi_call(struct vcpu *v)
 
 	if (unlikely(eid <= LEGACY_LAST))
 		return sbi_legacy(v, eid, a);
-	return e->eid == eid ? e->call(v, fid, a) : sbi_error(SBI_ERR_NOT_SUPPORTED);
+	if (e->eid != eid || fid >= e->functions)
+		return sbi_error(SBI_ERR_NOT_SUPPORTED);
+	return e->call(v, fid, a);
 }
 
 struct sbi_ret sbi_retry(struct vcpu *v)

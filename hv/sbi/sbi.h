@@ -62,7 +62,7 @@ struct sbi_ret sbi_need(struct vcpu *v, gpa_t at, bool write, int64_t error);
 /* SBI's number for an error, or the Diosix extension's; success for OK. */
 struct sbi_ret sbi_result(enum err err);
 
-/* `a` is a0..a5 of the call. */
+/* `fid` is one of the extension's functions; `a` is a0..a5 of the call. */
 typedef struct sbi_ret sbi_handler(struct vcpu *v, uint64_t fid, const uint64_t *a);
 
 sbi_handler sbi_base, sbi_time, sbi_ipi, sbi_rfence, sbi_hsm, sbi_srst, sbi_dbcn, sbi_susp, sbi_sta,

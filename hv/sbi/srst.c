@@ -45,8 +45,6 @@ struct sbi_ret sbi_srst(struct vcpu *v, uint64_t fid, const uint64_t *a)
 {
 	uint32_t type = (uint32_t)a[0], reason = (uint32_t)a[1];
 
-	if (fid != 0)
-		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	if (type > TYPE_WARM_REBOOT || reason > REASON_FAILURE)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
 	return sbi_system_reset(v, type != TYPE_SHUTDOWN, reason == REASON_FAILURE);

@@ -37,8 +37,6 @@ struct sbi_ret sbi_sta(struct vcpu *v, uint64_t fid, const uint64_t *a)
 {
 	uint64_t lo = a[0], hi = a[1], flags = a[2];
 
-	if (fid != 0)
-		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	if (flags != 0)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
 	if (lo == UINT64_MAX && hi == UINT64_MAX) {

@@ -8,8 +8,6 @@ struct sbi_ret sbi_time(struct vcpu *v, uint64_t fid, const uint64_t *a)
 {
 	struct pcpu *p = this_pcpu();
 
-	if (fid != 0)
-		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	if (isa_has(&p->isa, ISA_SSTC)) {
 		guest_csr_write(stimecmp, a[0]);
 		return sbi_value(0);
