@@ -4,7 +4,6 @@
 #include <string.h>
 #include "boot/boot.h"
 #include "core/frame.h"
-#include "core/log.h"
 #include "payload/payload.h"
 #include "riscv/panic.h"
 

@@ -8,9 +8,7 @@
  */
 #include <string.h>
 #include "abi/diosix.h"
-#include "core/bug.h"
 #include "core/fork.h"
-#include "core/tree.h"
 #include "core/vconsole.h"
 #include "mmu/gstage.h"
 #include "riscv/time.h"
@@ -379,20 +377,21 @@ static enum err resume(struct vcpu *v, struct vm *child, const uint64_t *a)
 	return OK;
 }
 
-/* One step of a reboot: descendants go, harts stop, devices are as new. Memory is the caller's to
- * load. */
-static enum err reboot(struct vcpu *v, struct vm *child, const uint64_t *a)
+/* In steps: descendants go, harts stop, devices are as new. Memory is the caller's to load. */
+static struct sbi_ret dx_reboot(struct vcpu *v, const uint64_t *a)
 {
-	if (child->state == DX_CREATED || child->state == DX_DYING || child->clones)
-		return E_STATE;
+	struct vm *child = dx_live_child(v, a[0]);
+
+	if (!child)
+		return sbi_result(E_NOENT);
+	if (child->state == DX_CREATED || child->clones)
+		return sbi_result(E_STATE);
 	if (child->trusted && !v->vm->trusted)
-		return E_DENIED;
+		return sbi_result(E_DENIED);
 	if (child->state == DX_RUNNING)
 		vm_set_state(child, DX_PAUSED_STATE);
-	if (!vm_quiet(child, NULL) || !tree_clear(child) || !stop_harts(child, NULL)) {
-		(void)sbi_wait(v);
-		return OK;
-	}
+	if (!vm_quiet(child, NULL) || !tree_clear(child) || !stop_harts(child, NULL))
+		return sbi_wait(v);
 	/* It may have been forking itself. */
 	child->forker = NULL;
 	vm_unhalt(child, HALT_FORK);
@@ -405,26 +404,14 @@ static enum err reboot(struct vcpu *v, struct vm *child, const uint64_t *a)
 	spin_lock(&tree_lock);
 	dx_unpin(child);
 	if (child->state != DX_PAUSED_STATE)
-		return E_STATE;
-	if (!done) {
-		v->action = ACTION_CALL;
-		return OK;
-	}
+		return sbi_result(E_STATE);
+	if (!done)
+		return sbi_again(v);
 	devices_reset(child);
 	event_to_self(child, 0);
 	child->reset_asked = false;
 	vm_set_state(child, DX_CREATED);
-	return OK;
-}
-
-static struct sbi_ret dx_reboot(struct vcpu *v, const uint64_t *a)
-{
-	spin_lock(&tree_lock);
-	struct vm *child = dx_live_child(v, a[0]);
-	enum err err = child ? reboot(v, child, a) : E_NOENT;
-
-	spin_unlock(&tree_lock);
-	return v->action == ACTION_CALL ? sbi_again(v) : sbi_result(err);
+	return sbi_value(0);
 }
 
 static enum err kill(struct vcpu *v, struct vm *child, const uint64_t *a)
@@ -442,14 +429,12 @@ static change *const changes[] = {
 
 static struct sbi_ret change_child(struct vcpu *v, const uint64_t *a)
 {
-	spin_lock(&tree_lock);
 	struct child *c = tree_slot(v->vm, a[0]);
 	struct vm *child = c ? c->vm : NULL;
 	enum err err = !c ? E_NOENT : !child ? E_STATE : changes[v->x[16]](v, child, a);
 	bool quiet = err != OK || child->state == DX_RUNNING || child->state == DX_DYING ||
 		     vm_quiet(child, NULL);
 
-	spin_unlock(&tree_lock);
 	/* PAUSE returns when it is true. */
 	return quiet ? sbi_result(err) : sbi_again(v);
 }
@@ -458,23 +443,17 @@ static struct sbi_ret dx_next(struct vcpu *v, const uint64_t *a)
 {
 	if (a[0] > UINT32_MAX)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
-	spin_lock(&tree_lock);
-	uint32_t next = tree_next(v->vm, (uint32_t)a[0]);
-
-	spin_unlock(&tree_lock);
-	return sbi_value(next);
+	return sbi_value(tree_next(v->vm, (uint32_t)a[0]));
 }
 
 static struct sbi_ret dx_reap(struct vcpu *v, const uint64_t *a)
 {
-	spin_lock(&tree_lock);
 	struct child *c = tree_slot(v->vm, a[0]);
-	enum err err = !c ? E_NOENT : c->vm ? E_STATE : OK;
 
-	if (err == OK)
-		tree_reap(v->vm, c);
-	spin_unlock(&tree_lock);
-	return sbi_result(err);
+	if (!c || c->vm)
+		return sbi_result(c ? E_STATE : E_NOENT);
+	tree_reap(v->vm, c);
+	return sbi_value(0);
 }
 
 /* --- what a VM can know --- */
@@ -551,57 +530,68 @@ static struct sbi_ret dx_console(struct vcpu *v, const uint64_t *a)
 		return sbi_need(v, gpa(a[1]), reads, SBI_ERR_INVALID_ADDRESS);
 	spin_lock(&tree_lock);
 	struct child *c = tree_slot(v->vm, a[0]);
+	struct vm *live = dx_live_child(v, a[0]);
 
 	if (!c)
 		err = E_NOENT;
 	else if (reads)
-		n = vconsole_take(
-			dx_live_child(v, a[0]), c->vm ? c->vm->console : c->console, p, n);
-	else if (c->vm && c->vm->state != DX_DYING)
-		n = vconsole_give(c->vm, p, n);
+		n = vconsole_take(live, c->vm ? c->vm->console : c->console, p, n);
+	else if (live)
+		n = vconsole_give(live, p, n);
 	else
 		err = E_STATE;
 	spin_unlock(&tree_lock);
 	return err == OK ? sbi_value(n) : sbi_result(err);
 }
 
-static dx_handler *const handlers[] = {
-	[DX_FID_YIELD] = dx_yield,
-	[DX_FID_EXIT] = dx_exit,
-	[DX_FID_FORK] = dx_fork,
-	[DX_FID_EXEC] = dx_exec,
-	[DX_FID_DROP_TRUST] = dx_drop_trust,
-	[DX_FID_QUOTA_READ] = dx_quota_read,
-	[DX_FID_QUOTA_SET] = dx_quota_set,
-	[DX_FID_CREATE] = dx_create,
-	[DX_FID_START] = change_child,
-	[DX_FID_PAUSE] = change_child,
-	[DX_FID_RESUME] = change_child,
-	[DX_FID_KILL] = change_child,
-	[DX_FID_REBOOT] = dx_reboot,
-	[DX_FID_CLONE] = dx_clone,
-	[DX_FID_INFO] = dx_info,
-	[DX_FID_NEXT] = dx_next,
-	[DX_FID_REAP] = dx_reap,
-	[DX_FID_WINDOW_MAP] = dx_window_map,
-	[DX_FID_WINDOW_UNMAP] = dx_window_unmap,
-	[DX_FID_EVENT_NEXT] = dx_event_next,
-	[DX_FID_CONSOLE_READ] = dx_console,
-	[DX_FID_CONSOLE_WRITE] = dx_console,
-	[DX_FID_MMIO_MAP] = dx_mmio_map,
-	[DX_FID_MMIO_UNMAP] = dx_mmio_unmap,
-	[DX_FID_IRQ_ROUTE] = dx_irq,
-	[DX_FID_IRQ_UNROUTE] = dx_irq,
-	[DX_FID_DMA_PIN] = dx_dma_pin,
-	[DX_FID_FDT_WRITE] = dx_fdt_write,
-	[DX_FID_PRIORITY] = dx_priority,
+static const struct {
+	dx_handler *call;
+	bool locked; /* called with tree_lock held */
+} calls[] = {
+	[DX_FID_YIELD] = {dx_yield},
+	[DX_FID_EXIT] = {dx_exit},
+	[DX_FID_FORK] = {dx_fork},
+	[DX_FID_EXEC] = {dx_exec},
+	[DX_FID_DROP_TRUST] = {dx_drop_trust},
+	[DX_FID_QUOTA_READ] = {dx_quota_read},
+	[DX_FID_QUOTA_SET] = {dx_quota_set, true},
+	[DX_FID_CREATE] = {dx_create},
+	[DX_FID_START] = {change_child, true},
+	[DX_FID_PAUSE] = {change_child, true},
+	[DX_FID_RESUME] = {change_child, true},
+	[DX_FID_KILL] = {change_child, true},
+	[DX_FID_REBOOT] = {dx_reboot, true},
+	[DX_FID_CLONE] = {dx_clone},
+	[DX_FID_INFO] = {dx_info},
+	[DX_FID_NEXT] = {dx_next, true},
+	[DX_FID_REAP] = {dx_reap, true},
+	[DX_FID_WINDOW_MAP] = {dx_window_map},
+	[DX_FID_WINDOW_UNMAP] = {dx_window_unmap},
+	[DX_FID_EVENT_NEXT] = {dx_event_next},
+	[DX_FID_CONSOLE_READ] = {dx_console},
+	[DX_FID_CONSOLE_WRITE] = {dx_console},
+	[DX_FID_MMIO_MAP] = {dx_mmio_map},
+	[DX_FID_MMIO_UNMAP] = {dx_mmio_unmap},
+	[DX_FID_IRQ_ROUTE] = {dx_irq},
+	[DX_FID_IRQ_UNROUTE] = {dx_irq},
+	[DX_FID_DMA_PIN] = {dx_dma_pin},
+	[DX_FID_FDT_WRITE] = {dx_fdt_write},
+	[DX_FID_PRIORITY] = {dx_priority, true},
 };
 
 struct sbi_ret sbi_diosix(struct vcpu *v, uint64_t fid, const uint64_t *a)
 {
 	if (fid == DX_FID_VERSION)
 		return sbi_value(DX_ABI_VERSION);
-	if (fid >= ARRAY_SIZE(handlers) || !handlers[fid])
+	if (fid >= ARRAY_SIZE(calls) || !calls[fid].call)
 		return sbi_error(SBI_ERR_NOT_SUPPORTED);
-	return v->in_call ? handlers[fid](v, a) : sbi_again(v);
+	if (!v->in_call)
+		return sbi_again(v);
+	if (calls[fid].locked)
+		spin_lock(&tree_lock);
+	struct sbi_ret r = calls[fid].call(v, a);
+
+	if (calls[fid].locked)
+		spin_unlock(&tree_lock);
+	return r;
 }

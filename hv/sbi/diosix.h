@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of the Diosix extension share. Handlers run on the slow path, in a call. */
+/* What the files of the Diosix extension share. Handlers run on the slow path, in a call;
+ * which of them with tree_lock held, the table in diosix.c says. */
 #pragma once
 
 #include "core/tree.h"

@@ -33,26 +33,20 @@ struct sbi_ret dx_quota_read(struct vcpu *v, const uint64_t *a)
 /* The weight is among siblings: the parent's to say. */
 struct sbi_ret dx_priority(struct vcpu *v, const uint64_t *a)
 {
-	enum err err = OK;
+	struct vm *vm = a[0] == DX_SELF ? v->vm : dx_live_child(v, a[0]);
 
 	if (a[1] > SCHED_MAX_PRIORITY || a[2] < DX_WEIGHT_MIN || a[2] > DX_WEIGHT_MAX)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
-	spin_lock(&tree_lock);
-	struct vm *vm = a[0] == DX_SELF ? v->vm : dx_live_child(v, a[0]);
-
 	if (!vm)
-		err = E_NOENT;
-	else if (a[1] > quota_ceiling(&vm->quota, DX_LIMIT_PRIORITY) ||
-		 (a[0] == DX_SELF && a[2] != vm->weight))
-		err = E_DENIED;
-	for (uint32_t i = 0; err == OK && i < vm->nvcpus; i++)
+		return sbi_error(DX_ERR_NOENT);
+	if (a[1] > quota_ceiling(&vm->quota, DX_LIMIT_PRIORITY) ||
+		(vm == v->vm && a[2] != vm->weight))
+		return sbi_error(SBI_ERR_DENIED);
+	for (uint32_t i = 0; i < vm->nvcpus; i++)
 		sched_set_priority(&vm->vcpus[i]->sched, (uint8_t)a[1], time_now());
-	if (err == OK) {
-		vm->weight = (uint32_t)a[2];
-		sched_group_set_weight(vm->sched, vm->weight);
-	}
-	spin_unlock(&tree_lock);
-	return sbi_result(err);
+	vm->weight = (uint32_t)a[2];
+	sched_group_set_weight(vm->sched, vm->weight);
+	return sbi_value(0);
 }
 
 /* What the caller, who has `max`, may set it to at most. */
@@ -85,10 +79,7 @@ static enum err set(struct quota *q, uint64_t which, uint64_t to, const struct q
 
 struct sbi_ret dx_quota_set(struct vcpu *v, const uint64_t *a)
 {
-	spin_lock(&tree_lock);
 	struct vm *vm = a[0] == DX_SELF ? v->vm : dx_live_child(v, a[0]);
-	enum err err = vm ? set(&vm->quota, a[1], a[2], &v->vm->quota) : E_NOENT;
 
-	spin_unlock(&tree_lock);
-	return sbi_result(err);
+	return sbi_result(vm ? set(&vm->quota, a[1], a[2], &v->vm->quota) : E_NOENT);
 }
