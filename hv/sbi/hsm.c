@@ -11,16 +11,6 @@
 #define SUSPEND_RETENTIVE     0x00000000u
 #define SUSPEND_NON_RETENTIVE 0x80000000u
 
-static uint32_t hsm_get(const struct vcpu *v)
-{
-	return __atomic_load_n(&v->hsm, __ATOMIC_ACQUIRE);
-}
-
-static void hsm_set(struct vcpu *v, enum hsm_state s)
-{
-	__atomic_store_n(&v->hsm, s, __ATOMIC_RELEASE);
-}
-
 static noinline struct sbi_ret hart_start(
 	struct vcpu *v, uint64_t hartid, uint64_t start, uint64_t opaque)
 {
@@ -37,14 +27,14 @@ static noinline struct sbi_ret hart_start(
 		    __ATOMIC_ACQ_REL, __ATOMIC_RELAXED))
 		return sbi_error(SBI_ERR_ALREADY_AVAILABLE);
 	vcpu_reset(to, start, opaque);
-	hsm_set(to, HSM_STARTED);
+	__atomic_store_n(&to->hsm, HSM_STARTED, __ATOMIC_RELEASE);
 	sched_start(&to->sched, time_now());
 	return sbi_value(0);
 }
 
 static struct sbi_ret hart_stop(struct vcpu *v)
 {
-	hsm_set(v, HSM_STOP_PENDING);
+	__atomic_store_n(&v->hsm, HSM_STOP_PENDING, __ATOMIC_RELEASE);
 	v->action = ACTION_STOP;
 	return sbi_error(SBI_ERR_FAILED); /* seen by nobody: the hart starts anew */
 }
@@ -53,7 +43,7 @@ static struct sbi_ret hart_status(struct vcpu *v, uint64_t hartid)
 {
 	if (hartid >= v->vm->nvcpus)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
-	return sbi_value(hsm_get(v->vm->vcpus[hartid]));
+	return sbi_value(__atomic_load_n(&v->vm->vcpus[hartid]->hsm, __ATOMIC_ACQUIRE));
 }
 
 static noinline struct sbi_ret hart_suspend(
@@ -63,7 +53,7 @@ static noinline struct sbi_ret hart_suspend(
 		return sbi_error(SBI_ERR_INVALID_PARAM);
 	if (type == SUSPEND_NON_RETENTIVE && !sbi_can_start(v->vm, resume))
 		return sbi_error(SBI_ERR_INVALID_ADDRESS);
-	hsm_set(v, HSM_SUSPENDED);
+	__atomic_store_n(&v->hsm, HSM_SUSPENDED, __ATOMIC_RELEASE);
 	v->action = type == SUSPEND_RETENTIVE ? ACTION_WAIT : ACTION_SUSPEND;
 	v->resume_pc = resume;
 	v->resume_arg = opaque;
@@ -104,7 +94,8 @@ void vcpu_resume(struct vcpu *v)
 bool sbi_all_stopped(const struct vm *vm, const struct vcpu *but)
 {
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
-		if (vm->vcpus[i] != but && hsm_get(vm->vcpus[i]) != HSM_STOPPED)
+		if (vm->vcpus[i] != but &&
+			__atomic_load_n(&vm->vcpus[i]->hsm, __ATOMIC_ACQUIRE) != HSM_STOPPED)
 			return false;
 	return true;
 }
