@@ -7,7 +7,6 @@
  * A handler that uses the caller's memory looks for it first: until it is there nothing happens.
  */
 #include <string.h>
-#include "abi/diosix.h"
 #include "core/fork.h"
 #include "core/vconsole.h"
 #include "mmu/gstage.h"
@@ -420,18 +419,11 @@ static enum err kill(struct vcpu *v, struct vm *child, const uint64_t *a)
 	return OK;
 }
 
-static change *const changes[] = {
-	[DX_FID_START] = start,
-	[DX_FID_PAUSE] = pause,
-	[DX_FID_RESUME] = resume,
-	[DX_FID_KILL] = kill,
-};
-
-static struct sbi_ret change_child(struct vcpu *v, const uint64_t *a)
+static struct sbi_ret change_child(struct vcpu *v, change *to, const uint64_t *a)
 {
 	struct child *c = tree_slot(v->vm, a[0]);
 	struct vm *child = c ? c->vm : NULL;
-	enum err err = !c ? E_NOENT : !child ? E_STATE : changes[v->x[16]](v, child, a);
+	enum err err = !c ? E_NOENT : !child ? E_STATE : to(v, child, a);
 	bool quiet = err != OK || child->state == DX_RUNNING || child->state == DX_DYING ||
 		     vm_quiet(child, NULL);
 
@@ -544,9 +536,10 @@ static struct sbi_ret dx_console(struct vcpu *v, const uint64_t *a)
 	return err == OK ? sbi_value(n) : sbi_result(err);
 }
 
-static const struct {
+static const struct call {
 	dx_handler *call;
-	bool locked; /* called with tree_lock held */
+	bool locked; /* with tree_lock held */
+	change *to;  /* what change_child does, instead */
 } calls[] = {
 	[DX_FID_YIELD] = {dx_yield},
 	[DX_FID_EXIT] = {dx_exit},
@@ -556,10 +549,10 @@ static const struct {
 	[DX_FID_QUOTA_READ] = {dx_quota_read},
 	[DX_FID_QUOTA_SET] = {dx_quota_set, true},
 	[DX_FID_CREATE] = {dx_create},
-	[DX_FID_START] = {change_child, true},
-	[DX_FID_PAUSE] = {change_child, true},
-	[DX_FID_RESUME] = {change_child, true},
-	[DX_FID_KILL] = {change_child, true},
+	[DX_FID_START] = {NULL, true, start},
+	[DX_FID_PAUSE] = {NULL, true, pause},
+	[DX_FID_RESUME] = {NULL, true, resume},
+	[DX_FID_KILL] = {NULL, true, kill},
 	[DX_FID_REBOOT] = {dx_reboot, true},
 	[DX_FID_CLONE] = {dx_clone},
 	[DX_FID_INFO] = {dx_info},
@@ -583,15 +576,17 @@ struct sbi_ret sbi_diosix(struct vcpu *v, uint64_t fid, const uint64_t *a)
 {
 	if (fid == DX_FID_VERSION)
 		return sbi_value(DX_ABI_VERSION);
-	if (fid >= ARRAY_SIZE(calls) || !calls[fid].call)
+	if (fid >= ARRAY_SIZE(calls) || !(calls[fid].call || calls[fid].to))
 		return sbi_error(SBI_ERR_NOT_SUPPORTED);
 	if (!v->in_call)
 		return sbi_again(v);
-	if (calls[fid].locked)
-		spin_lock(&tree_lock);
-	struct sbi_ret r = calls[fid].call(v, a);
+	const struct call *c = &calls[fid];
 
-	if (calls[fid].locked)
+	if (c->locked)
+		spin_lock(&tree_lock);
+	struct sbi_ret r = c->to ? change_child(v, c->to, a) : c->call(v, a);
+
+	if (c->locked)
 		spin_unlock(&tree_lock);
 	return r;
 }

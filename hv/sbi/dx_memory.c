@@ -1,7 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* Windows into children, and their device trees (docs/abi.md). */
-#include <string.h>
-#include "abi/diosix.h"
 #include "boot/boot.h"
 #include "fdt/guest.h"
 #include "mmu/gstage.h"

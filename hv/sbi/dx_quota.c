@@ -2,17 +2,8 @@
 /* QUOTA_READ and QUOTA_SET (docs/abi.md). A VM may only lower what it has itself; its parent sets
  * it either way, within the parent's own. */
 #include <string.h>
-#include "abi/diosix.h"
 #include "riscv/time.h"
 #include "sbi/diosix.h"
-
-static void fill(const struct quota *q, struct dx_quota *out)
-{
-	memset(out, 0, sizeof(*out));
-	memcpy(out->limit, q->limit, sizeof(q->limit));
-	memcpy(out->used, q->used, sizeof(q->used));
-	memcpy(out->own, q->own, sizeof(q->own));
-}
 
 struct sbi_ret dx_quota_read(struct vcpu *v, const uint64_t *a)
 {
@@ -24,8 +15,12 @@ struct sbi_ret dx_quota_read(struct vcpu *v, const uint64_t *a)
 	spin_lock(&tree_lock);
 	struct vm *vm = a[0] == DX_SELF ? v->vm : dx_live_child(v, a[0]);
 
-	if (vm)
-		fill(&vm->quota, q);
+	if (vm) {
+		memset(q, 0, sizeof(*q));
+		memcpy(q->limit, vm->quota.limit, sizeof(vm->quota.limit));
+		memcpy(q->used, vm->quota.used, sizeof(vm->quota.used));
+		memcpy(q->own, vm->quota.own, sizeof(vm->quota.own));
+	}
 	spin_unlock(&tree_lock);
 	return vm ? sbi_value(0) : sbi_error(DX_ERR_NOENT);
 }
@@ -49,29 +44,29 @@ struct sbi_ret dx_priority(struct vcpu *v, const uint64_t *a)
 	return sbi_value(0);
 }
 
-/* What the caller, who has `max`, may set it to at most. */
-static enum err check(const struct quota *q, uint64_t which, uint64_t to, const struct quota *max)
+/* The caller has `max`: may it set limit `which` of `q` to that? */
+static bool may_set(const struct quota *q, uint64_t which, uint64_t to, const struct quota *max)
 {
-	bool own = max == q;
-
 	switch (which) {
 	case DX_LIMIT_DEPTH:
-		return to < max->limit[which] + own ? OK : E_DENIED;
+		return to < max->limit[which] + (max == q);
 	case DX_LIMIT_RESERVE:
-		return OK;
+		return true;
 	case DX_LIMIT_GUARANTEE:
-		return own ? E_DENIED : OK;
+		return max != q;
 	default:
-		return to <= max->limit[which] ? OK : E_DENIED;
+		return to <= max->limit[which];
 	}
 }
 
 static enum err set(struct quota *q, uint64_t which, uint64_t to, const struct quota *max)
 {
-	enum err err = which < DX_LIMITS ? check(q, which, to, max) : E_INVAL;
+	if (which >= DX_LIMITS)
+		return E_INVAL;
+	if (!may_set(q, which, to, max))
+		return E_DENIED;
+	enum err err = quota_seen_by(max, q, quota_set(q, (enum dx_limit)which, to));
 
-	if (err == OK)
-		err = quota_seen_by(max, q, quota_set(q, (enum dx_limit)which, to));
 	if (err == OK && which == DX_LIMIT_PRIORITY)
 		pcpus_kick();
 	return err;

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* What only a VM with hardware trust may do, and how it gives that away (docs/abi.md). */
-#include "abi/diosix.h"
 #include "mmu/gstage.h"
 #include "riscv/irq.h"
 #include "sbi/diosix.h"
