@@ -11,8 +11,7 @@
 _start:
 	/* Smdbltrp and Smrnmi: allow traps in M-mode. On harts without them the first changes nothing and the
 	 * second traps, to where it goes on anyway. mtvec wants 4-byte alignment. */
-	li t0, 1
-	slli t0, t0, 42
+	li t0, 1 << 42
 	csrc mstatus, t0
 	la t1, 1f
 	csrw mtvec, t1
@@ -23,12 +22,12 @@ _start:
 	la t0, trap_entry
 	csrw mtvec, t0
 	csrw mscratch, zero
+	li s0, 0 /* the frame pointer: where backtraces end */
 	/* A hart that says it has no S-mode takes no part in the lottery; misa may also be zero. */
 	csrr t0, misa
 	beqz t0, 1f
-	srli t0, t0, 18
-	andi t0, t0, 1
-	beqz t0, park
+	slli t0, t0, 63 - 18
+	bgez t0, park
 1:
 	la t0, boot_lottery
 	li t1, 1
@@ -45,35 +44,26 @@ _start:
 	mv sp, tp
 	sd sp, PCPU_STACK_TOP(tp)
 	sd a0, PCPU_HARTID(tp)
-	li s0, 0
 	call boot_main
 
 /* mie.MSIE makes wfi return on an MSI; mstatus.MIE stays 0, so that none is taken as a trap. */
 secondary_wait:
-	li t0, 8
-	csrw mie, t0
+	csrwi mie, 8
 1:	wfi
-	la t0, secondary_go
-	lw t1, 0(t0)
-	beqz t1, 1b
+	lw t0, secondary_go
+	beqz t0, 1b
 	fence r, rw
 	csrw mie, zero
 	la t0, pcpus
-	la t1, npcpus
-	lw t1, 0(t1)
-2:	beqz t1, park
-	ld tp, 0(t0)
-	ld t2, PCPU_HARTID(tp)
-	beq t2, a0, 3f
+2:	ld tp, 0(t0) /* NULL behind the last */
 	addi t0, t0, 8
-	addi t1, t1, -1
-	j 2b
-3:	ld sp, PCPU_STACK_TOP(tp)
-	li s0, 0
+	beqz tp, park
+	ld t1, PCPU_HARTID(tp)
+	bne t1, a0, 2b
+	ld sp, PCPU_STACK_TOP(tp)
 	call secondary_main
 
 /* Harts that cannot host a VM, and those that the machine's tree does not list. */
-.global park
 park:
 	csrw mie, zero
 1:	wfi
@@ -81,7 +71,6 @@ park:
 
 .section .data
 .balign 8
-.global boot_lottery
 boot_lottery:
 	.word 0
 .global secondary_go

@@ -7,7 +7,7 @@
 #include "riscv/csr.h"
 #include "riscv/vcpu.h"
 
-struct pcpu *pcpus[SCHED_MAX_PCPUS];
+struct pcpu *pcpus[SCHED_MAX_PCPUS + 1];
 uint32_t npcpus;
 struct pcpu_area boot_area;
 

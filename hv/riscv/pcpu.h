@@ -54,7 +54,7 @@ struct pcpu_area {
 } aligned(PAGE_SIZE);
 static_assert(sizeof(struct pcpu_area) <= 32768, "a PCPU's memory is at most 64 KiB");
 
-extern struct pcpu *pcpus[SCHED_MAX_PCPUS];
+extern struct pcpu *pcpus[SCHED_MAX_PCPUS + 1]; /* NULL behind the last */
 extern uint32_t npcpus; /* usable harts; all of them are in pcpus[] before any VCPU runs */
 
 static inline struct pcpu *this_pcpu(void)
