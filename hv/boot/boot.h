@@ -15,7 +15,7 @@ extern struct vm *root_vm;
 extern struct options {
 	bool shutdown_restarts; /* root-exit=restart: a Root VM that shuts down restarts the machine
 				   instead of powering it off */
-	const char *backend;    /* backend=gstage, pmp or shadow: no other will do; NULL for auto */
+	const char *backend;    /* backend=gstage, pmp or shadow: no other will do; or auto */
 	unsigned pmp_entries;   /* pmp-entries=: no more of a hart's are used to bound guests */
 } options;
 

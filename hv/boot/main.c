@@ -25,7 +25,7 @@
 #define HART_TIMEOUT_S    10
 
 struct machine machine;
-struct options options = {.pmp_entries = PMP_ENTRIES_MAX};
+struct options options = {.backend = "auto", .pmp_entries = PMP_ENTRIES_MAX};
 void *host_fdt;
 hpa_t time_mmio;
 uint64_t time_hz;
@@ -110,7 +110,7 @@ static void init_rng(void)
 	rng_seed(&now, sizeof(now));
 	if (isa_has(&this_pcpu()->hart->isa, ISA_ZKR))
 		seed_from_zkr();
-	if (machine.rng_seed_len == 0 && !isa_has(&this_pcpu()->hart->isa, ISA_ZKR))
+	else if (machine.rng_seed_len == 0)
 		klog("warning: no rng-seed and no Zkr: random numbers are predictable");
 }
 
@@ -118,7 +118,7 @@ static void init_rng(void)
 static unsigned entries_for_guests(const struct pcpu *p)
 {
 	unsigned n = MIN(pmp_count(), options.pmp_entries);
-	bool shadow = options.backend && strcmp(options.backend, "shadow") == 0;
+	bool shadow = strcmp(options.backend, "shadow") == 0;
 
 	return isa_has(&p->isa, ISA_H) || shadow || n < PMP_ENTRIES_MIN ? 0 : n;
 }
@@ -158,7 +158,7 @@ static const char *choose_backend(void)
 		direct_vms &= pcpus[i]->pmp.count > 0;
 	const char *backend = has_h ? "gstage" : direct_vms ? "pmp" : "shadow";
 
-	if (options.backend && strcmp(options.backend, "auto") && strcmp(options.backend, backend))
+	if (strcmp(options.backend, "auto") != 0 && strcmp(options.backend, backend) != 0)
 		halt("backend=%s: these harts have %s", options.backend, backend);
 	return backend;
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* The Root VM: the first VM, direct-mapped, with hardware trust, built from the payload. */
-#include <string.h>
 #include "abi/diosix.h"
 #include "boot/boot.h"
 #include "core/bug.h"

@@ -88,8 +88,8 @@ static void put_cpu(struct build *b, unsigned vcpu)
 		IF(isa_has(&isa, ISA_ZICBOZ) && isa.cboz_block,
 			CELL("riscv,cboz-block-size", isa.cboz_block)),
 		IF(isa_has(&isa, ISA_ZICBOP) && isa.cbop_block,
-			CELL("riscv,cbop-block-size", isa.cbop_block)));
-	put(b, NODE("interrupt-controller", 0), TEXT("compatible", "riscv,cpu-intc"),
+			CELL("riscv,cbop-block-size", isa.cbop_block)),
+		NODE("interrupt-controller", 0), TEXT("compatible", "riscv,cpu-intc"),
 		CELL("#interrupt-cells", 1), CELL("#address-cells", 0),
 		FLAG("interrupt-controller"), CELL("phandle", b->plic + 1 + vcpu), END_NODE,
 		END_NODE);
@@ -152,7 +152,6 @@ static void put_soc(struct build *b)
 {
 	const struct guest_tree *t = b->t;
 	uint64_t uart = t->vm->uart_base.v, vmgenid = t->vm->vmgenid.v;
-	uint32_t uart_irq = t->vm->uart_irq;
 
 	put(b, NODE("soc", 0), TEXT("compatible", "simple-bus"), CELL("#address-cells", 2),
 		CELL("#size-cells", 2), CELL("interrupt-parent", b->plic), FLAG("ranges"));
@@ -160,7 +159,7 @@ static void put_soc(struct build *b)
 	if (uart)
 		put(b, NODE("serial@%lx", uart), TEXT("compatible", "ns16550a"),
 			REG(uart, UART_SIZE), CELL("clock-frequency", UART_CLOCK),
-			IF(uart_irq, CELL("interrupts", uart_irq)), END_NODE);
+			IF(t->vm->uart_irq, CELL("interrupts", t->vm->uart_irq)), END_NODE);
 	put(b, NODE("rng@%lx", vmgenid), TEXT("compatible", "microsoft,vmgenid"),
 		REG(vmgenid, PAGE_SIZE), CELL("interrupts", t->vm->vmgenid_irq), END_NODE);
 	for (unsigned i = 0; i < t->machine->ndevices; i++)

@@ -29,12 +29,11 @@ static enum err add_range(struct machine *m, bool ram, struct machine_range r)
 	struct machine_range *list = ram ? m->ram : m->reserved;
 	unsigned *n = ram ? &m->nram : &m->nreserved;
 	unsigned max = ram ? MACHINE_MAX_RAM : MACHINE_MAX_RESERVED;
-	uint64_t begin = r.base.v + (ram ? PAGE_SIZE - 1 : 0);
+	uint64_t begin = ALIGN_DOWN(r.base.v + (ram ? PAGE_SIZE - 1 : 0), PAGE_SIZE);
 	uint64_t end = ALIGN_DOWN(r.base.v + r.size + (ram ? 0 : PAGE_SIZE - 1), PAGE_SIZE);
 
 	if (r.size && !range_is_physical(&r))
 		return E_RANGE;
-	begin = ALIGN_DOWN(begin, PAGE_SIZE);
 	if (!r.size || begin >= end)
 		return OK;
 	ranges_add(list, n, (struct machine_range){hpa(begin), end - begin});
