@@ -86,7 +86,7 @@ static int start(void **state)
 	m.harts[0] = (struct machine_hart){.plic_m_context = 0, .plic_s_context = -1};
 	m.harts[1] = (struct machine_hart){.plic_m_context = 1, .plic_s_context = 2};
 	m.harts[2] = (struct machine_hart){.plic_m_context = 3, .plic_s_context = 4};
-	m.plic = (struct machine_plic){.base = hpa(BASE), .size = 0x600000, .ndev = NDEV};
+	m.plic = (struct machine_plic){.base = hpa(BASE), .ndev = NDEV};
 	plic_init(&m);
 	return 0;
 }
