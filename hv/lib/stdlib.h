@@ -1,5 +1,2 @@
 /* SPDX-License-Identifier: MIT */
-/* libfdt's libfdt_env.h includes it and uses nothing of it. */
-#pragma once
-
-#include <stddef.h>
+/* Empty: libfdt's libfdt_env.h includes it and uses nothing of it. */
