@@ -246,12 +246,10 @@ void tree_forget(struct vm *vm)
 	quota_release(&parent->quota, RES_VMS, 1);
 	if (parent->state == DX_DYING || vm->source)
 		tree_reap(parent, c);
-	if (parent->state == DX_DYING) {
-		if (parent->nchildren == 0)
-			vm_start_burial(parent);
-	} else if (!vm->source) {
+	else
 		event_to_parent(vm, DX_EVENT_STATE);
-	}
+	if (parent->state == DX_DYING && parent->nchildren == 0)
+		vm_start_burial(parent);
 	vm_free(vm);
 	spin_unlock(&tree_lock);
 }
