@@ -13,11 +13,6 @@
 #define OPCODE_LOAD  0x03u
 #define OPCODE_STORE 0x23u
 
-/* The four custom major opcodes: custom-0 and -1 are 0x01011, custom-2 and -3 1x11011. */
-#define OPCODE_CUSTOM_MASK 0x5fu
-#define OPCODE_CUSTOM_01   0x0bu
-#define OPCODE_CUSTOM_23   0x5bu
-
 /* funct3 of loads and stores: log2 of the size, and in loads the bit for zero extension. */
 #define FUNCT3_SIZE     3u
 #define FUNCT3_UNSIGNED 4u
@@ -33,20 +28,17 @@
 /* Clear when the trapping instruction was a compressed one, which is given expanded. */
 #define MTINST_UNCOMPRESSED 2u
 
-/* What is the same in each access we emulate: bit 0 set; nothing above bit 31; and no address
- * offset (in rs1's place): with one, a later part of a misaligned access faulted, which straddles
- * the edge of what is emulated, as no access to a device register does. */
-#define MTINST_FIXED (UINT64_C(0xffffffff) << 32 | 0x1f << 15 | 1)
+/* Of an instruction bit 0 is set, and nothing above bit 31. */
+#define MTINST_FIXED (UINT64_C(0xffffffff) << 32 | 1)
 
-static inline uint32_t field(uint32_t insn, unsigned low, unsigned width)
-{
-	return (insn >> low) & ((1u << width) - 1);
-}
+/* In rs1's place. If it is there, a later part of a misaligned access faulted, which straddles the
+ * edge of what is emulated, as no access to a device register does. */
+#define MTINST_OFFSET (0x1f << 15)
 
 /* x8..x15, the registers that three bits of a compressed instruction can name. */
 static inline uint8_t compressed_reg(uint32_t insn, unsigned low)
 {
-	return (uint8_t)(8 + field(insn, low, 3));
+	return (uint8_t)(8 + insn_field(insn, low, 3));
 }
 
 static inline enum err fill(
@@ -61,70 +53,53 @@ static inline enum err fill(
 
 static inline enum err decode_base(uint32_t insn, uint8_t insn_len, struct mmio_access *out)
 {
-	uint32_t opcode = insn & OPCODE_MASK, funct3 = field(insn, 12, 3);
+	uint32_t opcode = insn & OPCODE_MASK, funct3 = insn_field(insn, 12, 3);
 	bool write = opcode == OPCODE_STORE;
 
 	if ((opcode != OPCODE_LOAD && !write) || funct3 > (write ? LAST_STORE : LAST_LOAD))
 		return E_UNSUPPORTED;
-	return fill(out, write, funct3, field(insn, write ? 20 : 7, 5), insn_len);
+	return fill(out, write, funct3, insn_field(insn, write ? 20 : 7, 5), insn_len);
 }
 
 /* Zcb, quadrant 0 with funct3 100. Bits 12:10: LBU, LHU or LH, SB, SH; bit 6 is a part of the
  * offset in the byte forms, tells LH from LHU, and must be clear in SH. */
 static enum err decode_zcb(uint32_t insn, struct mmio_access *out)
 {
-	bool half = field(insn, 10, 1), write = field(insn, 11, 1), bit6 = field(insn, 6, 1);
+	bool half = insn & BIT(10), write = insn & BIT(11), bit6 = insn & BIT(6);
 	bool is_signed = half && bit6;
 
-	if (field(insn, 12, 1) || (write && is_signed))
+	if ((insn & BIT(12)) || (write && is_signed))
 		return E_UNSUPPORTED;
 	return fill(
 		out, write, half | (is_signed ? 0 : FUNCT3_UNSIGNED), compressed_reg(insn, 2), 2);
 }
 
-/* Integer loads and stores of C are funct3 x10 (word) and x11 (doubleword). */
-static enum err decode_compressed(uint32_t insn, struct mmio_access *out)
+/* Integer loads and stores of C are funct3 x10 (word) and x11 (doubleword) of the quadrants 0 and,
+ * on the stack, 2. */
+enum err decode_access(uint32_t insn, struct mmio_access *out)
 {
-	bool on_stack = field(insn, 1, 1), write = field(insn, 15, 1);
-	uint32_t funct3 = field(insn, 13, 2);
-	uint32_t reg = !on_stack ? compressed_reg(insn, 2) : field(insn, write ? 2 : 7, 5);
+	bool on_stack = insn & BIT(1), write = insn & BIT(15);
+	uint32_t funct3 = insn_field(insn, 13, 2);
+	uint32_t reg = !on_stack ? compressed_reg(insn, 2) : insn_field(insn, write ? 2 : 7, 5);
 
-	if (!on_stack && write && funct3 == 0)
+	if ((insn & 3) == 3)
+		return decode_base(insn, 4, out);
+	if (!(insn & 3) && write && funct3 == 0)
 		return decode_zcb(insn, out);
 	/* With rd = 0 loads are reserved. */
-	if (!(funct3 & 2) || (!write && reg == 0))
+	if ((insn & 1) || !(funct3 & 2) || (!write && reg == 0))
 		return E_UNSUPPORTED;
 	return fill(out, write, funct3, reg, 2);
 }
 
-enum err decode_access(uint32_t insn, struct mmio_access *out)
-{
-	if ((insn & 3) == 3)
-		return decode_base(insn, 4, out);
-	if (insn & 1)
-		return E_UNSUPPORTED; /* quadrant 1 holds no memory access */
-	return decode_compressed(insn, out);
-}
-
-/* Why `mtinst` is no access to emulate. "Software may safely treat an unrecognized value in a trap
- * instruction register the same as zero": then the instruction is fetched. */
-static enum err refuse_mtinst(uint64_t mtinst)
-{
-	uint32_t custom = ((uint32_t)mtinst | MTINST_UNCOMPRESSED) & OPCODE_CUSTOM_MASK;
-
-	if (mtinst >> 32 || !(mtinst & 1))
-		return (mtinst & PSEUDO_MASK) == PSEUDO ? E_UNSUPPORTED : E_NOENT;
-	if (custom == OPCODE_CUSTOM_01 || custom == OPCODE_CUSTOM_23)
-		return E_NOENT;
-	return E_UNSUPPORTED;
-}
-
+/* "Software may safely treat an unrecognized value in a trap instruction register the same as
+ * zero": then the instruction is fetched. */
 enum err decode_mtinst(uint64_t mtinst, struct mmio_access *out)
 {
 	uint32_t insn = (uint32_t)mtinst | MTINST_UNCOMPRESSED;
 	uint8_t insn_len = (uint8_t)(2 + (mtinst & MTINST_UNCOMPRESSED));
 
 	if (likely((mtinst & MTINST_FIXED) == 1) && !decode_base(insn, insn_len, out))
-		return OK;
-	return refuse_mtinst(mtinst);
+		return mtinst & MTINST_OFFSET ? E_UNSUPPORTED : OK;
+	return (mtinst & PSEUDO_MASK) == PSEUDO ? E_UNSUPPORTED : E_NOENT;
 }

@@ -13,6 +13,11 @@ struct mmio_access {
 	bool sign_extend; /* loads narrower than a register */
 };
 
+static inline uint32_t insn_field(uint32_t insn, unsigned low, unsigned width)
+{
+	return (insn >> low) & ((1u << width) - 1);
+}
+
 /*
  * `insn` is the instruction as fetched (16-bit ones in the low half). Integer loads and stores of
  * the base ISA and of C, Zcb (c.lbu, c.lhu, c.lh, c.sb, c.sh), of RV64. Everything else
@@ -24,8 +29,8 @@ enum err must_check decode_access(uint32_t insn, struct mmio_access *out);
 /*
  * `mtinst` as the trap wrote it (Privileged ISA, "Transformed Instruction or Pseudoinstruction"): a
  * transformed load or store; bit 1 clear means that the trapping instruction was a compressed one.
- * E_NOENT when it is zero, a custom value or one not defined (the caller fetches the instruction),
- * E_UNSUPPORTED when it is a pseudo-instruction (an implicit page-table access), not a plain load
- * or store, or a misaligned one of which a later part faulted.
+ * E_NOENT when it is zero or something else (the caller fetches the instruction), E_UNSUPPORTED
+ * when it is a pseudo-instruction (an implicit page-table access), or a misaligned load or store of
+ * which a later part faulted.
  */
 enum err must_check decode_mtinst(uint64_t mtinst, struct mmio_access *out);

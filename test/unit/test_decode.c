@@ -226,6 +226,9 @@ static void mtinst_without_information(void **state)
 	static const uint64_t values[] = {0, 0x0b, 0x09, 0x2b, 0x29, 0x5b, 0x59, 0x7b,
 		0x79,                                                    /* custom-0 to -3 */
 		0x2, 0x2002, 0x4188, 0xfffffffe, 0x1000, 0x2004, 0x2040, /* not defined */
+		0x2507, 0x3505, 0x00a02027, 0x00a03025, /* flw, c.fld, fsw, c.fsd */
+		0x1000252f, 0x00c0252f, 0x6800c573,     /* lr.w, amoadd.w, hlv.w */
+		0x7503, 0x4023,                         /* reserved funct3 */
 		UINT64_C(0x100002503), UINT64_C(0x8000000000002503), UINT64_C(0x100002000)};
 	struct mmio_access got;
 
@@ -237,11 +240,8 @@ static void mtinst_without_information(void **state)
 
 static void mtinst_not_an_access_we_emulate(void **state)
 {
-	static const uint64_t values[] = {0x2000, 0x2020, 0x3000,
-		0x3020,                                 /* implicit page-table accesses */
-		0x2507, 0x3505, 0x00a02027, 0x00a03025, /* flw, c.fld, fsw, c.fsd */
-		0x1000252f, 0x00c0252f, 0x6800c573,     /* lr.w, amoadd.w, hlv.w */
-		0x7503, 0x4023};                        /* reserved funct3 */
+	static const uint64_t values[] = {
+		0x2000, 0x2020, 0x3000, 0x3020}; /* implicit page-table accesses */
 	struct mmio_access got;
 
 	for (size_t i = 0; i < ARRAY_SIZE(values); i++) {
