@@ -16,7 +16,6 @@
 #define PTE_G        BIT(5)
 #define PTE_PPN_MASK (BIT(54) - BIT(10))
 #define NO_SATP      UINT64_MAX
-#define STRUCT_ORDER 1
 #define FORGET_MAX   4096 /* entries that are looked at for a page: beyond, all is forgotten */
 #define INNER_MAX    512 /* entries made above level 0: the same, before tables are looked through */
 
@@ -28,19 +27,21 @@ static inline struct shadow_table *child_of(struct shadow *s, uint64_t entry)
 	return &s->tables[(entry >> 10) - s->first];
 }
 
-static_assert(sizeof(struct shadow) <= PAGE_SIZE << STRUCT_ORDER, "its block");
+static_assert(
+	sizeof(struct shadow) <= (BIT(SHADOW_ORDER) - SHADOW_TABLES) * PAGE_SIZE, "its pages");
 
 static inline uint64_t *entry_for(const struct shadow_table *t, gva_t at)
 {
 	return &t->entries[at.v >> t->shift & 511];
 }
 
-/* For each entry `i` of `t` that may hold something. */
-#define FOR_USED(t, i)                                                                             \
-	for (unsigned i = 0; i < 512; i++)                                                         \
-		if (!((t)->used >> (i / 8) & 1))                                                   \
-			i |= 7;                                                                    \
-		else
+/* The first entry from `i` on that may hold something, 512 for none. */
+static inline unsigned used_from(const struct shadow_table *t, unsigned i)
+{
+	while (i < 512 && !(t->used >> (i / 8) & 1))
+		i = ALIGN_DOWN(i, 8) + 8;
+	return i;
+}
 
 static void free_table(struct shadow *s, struct shadow_table *t)
 {
@@ -62,8 +63,7 @@ static void put(struct shadow *s, struct shadow_table *t)
 		free_table(s, t);
 		if (t->level == 0)
 			continue;
-		FOR_USED(t, i)
-		{
+		for (unsigned i = used_from(t, 0); i < 512; i = used_from(t, i + 1)) {
 			child = child_of(s, t->entries[i]);
 			if (child && --child->links == 0) {
 				child->next = list;
@@ -139,7 +139,7 @@ static void make_root(struct shadow *s, struct shadow_space *sp)
 	unsigned levels = SATP_MODE(sp->satp) ? SATP_LEVELS(sp->satp) : s->levels;
 
 	sp->root = take_table(s, 0, 0, levels - 1, false);
-	sp->hart_satp = (levels + 5ull) << 60 | (sp - s->spaces + 1ull) << 44 |
+	sp->hart_satp = SATP_OF(levels) | (sp - s->spaces + 1ull) << 44 |
 			ptr_hpa(sp->root->entries).v >> PAGE_SHIFT;
 	s->satp = sp->hart_satp;
 }
@@ -167,7 +167,7 @@ static struct shadow_space *make_space(struct shadow *s, uint64_t satp)
 static void begin(struct shadow *s)
 {
 	for (unsigned i = 0; i < SHADOW_TABLES; i++) {
-		s->tables[i].entries = hpa_ptr(hpa_add(s->pages, i << PAGE_SHIFT));
+		s->tables[i].entries = hpa_ptr(hpa((s->first + i) << PAGE_SHIFT));
 		s->tables[i].used = UINT64_MAX; /* all to be zeroed when it is taken */
 	}
 	s->switches = 0;
@@ -316,10 +316,9 @@ enum err shadow_fault(struct shadow *s, gva_t at, uint64_t how, gpa_t *gpa, stru
 void shadow_fence_page(struct shadow *s, gva_t at, uint64_t asid)
 {
 	for (struct shadow_space *sp = s->spaces; sp < s->spaces + SHADOW_SPACES; sp++) {
-		if (!sp->root || (asid != SHADOW_ALL_ASIDS && SATP_ASID(sp->satp) != asid))
-			continue;
 		/* Where the hart's SFENCE.VMA would do nothing, neither does this. */
-		if (!gva_is_canonical(at, sp->root->level + 1u))
+		if (!sp->root || !gva_is_canonical(at, sp->root->level + 1u) ||
+			(asid != SHADOW_ALL_ASIDS && SATP_ASID(sp->satp) != asid))
 			continue;
 		struct shadow_table *t = descend(s, sp->root, at, false);
 
@@ -334,8 +333,7 @@ void shadow_fence_page(struct shadow *s, gva_t at, uint64_t asid)
  * that the guest still has; leaves stay if `t` is the same in all spaces. */
 static void check_entries(struct shadow *s, struct shadow_table *t)
 {
-	FOR_USED(t, i)
-	{
+	for (unsigned i = used_from(t, 0); i < 512; i = used_from(t, i + 1)) {
 		const struct shadow_table *child = child_of(s, t->entries[i]);
 		bool same =
 			child && (!child->pte || (t->guest && pte_get(&t->guest[i]) == child->pte));
@@ -394,8 +392,7 @@ void shadow_forget(struct shadow *s, hpa_t a, uint64_t size)
 		/* What it held is still right: the new page is a copy. */
 		if (t->guest && range_within(ptr_hpa(t->guest).v, 1, a.v, size))
 			t->guest = NULL;
-		FOR_USED(t, i)
-		{
+		for (unsigned i = used_from(t, 0); i < 512; i = used_from(t, i + 1)) {
 			uint64_t entry = t->entries[i];
 
 			looked_at++;
@@ -416,28 +413,20 @@ void shadow_forget(struct shadow *s, hpa_t a, uint64_t size)
 
 void shadow_destroy(struct shadow *s)
 {
-	vm_page_free(s->vm, s->pages);
-	vm_struct_free(s->vm, s);
+	vm_page_free(s->vm, ptr_hpa(s));
 }
 
 enum err shadow_create(struct vm *vm, unsigned levels, struct shadow **out)
 {
 	hpa_t at;
-	enum err err = vm_page_take(vm, STRUCT_ORDER, FRAME_META, &at);
+	enum err err = vm_page_take(vm, SHADOW_ORDER, FRAME_TABLE, &at);
 
 	if (err != OK)
 		return err;
-	struct shadow *s = hpa_ptr(at);
-
-	err = vm_page_take(vm, SHADOW_ORDER, FRAME_TABLE, &s->pages);
-	if (err != OK) {
-		vm_struct_free(vm, s);
-		return err;
-	}
-	s->vm = vm;
-	s->levels = levels;
-	s->first = s->pages.v >> PAGE_SHIFT;
-	s->space = NULL;
-	*out = s;
+	*out = hpa_ptr(at);
+	(*out)->vm = vm;
+	(*out)->levels = levels;
+	(*out)->first = (at.v >> PAGE_SHIFT) + BIT(SHADOW_ORDER) - SHADOW_TABLES;
+	(*out)->space = NULL;
 	return OK;
 }

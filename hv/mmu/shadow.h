@@ -20,9 +20,9 @@
 
 #include "mmu/walk.h"
 
-#define SHADOW_ORDER  6
-#define SHADOW_TABLES BIT(SHADOW_ORDER) /* each is a page charged to the VM */
-#define SHADOW_SPACES 8                 /* roots; the hart's ASIDs are 1 to this */
+#define SHADOW_ORDER  6  /* of the block that all of it is in, charged to the VM */
+#define SHADOW_TABLES 62 /* pages; the first two are struct shadow */
+#define SHADOW_SPACES 8  /* roots; the hart's ASIDs are 1 to this */
 
 #define SHADOW_ALL_ASIDS UINT64_MAX
 
@@ -61,8 +61,7 @@ struct shadow {
 	struct shadow_table *last; /* for the 2 MiB at last_at of the present space */
 	uint64_t last_at;          /* SHADOW_NO_LAST: none is known */
 	struct shadow_table *free;
-	hpa_t pages;           /* of the tables, one block */
-	uint64_t first;        /* its frame number */
+	uint64_t first;        /* frame number of the tables */
 	uint32_t nfree, inner; /* free ones; entries made above level 0 since all was forgotten */
 	uint32_t levels;       /* of the hart's largest mode: for guests without translation */
 	struct shadow_space spaces[SHADOW_SPACES];

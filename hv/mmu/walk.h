@@ -20,6 +20,7 @@
 
 #define WALK_LEVELS 5 /* Sv57 */
 
+#define SATP_OF(levels)   (((levels) + UINT64_C(5)) << 60)
 #define SATP_MODE(satp)   ((satp) >> 60)
 #define SATP_ASID(satp)   ((satp) >> 44 & 0xffff)
 #define SATP_PPN(satp)    ((satp) & (BIT(44) - 1))
