@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* See panic.h. One hart reports; the others, if they fail as well, wait for the restart. */
-#include <stdarg.h>
-#include <stdio.h>
 #include "riscv/panic.h"
 #include "boot/boot.h"
 #include "core/console.h"
-#include "core/log.h"
 #include "drivers/aclint.h"
 #include "riscv/csr.h"
 #include "riscv/pcpu.h"
@@ -14,7 +11,6 @@
 
 uint64_t panic_regs[32];
 uint8_t panic_stack[PANIC_STACK] aligned(16);
-extern char text_start[], text_end[];
 
 static uint32_t panicking;
 static const struct pcpu *ender; /* who ends the machine; set once */
@@ -44,11 +40,9 @@ noreturn void machine_end(uint32_t how, const char *why)
 		while (aclint_time(machine.mtime) < sent)
 			cpu_relax();
 	}
-	if (!finisher_write(&machine, how)) {
+	if (!finisher_write(&machine, how))
 		klog("this machine cannot do that by itself: all harts stand still");
-		console_flush();
-	}
-	pcpu_stop();
+	halt_hart();
 }
 
 /* A frame record lies right below where its frame pointer points: caller's pc at -8, caller's frame
@@ -56,7 +50,7 @@ noreturn void machine_end(uint32_t how, const char *why)
 static noreturn void backtrace_and_restart(uint64_t fp)
 {
 	const struct pcpu *p = this_pcpu();
-	uint64_t low = p->guard_page + PAGE_SIZE, high = p->stack_top;
+	uint64_t low = p->stack_top - STACK_SIZE, high = p->stack_top;
 
 	for (unsigned i = 0; i < MAX_FRAMES && fp > low + 16 && fp <= high && IS_ALIGNED(fp, 8);
 		i++) {
@@ -85,22 +79,15 @@ noreturn void panic_trap(const uint64_t regs[32])
 		this_pcpu()->id, this_pcpu()->hartid, csr_read(mcause), csr_read(mtval),
 		csr_read(mstatus));
 	for (unsigned i = 0; i < 32; i += 4)
-		klog("  x%02u %016lx  x%02u %016lx  x%02u %016lx  x%02u %016lx", i, i ? regs[i] : 0,
-			i + 1, regs[i + 1], i + 2, regs[i + 2], i + 3, regs[i + 3]);
+		klog("  x%02u %016lx  x%02u %016lx  x%02u %016lx  x%02u %016lx", i, regs[i], i + 1,
+			regs[i + 1], i + 2, regs[i + 2], i + 3, regs[i + 3]);
 	klog("  at 0x%lx", csr_read(mepc));
 	klog("  ra 0x%lx", regs[1]);
 	backtrace_and_restart(regs[8]);
 }
 
-noreturn void halt(const char *fmt, ...)
+noreturn void halt_hart(void)
 {
-	char text[200];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	klog("cannot run here: %s", text);
 	console_flush();
 	pcpu_stop();
 }

@@ -3,11 +3,13 @@
 #pragma once
 
 #include "core/bug.h"
+#include "core/log.h"
 #include "drivers/finisher.h"
 
 /* The machine cannot host a VM: one clear message, then this hart and with it the machine stops for
- * good. */
-noreturn void halt(const char *fmt, ...) printf_like;
+ * good. `fmt` is a literal. */
+#define halt(fmt, ...) (klog("cannot run here: " fmt, ##__VA_ARGS__), halt_hart())
+noreturn void halt_hart(void);
 
 /* Ends the machine, `how` of drivers/finisher.h: the other PCPUs leave their guests, what is
  * buffered and `why` are written out. The first PCPU that wants it sees to it. */
