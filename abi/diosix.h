@@ -20,7 +20,7 @@
 #define DX_SBI_IMPL_ID 5 /* SBI BASE get_impl_id: registered for Diosix */
 #define DX_EID         0x0a000005
 
-#define DX_ABI_VERSION 3
+#define DX_ABI_VERSION 4
 
 #define DX_SELF 0
 
@@ -78,6 +78,7 @@
 #define DX_NO_TRUST 1 /* FORK: the child has no hardware trust, though the caller has */
 #define DX_TRUST    2 /* CREATE, CLONE: the child has the caller's trust */
 #define DX_PAUSED   4 /* FORK, CLONE: the child begins paused */
+#define DX_DIRECT   8 /* CREATE: DX_BACKEND_PMP is wished for */
 
 /* What a VM learns of a child, or with DX_SELF of itself. Bits of one child add up until read. */
 #define DX_EVENT_STATE      1  /* its state changed: see INFO */
@@ -92,6 +93,13 @@ enum dx_state {
 	DX_PAUSED_STATE,
 	DX_DYING, /* its pages are on their way back */
 	DX_GONE,  /* `reason` and `code` stay until REAP */
+};
+
+/* How the VM's GPAs become HPAs. */
+enum dx_backend {
+	DX_BACKEND_GSTAGE = 1, /* by the hardware: there is H */
+	DX_BACKEND_PMP,        /* not at all: its RAM is one run, where its GPAs say */
+	DX_BACKEND_SHADOW,     /* by shadow page tables */
 };
 
 /* What made a VCPU leave the guest: dx_info.exits. */
@@ -170,6 +178,8 @@ struct dx_info {
 	uint64_t pages_shared;       /* of RAM, since a fork: it has not written them */
 	uint64_t pages_reserved;     /* of its guarantee, what it does not use */
 	uint64_t exits[DX_EXITS];
+	uint32_t backend; /* enum dx_backend */
+	uint32_t reserved;
 };
 
 #endif

@@ -40,16 +40,17 @@ static uint64_t ram_size_for(const struct dx_payload *p)
 /* A kernel that is linked to an address may also have its first stack below it (U-Boot has). */
 static void map_ram(struct vm *vm, const struct dx_payload *p)
 {
-	hpa_t at = hpa(p->kernel_base ? p->kernel_base - ROOM_BELOW_KERNEL : 0), base;
+	hpa_t base = hpa(p->kernel_base ? p->kernel_base - ROOM_BELOW_KERNEL : 0);
 	uint64_t size = ram_size_for(p);
 
-	if (quota_charge(&vm->quota, RES_PAGES, size >> PAGE_SHIFT, NULL) != OK ||
-		frame_alloc_run(at, size, vm->id, &base) != OK)
+	while (!p->kernel_base && !frame_find_run(&base, size))
+		;
+	if (!base.v || vm_take_run(vm, base, size) != OK)
 		halt("no %lu MiB of contiguous RAM for the Root VM%s", size >> 20,
-			at.v ? " where its kernel wants it" : "");
-	vm->ram_base = gpa(base.v);
-	vm->ram_size = size;
-	vm->ram_pages = size >> PAGE_SHIFT;
+			p->kernel_base ? " where its kernel wants it" : "");
+	/* Blocks are as leaves are. */
+	for (hpa_t a = base; a.v < base.v + size; a = hpa_add(a, PAGE_SIZE << frame_order(a)))
+		frame_split(a, frame_order(a) < ORDER_2M ? ORDER_4K : ORDER_2M);
 	struct vm_locked l = vm_lock(vm);
 
 	for (uint64_t done = 0, part; done < size; done += part)

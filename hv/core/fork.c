@@ -135,11 +135,26 @@ static enum err conclude(struct vm *vm, enum err err)
 	return err == OK ? OK : discard(vm, err);
 }
 
-enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *handle)
+/* All RAM at once, if nobody else has been quicker: then there is no run for it. */
+static enum err make_direct(struct vm *vm, hpa_t *run)
+{
+	uint64_t size = vm->ram_size;
+	bool fits = range_within(run->v, size, 0, GSTAGE_END);
+	enum err err = fits ? vm_take_run(vm, *run, size) : E_NOMEM;
+
+	vm->direct = err == OK;
+	gstage_fill(vm, *run, gpa(run->v), vm->direct ? size : 0);
+	if (!vm->direct)
+		*run = hpa(0);
+	return err == E_NOMEM ? OK : err;
+}
+
+enum err vm_make_child(struct vm *parent, const struct dx_create *c, hpa_t *run, uint32_t *handle)
 {
 	struct vm *vm = NULL;
 
-	if (c->vcpus == 0 || c->vcpus > VM_MAX_VCPUS || c->reserved || (c->flags & ~DX_TRUST))
+	if (c->vcpus == 0 || c->vcpus > VM_MAX_VCPUS || c->reserved ||
+		(c->flags & ~(DX_TRUST | DX_DIRECT)))
 		return E_INVAL;
 	if (!IS_ALIGNED(c->ram_size, PAGE_SIZE) || c->ram_size == 0 || c->ram_size > GIB(1024))
 		return E_RANGE;
@@ -152,10 +167,14 @@ enum err vm_make_child(struct vm *parent, const struct dx_create *c, uint32_t *h
 		vm->ram_base = gpa(GIB(2));
 		vm->ram_size = c->ram_size;
 		vm->trusted = c->flags & DX_TRUST;
-		err = fit_out(vm, root_vm, c->vcpus);
+		err = run->v ? make_direct(vm, run) : OK;
 	}
 	if (err == OK)
+		err = fit_out(vm, root_vm, c->vcpus);
+	if (err == OK) {
 		devices_reset(vm); /* the places are the Root VM's, the contents are nobody's */
+		vm->source = vm->direct ? parent : NULL;
+	}
 	err = conclude(vm, err);
 	if (err == OK)
 		*handle = vm->handle;
@@ -191,8 +210,14 @@ enum err fork_begin(struct vm *parent, struct vm *from, const struct dx_fork *f,
 
 enum err fork_step(struct vm *child, bool *done)
 {
-	enum err err = gstage_share(child->source, child, &child->cursor, SHARE_STEP);
+	enum err err;
 
+	if (!child->forked) {
+		err = gstage_touch(child, gpa(child->ram_base.v + child->ram_size - 1), true, NULL);
+		*done = err == E_EXISTS;
+		return *done ? OK : err;
+	}
+	err = gstage_share(child->source, child, &child->cursor, SHARE_STEP);
 	*done = child->cursor.v == GSTAGE_END;
 	return err;
 }
@@ -201,6 +226,9 @@ void fork_finish(struct vm *child, const struct vcpu *caller, bool paused)
 {
 	const struct vm *from = child->source;
 
+	child->source = NULL;
+	if (!child->forked)
+		return;
 	for (uint32_t i = 0; i < child->nvcpus; i++) {
 		struct vcpu *to = child->vcpus[i];
 
@@ -212,7 +240,6 @@ void fork_finish(struct vm *child, const struct vcpu *caller, bool paused)
 			to->x[10] = to->x[11] = 0;
 		}
 	}
-	child->source = NULL;
 	vuart_poll(&child->uart);
 	vplic_raise(&child->plic, child->vmgenid_irq);
 	/* Halted still: none can start another one that this loop has yet to come to. */

@@ -3,6 +3,8 @@
 #include "core/frame.h"
 #include "core/bug.h"
 
+#define FIND_STEP 64 /* places for a run that are looked at in one go */
+
 static struct {
 	struct spinlock lock;
 	/* set once at boot: */
@@ -103,8 +105,6 @@ static void lay(uint32_t n, uint32_t end, struct frame f)
 	while (n < end) {
 		unsigned order = fitting_order(n, end - n);
 
-		if (f.kind == FRAME_RAM) /* blocks are as leaves are */
-			order = order < ORDER_2M ? ORDER_4K : ORDER_2M;
 		f.order = (uint8_t)order;
 		if (f.kind == FRAME_FREE)
 			give_back(n, order);
@@ -217,22 +217,25 @@ static uint32_t first_taken(uint32_t n, uint32_t count)
 	return i;
 }
 
-/* The highest run of free frames that starts at a multiple of 2 MiB; 0 when there is none. Each
- * frame is looked at once: what is taken in one place ends the next place below. */
-static uint32_t find_run(uint32_t count)
+/* Each frame is looked at once: what is taken in one place ends the next place below. */
+bool frame_find_run(hpa_t *at, uint64_t size)
 {
-	uint32_t end = frames.end;
+	uint64_t count = size >> PAGE_SHIFT;
+	uint32_t end = at->v ? frame_number(*at) : frames.end, n = 0;
+	bool found = false;
 
-	while (end - frames.first >= count) {
-		uint32_t n = (end - count) & ~((1u << ORDER_2M) - 1);
-
-		if (n < frames.first)
-			break;
-		end = first_taken(n, count);
-		if (end >= n + count)
-			return n;
+	BUG_ON(!size || !IS_ALIGNED(size, PAGE_SIZE));
+	spin_lock(&frames.lock);
+	for (unsigned i = 0; i < FIND_STEP && !found && end - frames.first >= count; i++) {
+		n = (end - (uint32_t)count) & ~((1u << ORDER_2M) - 1);
+		end = n < frames.first ? frames.first : first_taken(n, (uint32_t)count);
+		found = n >= frames.first && end >= n + count;
 	}
-	return 0;
+	spin_unlock(&frames.lock);
+	if (!found)
+		n = end - frames.first < count ? 0 : end;
+	*at = n ? frame_hpa(n) : hpa(0);
+	return found || !n;
 }
 
 /* Takes the free blocks that hold the run apart: what lies before and behind it stays free. */
@@ -252,24 +255,20 @@ static void carve_run(uint32_t n, uint32_t end, uint32_t payer)
 	lay(end, to, (struct frame){.kind = FRAME_FREE});
 }
 
-enum err frame_alloc_run(hpa_t at, uint64_t size, uint32_t payer, hpa_t *out)
+enum err frame_alloc_run(hpa_t at, uint64_t size, uint32_t payer)
 {
 	BUG_ON(!size || !IS_ALIGNED(size | at.v, PAGE_SIZE));
-	if (!in_table(at.v ? at : frame_hpa(frames.first), size))
+	if (!in_table(at, size))
 		return E_NOMEM;
-	uint32_t count = (uint32_t)(size >> PAGE_SHIFT);
+	uint32_t n = frame_number(at), count = (uint32_t)(size >> PAGE_SHIFT);
 
 	spin_lock(&frames.lock);
-	uint32_t n = at.v ? frame_number(at) : find_run(count);
-	bool fits = n && first_taken(n, count) >= n + count;
+	bool fits = first_taken(n, count) >= n + count;
 
 	if (fits)
 		carve_run(n, n + count, payer);
 	spin_unlock(&frames.lock);
-	if (!fits)
-		return E_NOMEM;
-	*out = frame_hpa(n);
-	return OK;
+	return fits ? OK : E_NOMEM;
 }
 
 void frame_split(hpa_t a, unsigned order)

@@ -99,12 +99,15 @@ void frames_declare(hpa_t base, uint64_t size, enum frame_kind kind);
  * no block is large enough. */
 enum err must_check frame_alloc(unsigned order, enum frame_kind kind, uint32_t payer, hpa_t *out);
 
-/*
- * Takes a contiguous run of `size` bytes as blocks of FRAME_RAM, of 2 MiB wherever alignment
- * allows: the one at page-aligned `at`, or, when `at` is 0, the highest there is that starts at a
- * multiple of 2 MiB. Walks all heads: boot only. E_NOMEM when there is none.
- */
-enum err must_check frame_alloc_run(hpa_t at, uint64_t size, uint32_t payer, hpa_t *out);
+/* Looks for the highest run of `size` free bytes, below `*at` if that is not 0, that starts at a
+ * multiple of 2 MiB; `size` is one too, or nothing is found. True: `*at` is where, or 0. False: it
+ * has looked in some places; again with `*at`. */
+bool must_check frame_find_run(hpa_t *at, uint64_t size);
+
+/* Takes the contiguous run of `size` bytes at page-aligned `at` as blocks of FRAME_RAM, as large as
+ * they can be: who maps them splits them. O(FRAME_MAX_ORDER + size / 1 GiB). E_NOMEM: it is not
+ * free. */
+enum err must_check frame_alloc_run(hpa_t at, uint64_t size, uint32_t payer);
 
 /* Gives back the block whose head is at `a`. O(FRAME_MAX_ORDER). */
 void frame_free(hpa_t a);

@@ -38,6 +38,24 @@ enum err vm_page_take(struct vm *vm, unsigned order, enum frame_kind kind, hpa_t
 	return err;
 }
 
+enum err vm_take_run(struct vm *vm, hpa_t at, uint64_t size)
+{
+	uint64_t pages = size >> PAGE_SHIFT;
+	enum err err = quota_charge(&vm->quota, RES_PAGES, pages, NULL);
+
+	if (err != OK)
+		return err;
+	err = frame_alloc_run(at, size, vm->id);
+	if (err == OK) {
+		count_ram(vm, pages);
+		vm->ram_base = gpa(at.v);
+		vm->ram_size = size;
+	} else {
+		quota_release(&vm->quota, RES_PAGES, pages);
+	}
+	return err;
+}
+
 enum err vm_page_alloc(struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out)
 {
 	BUG_ON(order > ORDER_2M);

@@ -73,6 +73,7 @@ struct vm {
 		hpa_t block; /* 2 MiB that is being zeroed for `at`; 0 when none is */
 		gpa_t at;
 		uint64_t done; /* bytes */
+		uint64_t rest; /* bytes from `block` on that come so */
 	} fill;
 
 	/* under tree_lock (core/tree.h): */
@@ -134,6 +135,10 @@ enum err must_check vm_page_alloc(struct vm *vm, unsigned order, enum frame_kind
 
 /* The same, not zeroed, of any order. */
 enum err must_check vm_page_take(struct vm *vm, unsigned order, enum frame_kind kind, hpa_t *out);
+
+/* Takes the run of `size` bytes at `at` as the RAM of `vm`, GPA = HPA, charged to it first. Not
+ * zeroed, nor mapped, nor split for that. Errors as vm_page_take; E_NOMEM: it is not free. */
+enum err must_check vm_take_run(struct vm *vm, hpa_t at, uint64_t size);
 
 /* Gives back what these gave. */
 void vm_page_free(struct vm *vm, hpa_t a);

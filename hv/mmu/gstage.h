@@ -51,6 +51,10 @@ enum err must_check gstage_map(
  * held. */
 enum err must_check gstage_touch(struct vm *vm, gpa_t at, bool write, struct refusal *refused);
 
+/* `size` bytes of RAM at `block`, whole 2 MiB that `vm` pays and does not map, will be zeroed and
+ * mapped at `at`, a part with each touch of RAM that is missing. */
+void gstage_fill(struct vm *vm, hpa_t block, gpa_t at, uint64_t size);
+
 /*
  * Maps a part of `child`'s RAM at `at`, at most `size` bytes of it, into `vm` at `own`: one leaf,
  * of *mapped bytes. 0 for E_AGAIN-like success: call again, something had to be made first. Both

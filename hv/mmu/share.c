@@ -191,9 +191,13 @@ bool gstage_drop(struct vm *vm, gpa_t *cursor, unsigned budget)
 	/* The tables of the last leaf go when the cursor has passed their ends. */
 	uint64_t end = ALIGN_UP(vm->gpa_end, level_size(LEVELS - 1));
 
-	if (vm->fill.block.v)
-		vm_ram_put(vm, vm->fill.block, ORDER_2M);
-	vm->fill.block = hpa(0);
+	for (; vm->fill.block.v && budget; budget--) {
+		hpa_t a = vm->fill.block;
+		uint64_t size = PAGE_SIZE << frame_order(a);
+
+		gstage_fill(vm, hpa_add(a, size), gpa(0), vm->fill.rest - size);
+		vm_ram_put(vm, a, frame_order(a));
+	}
 	while (budget && cursor->v < end) {
 		unsigned level, cost = 1;
 		uint64_t value, *pte = gstage_walk(vm, *cursor, &level, &value);

@@ -18,23 +18,33 @@ static bool fill_begin(struct vm *vm, gpa_t at)
 		gstage_walk_make(vm, block, 1, &pte) != OK || *pte ||
 		vm_page_take(vm, ORDER_2M, FRAME_RAM, &a) != OK)
 		return false;
-	vm->fill.block = a;
-	vm->fill.at = block;
-	vm->fill.done = 0;
+	gstage_fill(vm, a, block, MIB(2));
 	return true;
+}
+
+void gstage_fill(struct vm *vm, hpa_t block, gpa_t at, uint64_t size)
+{
+	vm->fill.block = size ? block : hpa(0);
+	vm->fill.at = at;
+	vm->fill.done = 0;
+	vm->fill.rest = size;
 }
 
 static enum err fill_step(struct vm *vm)
 {
 	uint64_t *pte;
+	enum err err = gstage_walk_make(vm, vm->fill.at, 1, &pte);
 
+	if (err != OK)
+		return err;
 	zero_pages(hpa_ptr(hpa_add(vm->fill.block, vm->fill.done)), FILL_STEP);
 	vm->fill.done += FILL_STEP;
 	if (vm->fill.done < MIB(2))
 		return OK;
-	BUG_ON(gstage_walk_make(vm, vm->fill.at, 1, &pte) != OK);
+	frame_split(vm->fill.block, ORDER_2M);
 	pte_set(pte, leaf_pte(vm->fill.block, GSTAGE_RWX));
-	vm->fill.block = hpa(0);
+	gstage_fill(vm, hpa_add(vm->fill.block, MIB(2)), gpa_add(vm->fill.at, MIB(2)),
+		vm->fill.rest - MIB(2));
 	return OK;
 }
 

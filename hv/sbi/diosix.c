@@ -7,9 +7,11 @@
  * A handler that uses the caller's memory looks for it first: until it is there nothing happens.
  */
 #include <string.h>
+#include "boot/boot.h"
 #include "core/fork.h"
 #include "core/vconsole.h"
 #include "mmu/gstage.h"
+#include "riscv/guest_csr.h"
 #include "riscv/time.h"
 #include "sbi/diosix.h"
 #include "vdev/devices.h"
@@ -21,12 +23,12 @@ static_assert(sizeof(struct dx_fork) == 64 && offsetof(struct dx_fork, limit) ==
 static_assert(
 	sizeof(struct dx_create) == 80 && offsetof(struct dx_create, limit) == 24, "the ABI's");
 static_assert(sizeof(struct dx_quota) == 168 && offsetof(struct dx_quota, own) == 112, "the ABI's");
-static_assert(sizeof(struct dx_info) == 168 && offsetof(struct dx_info, ram_base) == 48 &&
+static_assert(sizeof(struct dx_info) == 176 && offsetof(struct dx_info, ram_base) == 48 &&
 		      offsetof(struct dx_info, copies) == 104 &&
 		      offsetof(struct dx_info, exits) == 128,
 	"the ABI's");
 
-/* Stages of calls that make a VM. */
+/* Stages of calls that make a VM; of CREATE also an HPA. */
 enum { BEGIN, QUIET, SHARE, UNDO };
 
 void *dx_caller_struct(struct vcpu *v, uint64_t at, size_t size, bool write, struct sbi_ret *r)
@@ -123,7 +125,7 @@ static void give_up(struct vcpu *v, enum err err)
  * child may have been killed meanwhile, and `from` too. */
 static struct sbi_ret share(struct vcpu *v, struct vm *from)
 {
-	bool done = false, forks = from == v->vm;
+	bool done = false;
 	enum err err = E_STATE;
 
 	spin_lock(&tree_lock);
@@ -133,7 +135,7 @@ static struct sbi_ret share(struct vcpu *v, struct vm *from)
 		hold(child);
 		spin_unlock(&tree_lock);
 		err = fork_step(child, &done);
-		if (done)
+		if (done && child->forked)
 			vm_fence(from);
 		spin_lock(&tree_lock);
 		if (child->state == DX_DYING)
@@ -145,6 +147,8 @@ static struct sbi_ret share(struct vcpu *v, struct vm *from)
 	if (err != OK) {
 		give_up(v, err);
 	} else if (done) {
+		bool forks = child->forked && from == v->vm;
+
 		if (forks)
 			vcpu_save(v);
 		fork_finish(child, forks ? v : NULL, v->options.flags & DX_PAUSED);
@@ -325,17 +329,29 @@ static struct sbi_ret dx_exec(struct vcpu *v, const uint64_t *a)
 
 static struct sbi_ret dx_create(struct vcpu *v, const uint64_t *a)
 {
+	hpa_t run = hpa(v->stage);
 	struct dx_create c;
 	struct sbi_ret r;
-	uint32_t handle;
+
+	if (v->stage == SHARE || v->stage == UNDO)
+		return v->stage == SHARE ? share(v, v->vm) : undo(v);
 	const void *p = dx_caller_struct(v, a[0], sizeof(c), false, &r);
 
 	if (!p)
 		return r;
 	memcpy(&c, p, sizeof(c));
-	enum err err = vm_make_child(v->vm, &c, &handle);
+	bool direct = c.flags & DX_DIRECT && direct_vms && IS_ALIGNED(c.ram_size, MIB(2));
 
-	return err == OK ? sbi_value(handle) : sbi_result(err);
+	if (direct && c.ram_size && !frame_find_run(&run, c.ram_size)) {
+		v->stage = run.v;
+		return sbi_again(v);
+	}
+	enum err err = vm_make_child(v->vm, &c, &run, &v->handle);
+
+	v->stage = SHARE;
+	if (err == OK)
+		return run.v ? sbi_again(v) : sbi_value(v->handle);
+	return sbi_result(err);
 }
 
 /* What a parent may do to a live child in which state. With tree_lock held. */
@@ -466,6 +482,7 @@ static void fill_info(const struct vm *vm, struct dx_info *i)
 	i->priority = vm->vcpus[0]->sched.priority;
 	i->weight = vm->weight;
 	i->pages_private = vm->ram_pages;
+	i->backend = has_h ? DX_BACKEND_GSTAGE : vm->direct ? DX_BACKEND_PMP : DX_BACKEND_SHADOW;
 	i->ram_base = vm->ram_base.v;
 	i->ram_size = vm->ram_size;
 	i->copies = vm->copies;

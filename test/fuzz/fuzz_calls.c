@@ -14,11 +14,13 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-#define PAGES    640
+#define PAGES    2048
 #define RAM      48
 #define CALL_MAX 400 /* calls begun in one input */
 
 /* --- what lies around the calls --- */
+
+bool has_h, direct_vms = true;
 
 struct sbi_ret sbi_again(struct vcpu *v)
 {
@@ -296,6 +298,10 @@ static void poke(struct vm *vm)
 
 	f.flags = c.flags = which & 7;
 	c.vcpus = 1 + (which >> 3 & 1);
+	if (c.vcpus == 2) {
+		c.flags |= DX_DIRECT;
+		c.ram_size = MIB(2);
+	}
 	if (which >> 4)
 		c.limit[which >> 4 & 7 ? (which >> 4) % DX_LIMITS : 0] =
 			f.limit[(which >> 4) % DX_LIMITS] = some_number(vm);

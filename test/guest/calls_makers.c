@@ -141,7 +141,7 @@ static void create_rows(void)
 	for (unsigned b = 0; b < 64; b += 7)
 		create_is("CREATE: reserved", 0, 1, MIB(1), 1ul << b);
 	for (unsigned b = 0; b < 32; b++)
-		if (1u << b != DX_TRUST)
+		if (1u << b != DX_TRUST && 1u << b != DX_DIRECT)
 			create_is("CREATE: flag", 1u << b, 1, MIB(1), 0);
 }
 

@@ -14,6 +14,7 @@
 enum task { LOOK, ASK_COLD, ASK_WARM, SPIN, SLEEP, BREED };
 static volatile uint64_t task, lives, harts_up;
 static volatile bool ready;
+static uint32_t made; /* flags of CREATE */
 
 static volatile uint8_t *uart(unsigned reg)
 {
@@ -207,7 +208,7 @@ static void one_life(uint64_t child, enum task what, uint64_t life)
 
 static void test_lives(void)
 {
-	uint64_t child = born_create(m.nharts), life = 0;
+	uint64_t child = born_create(m.nharts, made), life = 0;
 
 	value_of("limit", dx(DX_FID_QUOTA_SET, child, DX_LIMIT_VMS, 20));
 	while (dx_event())
@@ -231,7 +232,7 @@ static void test_lives(void)
 static void test_new(void)
 {
 	use_devices();
-	uint64_t child = born_create(m.nharts);
+	uint64_t child = born_create(m.nharts, made);
 
 	born_start(child);
 	family_end("a created child", child);
@@ -334,6 +335,7 @@ void guest_main(void)
 {
 	if (born())
 		child_main();
+	made = bootarg("direct") ? DX_DIRECT : 0;
 	fdt_walk(find_device, NULL);
 	fdt_walk(find_irq, NULL);
 	use_devices(); /* nobody's to inherit but a fork's */

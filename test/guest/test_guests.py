@@ -127,6 +127,7 @@ GUESTS = {
     "starve": ["1", "2", "4on1", "8on2nosstc"],
     "windowfork": ["1", "4", "4on1fair"],
     "reboot": ["1", "4", "8on2nosstc"],
+    "direct": ["1", "4on1", "debug1"],
     "trust": ["disk1", "disk2", "disk4", "disk4on1", "disk8on2nosstc"],
     "mmio": ["disk1", "disk4"],
     "info": ["1", "4on1"],
@@ -147,7 +148,7 @@ GUESTS = {
 }
 
 # And what only one backend has
-MORE = {"escape": ["nohfew1"], "stale": ["nohfew1"], "vdevpage": ["nohfew1"]}
+MORE = {"direct": ["nohfew1", "noh2", "noh4on1", "nohdebug4"], "escape": ["nohfew1"], "stale": ["nohfew1"], "vdevpage": ["nohfew1"]}
 
 # Guests that have a test of their own: test_compare.py
 COMPARED = {"sv39"}

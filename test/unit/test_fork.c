@@ -22,7 +22,7 @@ static void parent_of(uint64_t ram_pages)
 			for (uint32_t k = i; k < i + (1u << frame_table[i].order); k++)
 				memset(hpa_ptr(hpa(RAM_BASE + k * PAGE_SIZE)), 0xa5, PAGE_SIZE);
 	c.vcpus = 2;
-	assert_int_equal(vm_make_child(root_vm, &c, &handle), OK);
+	assert_int_equal(make_empty(root_vm, &c, &handle), OK);
 	parent = child_of(root_vm, handle);
 	spin_lock(&tree_lock);
 	vm_set_state(parent, DX_RUNNING);
@@ -458,15 +458,15 @@ static void refusals_are_told_as_the_maker_sees_them(void **state)
 	assert_true(quota_set(&root_vm->quota, DX_LIMIT_RESERVE, 0) == OK);
 	for (uint64_t spare = 0; spare < 6; spare++) {
 		set_limit(parent, spare);
-		assert_int_equal(vm_make_child(parent, &c, &handle), E_QUOTA_OWN);
+		assert_int_equal(make_empty(parent, &c, &handle), E_QUOTA_OWN);
 		assert_int_equal(fork_begin(parent, parent, &f, 3, &child), E_QUOTA_OWN);
 		set_limit(parent, 100);
 		set_limit(root_vm, spare);
-		assert_int_equal(vm_make_child(parent, &c, &handle), E_QUOTA_ABOVE);
+		assert_int_equal(make_empty(parent, &c, &handle), E_QUOTA_ABOVE);
 		assert_int_equal(fork_begin(parent, parent, &f, 3, &child), E_QUOTA_ABOVE);
 		assert_int_equal(quota_set(&root_vm->quota, DX_LIMIT_PAGES, PAGES), OK);
 		c.limit[DX_LIMIT_PAGES] = spare;
-		assert_int_equal(vm_make_child(parent, &c, &handle), E_QUOTA_OWN);
+		assert_int_equal(make_empty(parent, &c, &handle), E_QUOTA_OWN);
 		c.limit[DX_LIMIT_PAGES] = DX_KEEP;
 		assert_sound();
 	}
@@ -485,14 +485,14 @@ static void limits_that_no_child_can_have(void **state)
 		struct dx_fork f = keep_all();
 
 		c.limit[counted[i]] = f.limit[counted[i]] = parent->quota.limit[i] + 1;
-		assert_int_equal(vm_make_child(parent, &c, &handle), E_DENIED);
+		assert_int_equal(make_empty(parent, &c, &handle), E_DENIED);
 		assert_int_equal(fork_begin(parent, parent, &f, 3, &child), E_DENIED);
 	}
 	struct dx_create c = empty_of(40);
 
 	c.limit[DX_LIMIT_PAGES] = 200;
 	c.limit[DX_LIMIT_RESERVE] = 201;
-	assert_int_equal(vm_make_child(parent, &c, &handle), E_RANGE);
+	assert_int_equal(make_empty(parent, &c, &handle), E_RANGE);
 	child = NULL;
 	assert_sound();
 }
@@ -517,7 +517,7 @@ static void try_limits(bool of_child)
 			c.limit[DX_LIMIT_PAGES] = pages;
 		else
 			set_limit(parent, pages);
-		err = vm_make_child(parent, &c, &handle);
+		err = make_empty(parent, &c, &handle);
 		assert_true(err == OK || err == E_QUOTA_OWN || err == E_QUOTA_ABOVE);
 	}
 	assert_int_equal(err, OK);
@@ -579,14 +579,14 @@ static void wrong_arguments(void **state)
 	do {                                                                                       \
 		struct dx_create wrong = c;                                                        \
 		wrong.field = value;                                                               \
-		assert_int_equal(vm_make_child(parent, &wrong, &handle), err);                     \
+		assert_int_equal(make_empty(parent, &wrong, &handle), err);                        \
 	} while (0)
 	REFUSED_CREATE(vcpus, 0, E_INVAL);
 	REFUSED_CREATE(vcpus, 65, E_INVAL);
 	REFUSED_CREATE(reserved, 1, E_INVAL);
 	REFUSED_CREATE(flags, DX_NO_TRUST, E_INVAL);
 	REFUSED_CREATE(flags, DX_PAUSED, E_INVAL);
-	REFUSED_CREATE(flags, 8, E_INVAL);
+	REFUSED_CREATE(flags, 16, E_INVAL);
 	REFUSED_CREATE(flags, DX_TRUST, E_DENIED);
 	REFUSED_CREATE(ram_size, 0, E_RANGE);
 	REFUSED_CREATE(ram_size, 1, E_RANGE);
@@ -611,7 +611,7 @@ static void wrong_arguments(void **state)
 	parent->quota.limit[DX_LIMIT_DEPTH] = 0;
 	f = keep_all();
 	assert_int_equal(fork_begin(parent, parent, &f, 3, &made), E_QUOTA_OWN);
-	assert_int_equal(vm_make_child(parent, &c, &handle), E_QUOTA_OWN);
+	assert_int_equal(make_empty(parent, &c, &handle), E_QUOTA_OWN);
 	assert_int_equal(parent->nchildren, 0);
 	assert_sound();
 }

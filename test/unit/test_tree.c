@@ -392,7 +392,7 @@ static void audit_leaf(struct node *v, uint64_t at, uint64_t pte, uint64_t size)
 		require(v->parent == NULL && !(pte & GSTAGE_X));
 		return;
 	}
-	if (at == VMGENID) {
+	if (at == v->vm->vmgenid.v) {
 		require(to.v == v->vm->vmgenid_page.v && size == PAGE_SIZE && !(pte & GSTAGE_W));
 		return;
 	}
@@ -472,7 +472,7 @@ static void audit_structures(struct node *v)
 			refs[(ptr_hpa(c->console).v - RAM_BASE) >> PAGE_SHIFT]++;
 	}
 	if (vm->fill.block.v)
-		for (unsigned i = 0; i < 512; i++)
+		for (unsigned i = 0; i < vm->fill.rest >> PAGE_SHIFT; i++)
 			refs[((vm->fill.block.v - RAM_BASE) >> PAGE_SHIFT) + i]++;
 }
 
@@ -1144,33 +1144,58 @@ static bool can_make(const struct node *v)
 	return is_alive(v) && v->state == DX_RUNNING && !v->jobs && !v->being_made;
 }
 
-static void do_create(void)
-{
-	static const uint16_t sizes[] = {1, 3, 40, 512, 517, 1030};
-	struct node *v = any_node(can_make);
-	struct dx_create c = empty_of(sizes[rnd(ARRAY_SIZE(sizes))]);
-	uint32_t handle = 0;
-
-	if (!v || !free_node())
-		return;
-	c.vcpus = 1 + rnd(2);
-	some_limits(v->vm, c.limit);
-	struct trace before = trace_of(v->vm);
-	enum err err = vm_make_child(v->vm, &c, &handle);
-
-	check_birth(v->vm, err, before, c.limit);
-	if (err == OK) {
-		add_node(v, child_of(v->vm, handle), DX_CREATED);
-		done[3]++;
-	}
-}
-
 static struct job *free_job(void)
 {
 	for (unsigned i = 0; i < JOBS; i++)
 		if (!jobs[i].from)
 			return &jobs[i];
 	return NULL;
+}
+
+/* A place for direct RAM, if there is one; or where there is none, as if it had been taken since.
+ */
+static hpa_t some_run(const struct dx_create *c)
+{
+	hpa_t run = hpa(0);
+
+	if (!IS_ALIGNED(c->ram_size, MIB(2)))
+		return run;
+	while (!frame_find_run(&run, c->ram_size))
+		;
+	return rnd(4) ? run : hpa(RAM_BASE);
+}
+
+static void do_create(void)
+{
+	static const uint16_t sizes[] = {1, 3, 40, 512, 517, 1024, 1030};
+	struct node *v = any_node(can_make);
+	struct dx_create c = empty_of(sizes[rnd(ARRAY_SIZE(sizes))]);
+	struct job *j = free_job();
+	hpa_t run = rnd(2) ? some_run(&c) : hpa(0);
+	bool asked = run.v;
+	uint32_t handle = 0;
+
+	if (!v || !free_node() || !j)
+		return;
+	c.vcpus = 1 + rnd(2);
+	some_limits(v->vm, c.limit);
+	struct trace before = trace_of(v->vm);
+	enum err err = vm_make_child(v->vm, &c, &run, &handle);
+
+	check_birth(v->vm, err, before, c.limit);
+	if (err != OK)
+		return;
+	struct node *child = add_node(v, child_of(v->vm, handle), DX_CREATED);
+
+	require(child->vm->direct == (run.v != 0) && child->base == (run.v ? run.v : GIB(2)));
+	require(!child->vm->source == !run.v);
+	done[3]++;
+	done[16] += asked && !run.v;
+	if (run.v) {
+		child->being_made = true;
+		v->jobs++;
+		*j = (struct job){v, child, false};
+	}
 }
 
 static struct vm *begin(struct node *parent, struct node *from)
@@ -1251,7 +1276,7 @@ static void inherit(const struct node *from, struct node *child, unsigned p)
 	require(!there || (o && find(from, p, &theirs)));
 	if (!o)
 		return;
-	bool copied = from->vm->holds_devices || has_writer(from, p);
+	bool copied = from->vm->holds_devices || from->vm->direct || has_writer(from, p);
 
 	if (!there) {
 		require(copied && find(from, p, &theirs) && is_zero(theirs.hpa));
@@ -1309,6 +1334,34 @@ static void share(struct job *j)
 	}
 }
 
+/* A part of a direct VM's RAM. */
+static void zero(struct job *j)
+{
+	struct node *child = j->child;
+	hpa_t block = child->vm->fill.block;
+	bool is_done = false;
+	enum err err = fork_step(child->vm, &is_done);
+
+	if (err != OK) {
+		require(err == E_QUOTA_OWN || err == E_QUOTA_ABOVE || err == E_NOMEM);
+		give_up(child);
+		done[7]++;
+		return;
+	}
+	if (block.v != child->vm->fill.block.v) {
+		require(is_zero(block) && is_zero(hpa_add(block, MIB(2) - PAGE_SIZE)));
+		filled(child, gpa(block.v), block);
+	}
+	require(is_done == !block.v);
+	if (!is_done)
+		return;
+	finish_fork(child->vm, false);
+	require(child->vm->state == DX_CREATED);
+	child->being_made = false;
+	end_jobs(child);
+	done[6]++;
+}
+
 static void do_job(void)
 {
 	struct job *j = &jobs[rnd(JOBS)];
@@ -1319,8 +1372,10 @@ static void do_job(void)
 		end_jobs(j->child);
 	} else if (j->from->state == DX_DYING) {
 		end_jobs_from(j->from);
-	} else {
+	} else if (j->child->forked) {
 		share(j);
+	} else {
+		zero(j);
 	}
 }
 
@@ -1433,8 +1488,9 @@ static void walk(unsigned rounds, unsigned steps)
 static void random_walk(void **state)
 {
 	static const char *const names[] = {"stores", "loads of nothing", "windows", "creates",
-		"forks", "clones", "", "forks that failed", "kills", "burials", "fills",
-		"take-overs", "copies", "sacrifices", "stalls", "windows of 2 MiB"};
+		"forks", "clones", "direct VMs", "forks that failed", "kills", "burials", "fills",
+		"take-overs", "copies", "sacrifices", "stalls", "windows of 2 MiB",
+		"runs that were taken"};
 	const char *rounds = getenv("UNIT_ROUNDS");
 
 	walk(rounds ? (unsigned)atoi(rounds) : 250, 4000);

@@ -13,7 +13,7 @@ static int start(void **state)
 	struct dx_create c = empty_of(4);
 
 	new_machine(1024, 512, 4);
-	assert_int_equal(vm_make_child(root_vm, &c, &handle), OK);
+	assert_int_equal(make_empty(root_vm, &c, &handle), OK);
 	child = child_of(root_vm, handle);
 	machine_text_size = 0;
 	return 0;

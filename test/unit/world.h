@@ -207,12 +207,15 @@ static inline void map_own(struct vm *vm, uint64_t at, hpa_t to, uint64_t size, 
 
 static inline void give_root_ram(uint64_t pages)
 {
-	hpa_t base;
+	hpa_t base = hpa(0);
 
-	root_vm->ram_size = pages << PAGE_SHIFT;
-	require(quota_charge(&root_vm->quota, RES_PAGES, pages, NULL) == OK);
-	require(frame_alloc_run(hpa(0), root_vm->ram_size, root_vm->id, &base) == OK);
-	root_vm->ram_base = gpa(base.v); /* as on the real machine */
+	while (!frame_find_run(&base, pages << PAGE_SHIFT))
+		;
+	require(base.v && vm_take_run(root_vm, base, pages << PAGE_SHIFT) == OK);
+	for (uint64_t done = 0; done < pages << PAGE_SHIFT;
+		done += PAGE_SIZE << frame_order(hpa_add(base, done)))
+		frame_split(hpa_add(base, done),
+			frame_order(hpa_add(base, done)) < ORDER_2M ? ORDER_4K : ORDER_2M);
 	memset(hpa_ptr(base), 0, root_vm->ram_size);
 	map_own(root_vm, base.v, base, root_vm->ram_size, GSTAGE_RWX);
 }
@@ -274,6 +277,14 @@ static inline struct dx_create empty_of(uint64_t pages)
 	c.vcpus = 1;
 	c.ram_size = pages << PAGE_SHIFT;
 	return c;
+}
+
+/* An empty child whose RAM comes when it is touched. */
+static inline enum err make_empty(struct vm *parent, const struct dx_create *c, uint32_t *handle)
+{
+	hpa_t run = hpa(0);
+
+	return vm_make_child(parent, c, &run, handle);
 }
 
 static inline void finish_fork(struct vm *child, bool paused)

@@ -23,13 +23,16 @@ void *born_at(const volatile void *own)
 	return (void *)(BORN_WINDOW + ((uintptr_t)own - (uintptr_t)_start));
 }
 
-uint64_t born_create(uint32_t vcpus)
+uint64_t born_create(uint32_t vcpus, uint32_t flags)
 {
-	struct sbiret r = dx(DX_FID_CREATE, (uintptr_t)dx_create_options(vcpus, BORN_RAM), 0, 0);
+	struct dx_create *c = dx_create_options(vcpus, BORN_RAM);
+
+	c->flags = flags;
+	struct sbiret r = dx(DX_FID_CREATE, (uintptr_t)c, 0, 0);
 
 	must("create", r);
-	struct sbiret w = sbi(EID_DIOSIX, DX_FID_WINDOW_MAP, r.value, BORN_BASE, BORN_WINDOW,
-		BORN_RAM, DX_READ | DX_WRITE);
+	struct sbiret w = sbi(EID_DIOSIX, DX_FID_WINDOW_MAP, r.value, dx_info(r.value)->ram_base,
+		BORN_WINDOW, BORN_RAM, DX_READ | DX_WRITE);
 
 	if (w.error || w.value != BORN_RAM)
 		broken("window: error, mapped", (uint64_t)w.error, w.value, 0);
@@ -46,7 +49,9 @@ void born_load(uint64_t handle)
 
 void born_start(uint64_t handle)
 {
-	must("start", dx(DX_FID_START, handle, BORN_BASE, BORN_BASE + FDT_AT));
+	uint64_t base = dx_info(handle)->ram_base;
+
+	must("start", dx(DX_FID_START, handle, base, base + FDT_AT));
 }
 
 void born_close(void)

@@ -11,15 +11,15 @@
 
 #include "guest.h"
 
-#define BORN_BASE   0x80000000ul
 #define BORN_RAM    MIB(6)
 #define BORN_WINDOW 0x1000000000ul
 
 /* True in such a child. */
 bool born(void);
 
-/* A created child, loaded, not started. One at a time. */
-uint64_t born_create(uint32_t vcpus);
+/* A created child, loaded, not started: of dx_create, VCPUs and flags. One at a time, until the
+ * window is closed. */
+uint64_t born_create(uint32_t vcpus, uint32_t flags);
 
 /* Loads image and device tree; all that the image keeps in .bss and .data is as in the caller now,
  * but for what the child finds out about its machine. */
