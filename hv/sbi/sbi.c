@@ -40,11 +40,9 @@ struct sbi_ret sbi_call(struct vcpu *v)
 	uint64_t fid = v->x[16], eid = v->x[17];
 	const struct extension *e = &extensions[SLOT(eid)];
 
-	if (unlikely(eid <= LEGACY_LAST))
-		return sbi_legacy(v, eid, a);
-	if (e->eid != eid || fid >= e->functions)
-		return sbi_error(SBI_ERR_NOT_SUPPORTED);
-	return e->call(v, fid, a);
+	if (likely(e->eid == eid && fid < e->functions))
+		return e->call(v, fid, a);
+	return eid <= LEGACY_LAST ? sbi_legacy(v, eid, a) : sbi_error(SBI_ERR_NOT_SUPPORTED);
 }
 
 struct sbi_ret sbi_retry(struct vcpu *v)
