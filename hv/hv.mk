@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: MIT
-# The hypervisor: build/hv.elf. Linked twice: the symbol table of the backtraces is made from the first link.
+# The hypervisor: build/hv.elf.
 
 HV      := $(BUILD)/hv
 HV_CC   := $(CROSS)gcc
 HV_LD   := $(CROSS)gcc
-HV_NM   := $(CROSS)nm
 HV_SIZE := $(CROSS)size
 
 LIBFDT  := $(shell scripts/fetch-source libfdt)/libfdt

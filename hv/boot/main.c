@@ -18,7 +18,6 @@
 #include "riscv/panic.h"
 #include "riscv/pmp.h"
 #include "riscv/time.h"
-#include "riscv/zero.h"
 
 #define FDT_MAX           MIB(2)
 #define SLICES_PER_SECOND 200 /* a time slice is 5 ms */

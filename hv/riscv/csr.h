@@ -21,10 +21,8 @@
 #define HSTATUS_VTW     (UINT64_C(1) << 21)
 #define HSTATUS_VSXL_64 (UINT64_C(2) << 32)
 
-#define SATP_MODE_SHIFT 60
-#define SATP_SV39       8
-#define SATP_ASIDS      (UINT64_C(0xffff) << 44)
-#define SATP_ASIDS_MIN  (UINT64_C(0xff) << 44) /* that many are enough */
+#define SATP_ASIDS     (UINT64_C(0xffff) << 44)
+#define SATP_ASIDS_MIN (UINT64_C(0xff) << 44) /* that many are enough */
 
 #define HGATP_SV39X4     (UINT64_C(8) << 60)
 #define HGATP_VMID_SHIFT 44
@@ -68,9 +66,7 @@
 #define CAUSE_STORE_PAGE       15
 #define CAUSE_SOFTWARE_CHECK   18
 #define CAUSE_INSN_GUEST_PAGE  20
-#define CAUSE_LOAD_GUEST_PAGE  21
 #define CAUSE_VIRTUAL_INSN     22
-#define CAUSE_STORE_GUEST_PAGE 23
 
 /* Sets of exceptions. Those that a guest always handles itself: */
 #define OWN_EXCEPTIONS                                                                             \
@@ -88,7 +84,12 @@
 		__asm__ volatile("csrr %0, " #csr : "=r"(csr_v_)::"memory");                       \
 		csr_v_;                                                                            \
 	})
-#define csr_write(csr, v) __asm__ volatile("csrw " #csr ", %0" ::"rK"((uint64_t)(v)) : "memory")
-#define csr_set(csr, v)   __asm__ volatile("csrs " #csr ", %0" ::"rK"((uint64_t)(v)) : "memory")
-#define csr_clear(csr, v) __asm__ volatile("csrc " #csr ", %0" ::"rK"((uint64_t)(v)) : "memory")
+#define csr_change(insn, v) ({ __asm__ volatile(insn ", %0" ::"rK"((uint64_t)(v)) : "memory"); })
+#define csr_write(csr, v)   csr_change("csrw " #csr, v)
+#define csr_set(csr, v)     csr_change("csrs " #csr, v)
+#define csr_clear(csr, v)   csr_change("csrc " #csr, v)
+
+/* With these operands; `zero` in the text for none. */
+#define sfence_vma(operands, ...)                                                                  \
+	({ __asm__ volatile("sfence.vma " operands ::__VA_ARGS__ : "memory"); })
 #endif

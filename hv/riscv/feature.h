@@ -19,3 +19,7 @@ void features_apply(struct pcpu *p);
 
 /* What a VCPU may be told of: less what is the hypervisor's. After features_unify. */
 struct isa features_for_guests(void);
+
+/* From now on zero_pages() works by cbo.zero, which clears `block` bytes on every hart in use; 0,
+ * or one that this hart turns out not to have: by stores. Boot only. */
+void zero_init(uint32_t block);

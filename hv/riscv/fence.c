@@ -9,41 +9,36 @@
 #define FENCES_SHADOW   2      /* to be queued: beyond, forgetting all is cheaper */
 #define RANGE_PAGES_MAX 64     /* beyond this a full flush is cheaper */
 
-/* HFENCE.VVMA and .GVMA with these operands; `zero` in the text for none. */
 #define HFENCE(insn, ...)                                                                          \
-	__asm__ volatile(".option push\n.option arch, +h\nhfence." insn                            \
-			 "\n.option pop" ::__VA_ARGS__                                             \
-			 : "memory")
+	({                                                                                         \
+		__asm__ volatile(".option push\n.option arch, +h\nhfence." insn                    \
+				 "\n.option pop" ::__VA_ARGS__                                     \
+				 : "memory");                                                      \
+	})
 
 /* Of the guest's own translations: HFENCE.VVMA, or SFENCE.VMA where it has no others. */
 #define GUEST_FENCE(operands, ...)                                                                 \
-	do {                                                                                       \
-		if (has_h)                                                                         \
-			HFENCE("vvma " operands, ##__VA_ARGS__);                                   \
-		else                                                                               \
-			__asm__ volatile("sfence.vma " operands ::__VA_ARGS__ : "memory");         \
-	} while (0)
+	(has_h ? HFENCE("vvma " operands, ##__VA_ARGS__) : sfence_vma(operands, ##__VA_ARGS__))
 
 static bool shadowed(const struct vcpu *v)
 {
 	return !has_h && !v->direct;
 }
 
-static void fence_page(struct vcpu *v, uint64_t va, uint64_t asid)
+/* Of the page at `va`, or of all; of one ASID, or of SHADOW_ALL_ASIDS. */
+static void fence_one(struct vcpu *v, bool page, uint64_t va, uint64_t asid)
 {
-	if (shadowed(v))
-		shadow_fence_page(v->shadow, gva(va), asid);
-	else if (asid == SHADOW_ALL_ASIDS)
-		GUEST_FENCE("%0, zero", "r"(va));
-	else
-		GUEST_FENCE("%0, %1", "r"(va), "r"(asid));
-}
+	bool all_asids = asid == SHADOW_ALL_ASIDS;
 
-static void fence_space(struct vcpu *v, uint64_t asid)
-{
-	if (shadowed(v))
+	if (shadowed(v) && page)
+		shadow_fence_page(v->shadow, gva(va), asid);
+	else if (shadowed(v))
 		shadow_fence(v->shadow, asid);
-	else if (asid == SHADOW_ALL_ASIDS)
+	else if (page && all_asids)
+		GUEST_FENCE("%0, zero", "r"(va));
+	else if (page)
+		GUEST_FENCE("%0, %1", "r"(va), "r"(asid));
+	else if (all_asids)
 		GUEST_FENCE("zero, zero");
 	else
 		GUEST_FENCE("zero, %0", "r"(asid));
@@ -52,16 +47,15 @@ static void fence_space(struct vcpu *v, uint64_t asid)
 static void fence_vvma(struct vcpu *v, const struct fence *f)
 {
 	uint64_t asid = f->kind == FENCE_VVMA ? SHADOW_ALL_ASIDS : f->asid & ASID_MASK;
-
 	uint64_t at = ALIGN_DOWN(f->start, PAGE_SIZE), first = f->start - at;
 
 	/* Counted: the last page of all may be one of them. */
 	if (f->size > RANGE_PAGES_MAX << PAGE_SHIFT)
-		fence_space(v, asid);
+		fence_one(v, false, 0, asid);
 	else
 		for (uint64_t n = (first + f->size + PAGE_SIZE - 1) >> PAGE_SHIFT; n;
 			n--, at += PAGE_SIZE)
-			fence_page(v, at, asid);
+			fence_one(v, true, at, asid);
 	if (shadowed(v))
 		translate_obey(v);
 }
@@ -132,15 +126,13 @@ static uint64_t send(struct vcpu *self, struct vcpu *v, const struct fence *f)
 	return ticket;
 }
 
-/* Executes `self`'s own queue meanwhile, so that two PCPUs may wait for each other. */
+/* Executes `self`'s own fences meanwhile, so that two PCPUs may wait for each other. */
 static void await(struct vcpu *self, struct vcpu *v, uint64_t ticket)
 {
 	while (__atomic_load_n(&v->fences_done, __ATOMIC_ACQUIRE) < ticket &&
 		__atomic_load_n(&v->running, __ATOMIC_ACQUIRE)) {
-		if (__atomic_load_n(&self->pending, __ATOMIC_RELAXED) & PEND_FENCE) {
-			__atomic_fetch_and(&self->pending, ~PEND_FENCE, __ATOMIC_ACQ_REL);
-			fence_drain(self);
-		}
+		if (__atomic_load_n(&self->pending, __ATOMIC_RELAXED))
+			vcpu_sync(self);
 		pcpu_obey(__atomic_load_n(&this_pcpu()->requests, __ATOMIC_RELAXED));
 		cpu_relax();
 	}

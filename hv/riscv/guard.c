@@ -4,18 +4,16 @@
 #include "riscv/guest_csr.h"
 #include "riscv/translate.h"
 
-/* What one of the instructions that load with a guest's translation brings; 0 after an exception.
- */
+/* One of the instructions that load with a guest's translation; after an exception *out is what it
+ * was. */
 #define guest_load(insn, va, out, cause)                                                           \
 	({                                                                                         \
-		uint64_t guest_v_ = 0;                                                             \
 		guard_begin();                                                                     \
 		__asm__ volatile(".option push\n.option arch, +h\n" insn " %0, (%1)\n.option pop"  \
-				 : "+r"(guest_v_)                                                  \
+				 : "+r"(*(out))                                                    \
 				 : "r"(va)                                                         \
 				 : "memory");                                                      \
 		*(cause) = guard_end() - 1;                                                        \
-		*(out) = guest_v_;                                                                 \
 		*(cause) == UINT64_MAX ? OK : E_FAULT;                                             \
 	})
 

@@ -28,23 +28,22 @@ static inline uint64_t guard_end(void)
 	return __atomic_load_n(&this_pcpu()->faulted, __ATOMIC_RELAXED);
 }
 
-/* Reads a CSR that may not exist; false when it does not. */
-#define csr_probe_read(csr, out)                                                                   \
+/* What a CSR holds; 0 when it does not exist. */
+#define csr_probe(csr)                                                                             \
 	({                                                                                         \
 		guard_begin();                                                                     \
 		uint64_t probe_v_ = csr_read(csr);                                                 \
-		bool probe_ok_ = guard_end() == 0;                                                 \
-		*(out) = probe_ok_ ? probe_v_ : 0;                                                 \
-		probe_ok_;                                                                         \
+		guard_end() ? 0 : probe_v_;                                                        \
 	})
 
-/* Writes a CSR that may not exist and tells what it holds then; false when it does not exist. */
-#define csr_probe_write(csr, v, out)                                                               \
+#define csr_exists(csr) ((void)csr_probe(csr), this_pcpu()->faulted == 0)
+
+/* Writes a CSR and tells what it holds then; 0 when it does not exist. */
+#define csr_probe_write(csr, v)                                                                    \
 	({                                                                                         \
 		guard_begin();                                                                     \
 		csr_write(csr, v);                                                                 \
-		(void)guard_end();                                                                 \
-		csr_probe_read(csr, out);                                                          \
+		csr_probe(csr);                                                                    \
 	})
 
 /* Read the loaded guest's memory with its own translation and its S-mode rights (with H by hlv.d,

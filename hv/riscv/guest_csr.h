@@ -9,27 +9,9 @@ extern bool has_h; /* guests run in VS-mode; the same on all harts. Set at boot 
 
 #define guest_csr_read(name) (has_h ? csr_read(v##name) : csr_read(name))
 
-#define guest_csr_write(name, value)                                                               \
-	do {                                                                                       \
-		if (has_h)                                                                         \
-			csr_write(v##name, value);                                                 \
-		else                                                                               \
-			csr_write(name, value);                                                    \
-	} while (0)
+#define guest_csr_write(name, value) (has_h ? csr_write(v##name, value) : csr_write(name, value))
 
-/* The guest's interrupts, of VS_INTERRUPTS, by csr_set or csr_clear: in mip they have their S-level
- * places, one lower. */
-#define guest_irq(op, bits)                                                                        \
-	do {                                                                                       \
-		if (has_h)                                                                         \
-			csr_##op(hvip, bits);                                                      \
-		else                                                                               \
-			csr_##op(mip, (bits) >> 1);                                                \
-	} while (0)
-#define guest_irq_set(bits)   guest_irq(set, bits)
-#define guest_irq_clear(bits) guest_irq(clear, bits)
-
-static inline uint64_t guest_irq_read(void)
-{
-	return has_h ? csr_read(hvip) : csr_read(mip) << 1 & VS_INTERRUPTS;
-}
+/* The guest's interrupts, of VS_INTERRUPTS: in mip they have their S-level places, one lower. */
+#define guest_irq_set(bits)   (has_h ? csr_set(hvip, bits) : csr_set(mip, (bits) >> 1))
+#define guest_irq_clear(bits) (has_h ? csr_clear(hvip, bits) : csr_clear(mip, (bits) >> 1))
+#define guest_irq_read()      (has_h ? csr_read(hvip) : csr_read(mip) << 1 & VS_INTERRUPTS)

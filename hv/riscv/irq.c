@@ -12,8 +12,6 @@
 #include "riscv/vcpu.h"
 #include "vdev/devices.h"
 
-#define MAX_CLAIMS VPLIC_MAX_SOURCES /* in one go */
-
 struct source {
 	struct vm *vm;  /* who gets it; constant once routed */
 	int enabled_at; /* PLIC context; -1 for none, which the driver ignores; under vm->plic.lock
@@ -101,7 +99,7 @@ void irq_external(void)
 {
 	int context = this_pcpu()->hart->plic_m_context;
 
-	for (unsigned i = 0; i < MAX_CLAIMS; i++) {
+	for (unsigned i = 0; i < VPLIC_MAX_SOURCES; i++) {
 		uint32_t irq = plic_claim(context);
 
 		if (irq == 0 || !deliver(irq, context))

@@ -41,7 +41,6 @@ enum err pcpus_init(const struct machine *m)
 		struct pcpu *p = pcpus[npcpus] = &area->pcpu;
 
 		p->stack_top = (uintptr_t)(area->stack + STACK_SIZE);
-		p->guard_page = (uintptr_t)area->guard;
 		p->hartid = hart->hartid;
 		p->hart = hart;
 		p->id = npcpus++;
@@ -54,9 +53,7 @@ enum err pcpus_init(const struct machine *m)
 void pcpus_release(void)
 {
 	__atomic_store_n(&secondary_go, 1, __ATOMIC_RELEASE);
-	for (uint32_t i = 0; i < npcpus; i++)
-		if (pcpus[i] != this_pcpu())
-			pcpu_poke(pcpus[i]);
+	pcpus_kick();
 }
 
 void pcpu_poke(const struct pcpu *p)

@@ -43,7 +43,6 @@ struct pcpu {
 	uint64_t pbmt;            /* WALK_PBMT, where the harts have Svpbmt */
 	bool has_asids;           /* and enough */
 	struct pmp pmp;
-	uint64_t guard_page;
 };
 
 /* What each PCPU gets in memory: the guard page first, since stacks grow down. */

@@ -42,21 +42,16 @@ static uint64_t napot(uint64_t base, uint64_t size)
 
 static void write_cfg(const struct pmp *pmp)
 {
-	uint64_t v[2];
-
-	memcpy(v, pmp->cfg, sizeof(v));
-	csr_write(pmpcfg0, v[0]);
+	csr_write(pmpcfg0, pmp->words[0]);
 	if (pmp->count > 8)
-		csr_write(pmpcfg2, v[1]);
+		csr_write(pmpcfg2, pmp->words[1]);
 }
 
 unsigned pmp_count(void)
 {
-	uint64_t v;
-
-	if (csr_probe_write(pmpaddr15, ~UINT64_C(0), &v) && v & PAGE_BITS)
+	if (csr_probe_write(pmpaddr15, ~UINT64_C(0)) & PAGE_BITS)
 		return 16;
-	return csr_probe_write(pmpaddr7, ~UINT64_C(0), &v) && v & PAGE_BITS ? 8 : 0;
+	return csr_probe_write(pmpaddr7, ~UINT64_C(0)) & PAGE_BITS ? 8 : 0;
 }
 
 static void protect_image(struct pmp *pmp)
@@ -68,31 +63,34 @@ static void protect_image(struct pmp *pmp)
 	set(pmp, 5, ~UINT64_C(0) >> 10, PMP_NAPOT | PMP_RWX);
 }
 
-/* A register that may not exist cannot be cleared. */
-#define keeps(csr) (csr_probe_write(csr, 0, &v) && v)
+/* What an earlier stage of the boot gave to lower modes and cannot be taken away, beyond pmpcfg0.
+ */
+static bool keeps_entries(void)
+{
+	return csr_probe_write(pmpcfg2, 0) || csr_probe_write(pmpcfg4, 0) ||
+	       csr_probe_write(pmpcfg6, 0) || csr_probe_write(pmpcfg8, 0) ||
+	       csr_probe_write(pmpcfg10, 0) || csr_probe_write(pmpcfg12, 0) ||
+	       csr_probe_write(pmpcfg14, 0);
+}
 
 enum err pmp_protect(struct pcpu *p, unsigned count)
 {
 	struct pmp *pmp = &p->pmp;
-	uint64_t v;
 
-	if (!csr_probe_read(pmpcfg0, &v))
+	if (!csr_exists(pmpcfg0))
 		return E_UNSUPPORTED;
-	/* What an earlier stage of the boot gave to lower modes. */
-	if (count && (keeps(pmpcfg2) || keeps(pmpcfg4) || keeps(pmpcfg6) || keeps(pmpcfg8) ||
-			     keeps(pmpcfg10) || keeps(pmpcfg12) || keeps(pmpcfg14)))
+	if (count && keeps_entries())
 		return E_STATE;
 	pmp->count = count;
-	set(pmp, 0, napot(p->guard_page, PAGE_SIZE), PMP_L | PMP_NAPOT);
+	set(pmp, 0, napot(p->stack_top - STACK_SIZE - PAGE_SIZE, PAGE_SIZE), PMP_L | PMP_NAPOT);
 	if (count)
 		pmp_open(pmp, hpa(0), 0);
 	else
 		protect_image(pmp);
 	write_cfg(pmp);
-	memcpy(&v, pmp->cfg, sizeof(v));
-	if (csr_read(pmpcfg0) != v)
+	if (csr_read(pmpcfg0) != pmp->words[0])
 		return E_STATE;
-	__asm__ volatile("sfence.vma" ::: "memory");
+	sfence_vma("zero, zero");
 	return OK;
 }
 

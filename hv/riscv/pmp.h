@@ -21,7 +21,10 @@ struct pcpu;
 
 /* What the entries of a hart hold. */
 struct pmp {
-	uint8_t cfg[PMP_ENTRIES_MAX];
+	union {
+		uint8_t cfg[PMP_ENTRIES_MAX];
+		uint64_t words[PMP_ENTRIES_MAX / 8];
+	};
 	uint64_t addr[PMP_ENTRIES_MAX];
 	unsigned count;
 	unsigned next; /* which one the next device gets */

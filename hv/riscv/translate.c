@@ -5,16 +5,12 @@
 #include "riscv/translate.h"
 #include "mmu/gstage.h"
 #include "mmu/shadow.h"
+#include "riscv/decode.h"
 #include "riscv/guest_csr.h"
 #include "riscv/pmp.h"
 #include "riscv/time.h"
 
 #define ALL_MEMORY ((UINT64_C(1) << 56) - PAGE_SIZE)
-
-static void sfence_all(void)
-{
-	__asm__ volatile("sfence.vma" ::: "memory");
-}
 
 static bool can_be_direct(const struct vm *vm)
 {
@@ -34,13 +30,13 @@ void translate_obey(struct vcpu *v)
 			s->flush = SHADOW_FLUSH_ALL;
 	}
 	if (s->flush == SHADOW_FLUSH_ALL)
-		sfence_all();
+		sfence_vma("zero, zero");
 	else if (s->flush != SHADOW_FLUSH_NONE)
-		__asm__ volatile("sfence.vma %0" ::"r"(s->flush) : "memory");
+		sfence_vma("%0", "r"(s->flush));
 	s->flush = SHADOW_FLUSH_NONE;
 }
 
-static void set_up(struct vcpu *v)
+void translate_load(struct vcpu *v, bool moved)
 {
 	struct vm *vm = v->vm;
 
@@ -53,12 +49,7 @@ static void set_up(struct vcpu *v)
 		shadow_switch(v->shadow, v->csr.satp);
 		translate_obey(v);
 	}
-	sfence_all();
-}
-
-void translate_load(struct vcpu *v, bool moved)
-{
-	set_up(v);
+	sfence_vma("zero, zero");
 	if (moved)
 		__asm__ volatile("fence.i" ::: "memory");
 }
@@ -72,7 +63,7 @@ void translate_map_changed(struct vcpu *v, hpa_t a, uint64_t size)
 	}
 	v->csr.satp = vcpu_satp(v);
 	shadow_forget_all(v->shadow);
-	set_up(v);
+	translate_load(v, false);
 	vcpu_set_traps(v);
 }
 
@@ -101,30 +92,27 @@ void vcpu_set_traps(struct vcpu *v)
 /* A mode that the harts do not have leaves satp as it is. */
 void translate_set_satp(struct vcpu *v, uint64_t satp)
 {
-	uint64_t mode = satp >> SATP_MODE_SHIFT;
+	unsigned levels = SATP_LEVELS(satp);
 
 	if (v->direct) {
 		csr_write(satp, satp);
-	} else if (mode == 0 ||
-		   (mode >= SATP_SV39 && mode - SATP_SV39 + 3 <= this_pcpu()->isa.mmu_levels)) {
+	} else if (SATP_MODE(satp) == 0 || (levels >= 3 && levels <= this_pcpu()->isa.mmu_levels)) {
 		v->csr.satp = satp;
 		shadow_switch(v->shadow, satp);
 		translate_obey(v);
 	}
 }
 
+/* Of page and access faults: what was tried, and the other kind that it may turn out to be. */
 static const struct {
-	uint8_t access, access_fault, page_fault;
+	uint8_t access, other;
 } causes[] = {
-	[CAUSE_INSN_ACCESS] = {WALK_EXECUTE, CAUSE_INSN_ACCESS, CAUSE_INSN_PAGE},
-	[CAUSE_LOAD_ACCESS] = {WALK_READ, CAUSE_LOAD_ACCESS, CAUSE_LOAD_PAGE},
-	[CAUSE_STORE_ACCESS] = {WALK_WRITE, CAUSE_STORE_ACCESS, CAUSE_STORE_PAGE},
+	[CAUSE_INSN_ACCESS] = {WALK_EXECUTE, CAUSE_INSN_PAGE},
+	[CAUSE_LOAD_ACCESS] = {WALK_READ, CAUSE_LOAD_PAGE},
+	[CAUSE_STORE_ACCESS] = {WALK_WRITE, CAUSE_STORE_PAGE},
 	[CAUSE_INSN_PAGE] = {WALK_EXECUTE, CAUSE_INSN_ACCESS},
 	[CAUSE_LOAD_PAGE] = {WALK_READ, CAUSE_LOAD_ACCESS},
 	[CAUSE_STORE_PAGE] = {WALK_WRITE, CAUSE_STORE_ACCESS},
-	[CAUSE_INSN_GUEST_PAGE] = {WALK_EXECUTE},
-	[CAUSE_LOAD_GUEST_PAGE] = {WALK_READ},
-	[CAUSE_STORE_GUEST_PAGE] = {WALK_WRITE},
 };
 
 /* An access of the guest's, in the mode that `mstatus` tells. */
@@ -144,7 +132,7 @@ static enum err direct_fault(struct vcpu *v, uint64_t *cause, gva_t at, gpa_t *o
 
 	/* A page fault: another VCPU has changed the tables since. */
 	if (err == E_FAULT)
-		*cause = causes[*cause].page_fault;
+		*cause = causes[*cause].other;
 	if (err != OK)
 		return err == E_STATE ? OK : E_FAULT;
 	*out = w.gpa;
@@ -157,12 +145,14 @@ static enum err direct_fault(struct vcpu *v, uint64_t *cause, gva_t at, gpa_t *o
 	if (!pmp_add(&this_pcpu()->pmp, base, leaf.size,
 		    leaf.flags & GSTAGE_W ? PMP_R | PMP_W : PMP_R))
 		return E_FAULT;
-	sfence_all();
+	sfence_vma("zero, zero");
 	return OK;
 }
 
 uint64_t access_of(uint64_t cause)
 {
+	if (cause >= CAUSE_INSN_GUEST_PAGE)
+		cause -= CAUSE_INSN_GUEST_PAGE - CAUSE_INSN_PAGE;
 	return cause < ARRAY_SIZE(causes) ? causes[cause].access : 0;
 }
 
@@ -177,7 +167,7 @@ static inline enum err page_fault(
 		translate_obey(v);
 	if (err != E_DENIED)
 		return err;
-	*cause = causes[*cause].access_fault;
+	*cause = causes[*cause].other;
 	return E_FAULT;
 }
 
@@ -219,15 +209,10 @@ enum err translate_fault(struct vcpu *v, uint64_t *cause, uint64_t at, gpa_t *ou
 #define INSN_FENCE_MASK 0xfa007fff /* SFENCE.VMA and SINVAL.VMA differ in one bit */
 #define INSN_FENCE      0x12000073
 
-static unsigned field(uint32_t insn, unsigned low)
-{
-	return insn >> low & 31;
-}
-
 /* CSRRW, CSRRS and CSRRC, and the same with an immediate operand (Unprivileged ISA, Zicsr). */
 static void access_satp(struct vcpu *v, uint32_t insn)
 {
-	unsigned how = insn >> 12 & 7, rd = field(insn, 7), rs1 = field(insn, 15);
+	unsigned how = insn >> 12 & 7, rd = insn_field(insn, 7, 5), rs1 = insn_field(insn, 15, 5);
 	uint64_t old = v->csr.satp, operand = how & 4 ? rs1 : v->x[rs1];
 
 	if ((how & 3) == 1)
@@ -240,7 +225,7 @@ static void access_satp(struct vcpu *v, uint32_t insn)
 
 static void fence_insn(const struct vcpu *v, uint32_t insn)
 {
-	unsigned rs1 = field(insn, 15), rs2 = field(insn, 20);
+	unsigned rs1 = insn_field(insn, 15, 5), rs2 = insn_field(insn, 20, 5);
 	const struct fence f = {.kind = rs2 ? FENCE_VVMA_ASID : FENCE_VVMA,
 		.start = v->x[rs1],
 		.size = rs1 ? 1 : UINT64_MAX,
@@ -276,7 +261,7 @@ enum err translate_read(const struct vcpu *v, uint64_t mstatus, uint64_t va, boo
 
 		if (!p) {
 			/* The last: another VCPU is just making a page its own. */
-			*cause = err == E_FAULT    ? causes[access].page_fault
+			*cause = err == E_FAULT    ? causes[access].other
 				 : err == E_DENIED ? access
 						   : CAUSE_INSN_GUEST_PAGE;
 			return E_FAULT;

@@ -94,22 +94,17 @@ exit_to_slow:
 	mv a0, t6
 	mv a1, t2
 	call exit_slow
-	mv t6, a0
 
-/* t6 = VCPU, loaded on this PCPU. */
-resume_all:
+/* a0 = VCPU, loaded on this PCPU. void enter_guest(struct vcpu *v): the first entry on a PCPU; drops the stack it was called on. */
+.global enter_guest
+enter_guest:
+	mv t6, a0
 	ld t0, VCPU_PC(t6)
 	ld t1, VCPU_MSTATUS(t6)
 	csrw mepc, t0
 	csrw mstatus, t1
 	slow_registers ld, t6
 	j resume
-
-/* void enter_guest(struct vcpu *v): the first entry on a PCPU; drops the stack it was called on. */
-.global enter_guest
-enter_guest:
-	mv t6, a0
-	j resume_all
 
 /*
  * A trap in M-mode: an expected fault of a guarded instruction, which is skipped, or our own bug. Nothing here uses the

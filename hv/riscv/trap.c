@@ -263,7 +263,8 @@ static void leave(struct pcpu *p, struct vcpu *v, enum sched_state to, uint64_t 
 	__atomic_fetch_sub(&vm->pins, 1, __ATOMIC_RELEASE);
 }
 
-/* Deals with what would interrupt a guest: in M-mode nothing does. */
+/* Deals with what would interrupt a guest, in M-mode nothing does, and wakes whose time has come.
+ */
 static void serve_interrupts(struct pcpu *p)
 {
 	uint64_t mip = csr_read(mip);
@@ -274,24 +275,21 @@ static void serve_interrupts(struct pcpu *p)
 	pcpu_obey(__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL));
 	if (mip & BIT(IRQ_MEI))
 		irq_external();
-}
-
-static void idle_once(struct pcpu *p)
-{
-	p->sched_deadline = sched_deadline(p->id);
-	pcpu_set_timer(p);
-	if (!__atomic_load_n(&p->requests, __ATOMIC_ACQUIRE))
-		__asm__ volatile("wfi" ::: "memory");
-	serve_interrupts(p);
 	sched_expire(p->id, time_now());
 }
 
+/* Idles until there is one. */
 static struct vcpu *pick(struct pcpu *p)
 {
 	struct sched_entity *e;
 
-	while (!(e = sched_pick(p->id, time_now())))
-		idle_once(p);
+	while (!(e = sched_pick(p->id, time_now()))) {
+		p->sched_deadline = sched_deadline(p->id);
+		pcpu_set_timer(p);
+		if (!__atomic_load_n(&p->requests, __ATOMIC_ACQUIRE))
+			__asm__ volatile("wfi" ::: "memory");
+		serve_interrupts(p);
+	}
 	return container_of(e, struct vcpu, sched);
 }
 
@@ -331,7 +329,6 @@ static struct vcpu *take_next(struct pcpu *p)
 			sched_put(p->id, &v->sched, SCHED_BLOCKED, SCHED_NEVER, time_now());
 		/* Nobody else may be ready here for many steps: who waits is woken meanwhile. */
 		serve_interrupts(p);
-		sched_expire(p->id, time_now());
 	}
 }
 
@@ -365,15 +362,6 @@ static void call_step(struct vcpu *v)
 	v->x[11] = r.value;
 }
 
-/* A ceiling of priorities may have been lowered since. */
-static void obey_ceiling(struct vcpu *v, uint64_t now)
-{
-	uint8_t most = quota_ceiling(&v->vm->quota, DX_LIMIT_PRIORITY);
-
-	if (v->sched.priority > most)
-		sched_set_priority(&v->sched, most, time_now());
-}
-
 /* Until some VCPU, loaded here, can enter the guest. */
 static struct vcpu *reschedule(struct pcpu *p, struct vcpu *v)
 {
@@ -381,7 +369,11 @@ static struct vcpu *reschedule(struct pcpu *p, struct vcpu *v)
 		uint64_t until, now = time_now();
 
 		pcpu_obey(__atomic_exchange_n(&p->requests, 0, __ATOMIC_ACQ_REL));
-		obey_ceiling(v, now);
+		/* It may have been lowered since. */
+		uint8_t most = quota_ceiling(&v->vm->quota, DX_LIMIT_PRIORITY);
+
+		if (v->sched.priority > most)
+			sched_set_priority(&v->sched, most, time_now());
 		if (v->timer <= now)
 			fast_timer(v);
 		enum sched_state to = next_state(p, v, now, &until);
@@ -402,13 +394,6 @@ static struct vcpu *reschedule(struct pcpu *p, struct vcpu *v)
 	return go_on(p, v);
 }
 
-/* The guest can go on without a look at the scheduler: nobody asked, and no time is up. */
-static bool undisturbed(const struct pcpu *p, const struct vcpu *v, uint64_t cause)
-{
-	return v->action == ACTION_NONE && !v->refused.at && cause != (CAUSE_INTERRUPT | IRQ_MTI) &&
-	       !__atomic_load_n(&p->requests, __ATOMIC_ACQUIRE);
-}
-
 /* Runs with all of the guest's registers saved; returns the VCPU, loaded here, that goes on. */
 struct vcpu *exit_slow(struct vcpu *v, uint64_t cause)
 {
@@ -422,7 +407,9 @@ struct vcpu *exit_slow(struct vcpu *v, uint64_t cause)
 	else /* reschedule() looks at requests and deadlines anyway */
 		BUG_ON(cause != (CAUSE_INTERRUPT | IRQ_MSI) &&
 			cause != (CAUSE_INTERRUPT | IRQ_MTI));
-	if (!undisturbed(p, v, cause))
+	/* Else the guest goes on without a look at the scheduler. */
+	if (v->action != ACTION_NONE || v->refused.at || cause == (CAUSE_INTERRUPT | IRQ_MTI) ||
+		__atomic_load_n(&p->requests, __ATOMIC_ACQUIRE))
 		return reschedule(p, v);
 	if (__atomic_load_n(&v->pending, __ATOMIC_RELAXED))
 		vcpu_sync(v);

@@ -218,40 +218,33 @@ void vcpu_reset(struct vcpu *v, uint64_t pc, uint64_t arg)
 	v->pc = pc;
 	v->mstatus = MSTATUS_MPV | MSTATUS_MPP_S | MSTATUS_XL_64;
 	/* Without H these are the guest's own, which begins with them off. */
-	if (has_h && isa_has(&pcpus[0]->isa, ISA_D))
-		v->mstatus |= MSTATUS_FS_CLEAN;
-	if (has_h && v->vregs)
-		v->mstatus |= MSTATUS_VS_CLEAN;
+	if (has_h)
+		v->mstatus |= (isa_has(&pcpus[0]->isa, ISA_D) ? MSTATUS_FS_CLEAN : 0) |
+			      (v->vregs ? MSTATUS_VS_CLEAN : 0);
 	/* Nobody could fence the harts where it ran before it stopped: its first fetch must not be
 	 * stale. And the line is a wire, not state of the VCPU: a stopped VCPU's enabled source may
 	 * be pending. */
 	v->fence_all = true;
 	__atomic_store_n(&v->pending, PEND_FENCE | PEND_EIP, __ATOMIC_RELAXED);
-	v->csr.stimecmp = SCHED_NEVER;
 	/* Kernels rely on their user mode being able to read the time from the start, as firmware
 	 * leaves it; hcounteren has the last word. */
 	v->csr.scounteren = COUNTEREN_CY | COUNTEREN_TM | COUNTEREN_IR;
 	v->csr.vsstatus = UINT64_C(2) << 32; /* UXL 64 */
-	v->timer = SCHED_NEVER;
+	v->timer = v->csr.stimecmp = SCHED_NEVER;
 	v->sta = gpa(STA_OFF);
 	v->stage = 0;
 	v->polls = false;
 }
 
-static void load_fp_vector(struct vcpu *v, const struct pcpu *p)
+/* The control registers are among SWAPPED_CSRS. */
+static void load_fp_vector(const struct vcpu *v, const struct pcpu *p)
 {
-	csr_set(mstatus, MSTATUS_FS | MSTATUS_VS);
-	if (isa_has(&p->isa, ISA_D)) {
+	if (isa_has(&p->isa, ISA_D))
 		fp_load(v->f);
-		csr_write(fcsr, v->fcsr);
-	}
-	if (v->vregs) {
+	if (v->vregs)
 		vector_load(v->vregs, p->isa.vlenb, v->vl, v->vtype);
-		csr_write(vcsr, v->vcsr);
-		csr_write(vstart, v->vstart);
-	} else if (p->has_v && !has_h) {
+	else if (p->has_v && !has_h)
 		vector_zero(); /* nothing keeps a guest from using what it was not told of */
-	}
 }
 
 /* Registers only if the guest changed them since it was loaded; afterwards they count as clean, as
@@ -261,20 +254,14 @@ static void load_fp_vector(struct vcpu *v, const struct pcpu *p)
  * flags that comparisons raise, nowhere. */
 static void save_fp_vector(struct vcpu *v, const struct pcpu *p)
 {
-	uint64_t status = has_h ? v->mstatus : MSTATUS_FS | MSTATUS_VS;
+	uint64_t clean = has_h ? ~v->mstatus : 0;
 
-	csr_set(mstatus, MSTATUS_FS | MSTATUS_VS);
-	if (isa_has(&p->isa, ISA_D)) {
-		v->fcsr = csr_read(fcsr);
-		if ((status & MSTATUS_FS) == MSTATUS_FS)
-			fp_save(v->f);
-	}
+	if (isa_has(&p->isa, ISA_D) && !(clean & MSTATUS_FS))
+		fp_save(v->f);
 	if (v->vregs) {
-		v->vstart = csr_read(vstart);
-		v->vcsr = csr_read(vcsr);
 		v->vl = csr_read(vl);
 		v->vtype = csr_read(vtype);
-		if ((status & MSTATUS_VS) == MSTATUS_VS)
+		if (!(clean & MSTATUS_VS))
 			vector_save(v->vregs, p->isa.vlenb);
 	}
 	if (has_h)
@@ -312,7 +299,9 @@ void vcpu_load(struct vcpu *v)
 	v->pcpu = p;
 	/* Pairs with fence_vcpus. */
 	__atomic_store_n(&v->running, true, __ATOMIC_SEQ_CST);
-	load_csrs(&v->csr, p);
+	csr_set(mstatus, MSTATUS_FS | MSTATUS_VS);
+	load_fp_vector(v, p);
+	load_csrs(&v->csr, p); /* vstart after the vector registers, which take it */
 	if (has_h)
 		vmid_activate(v, p, moved);
 	else
@@ -321,7 +310,6 @@ void vcpu_load(struct vcpu *v)
 	/* The VCPU that ran before may have left a reservation, with which an SC of this one could
 	 * succeed that must not. */
 	__asm__ volatile("sc.d %0, zero, (%1)" : "=r"(failed) : "r"(p->scratch) : "memory");
-	load_fp_vector(v, p);
 	sbi_sta_update(v);
 	vcpu_sync(v);
 }
@@ -330,8 +318,9 @@ void vcpu_save(struct vcpu *v)
 {
 	struct pcpu *p = this_pcpu();
 
-	save_fp_vector(v, p);
+	csr_set(mstatus, MSTATUS_FS | MSTATUS_VS);
 	save_csrs(&v->csr, p);
+	save_fp_vector(v, p);
 	v->csr.satp = vcpu_satp(v);
 	p->current = NULL;
 	__atomic_store_n(&v->running, false, __ATOMIC_SEQ_CST);
@@ -387,12 +376,8 @@ void vcpu_inject(struct vcpu *v, uint64_t cause, uint64_t tval)
 	guest_csr_write(scause, cause);
 	guest_csr_write(stval, tval);
 	guest_csr_write(sepc, v->pc);
-	s &= ~(MSTATUS_SPP | MSTATUS_SPIE);
-	if (v->mstatus & MSTATUS_MPP_S)
-		s |= MSTATUS_SPP;
-	if (s & MSTATUS_SIE)
-		s |= MSTATUS_SPIE;
-	s &= ~MSTATUS_SIE;
+	s = (s & ~(MSTATUS_SPP | MSTATUS_SPIE | MSTATUS_SIE)) |
+	    (v->mstatus & MSTATUS_MPP_S ? MSTATUS_SPP : 0) | (s & MSTATUS_SIE ? MSTATUS_SPIE : 0);
 	if (has_h)
 		csr_write(vsstatus, s);
 	else

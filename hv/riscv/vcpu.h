@@ -30,8 +30,6 @@ enum hsm_state {
 	HSM_START_PENDING,
 	HSM_STOP_PENDING,
 	HSM_SUSPENDED,
-	HSM_SUSPEND_PENDING,
-	HSM_RESUME_PENDING,
 };
 
 /* What a trap's handler wants done with the VCPU once its registers are saved. */
@@ -68,7 +66,10 @@ struct fence {
 	X(csr, vsstatus, has_h) /* without H it is a part of mstatus */                            \
 	X(csr, scounteren, true)                                                                   \
 	X(csr, senvcfg, p->has_envcfg)                                                             \
-	X(csr, sstateen0, isa_has(&p->isa, ISA_SMSTATEEN))
+	X(csr, sstateen0, isa_has(&p->isa, ISA_SMSTATEEN))                                         \
+	X(csr, fcsr, isa_has(&p->isa, ISA_D))                                                      \
+	X(csr, vcsr, p->isa.vlenb)                                                                 \
+	X(csr, vstart, p->isa.vlenb)
 
 struct vcpu_csrs {
 #define FIELD(access, name, when) uint64_t name;
@@ -85,8 +86,7 @@ struct vcpu {
 	uint64_t pc, mstatus;
 	enum vcpu_action action; /* its own PCPU only */
 	uint32_t fwft_locked;    /* bits of features whose setting is locked */
-	uint64_t f[32], fcsr;
-	uint64_t vstart, vcsr, vl, vtype;
+	uint64_t f[32], vl, vtype;
 	struct vcpu_csrs csr;
 	uint64_t timer; /* without Sstc: time of the next timer interrupt, SCHED_NEVER for none */
 	uint64_t resume_pc, resume_arg; /* of ACTION_SUSPEND and HSM start */

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* Zeroing of whole pages; see zero.h. */
+/* Zeroing of whole pages; see feature.h. */
 #include <string.h>
-#include "riscv/zero.h"
+#include "riscv/feature.h"
 #include "riscv/guard.h"
 
 #define MAX_BLOCK 1024 /* four blocks at a time fit into a page */
@@ -14,21 +14,20 @@ static void cbo_zero(uint8_t *p)
 			 : "memory");
 }
 
+/* The tree's block size is believed only if that is what one instruction clears. */
 void zero_init(uint32_t block)
 {
 	static uint8_t probe[MAX_BLOCK] aligned(MAX_BLOCK);
-	bool usable = block >= 4 && block <= MAX_BLOCK && (block & (block - 1)) == 0;
+	uint32_t cleared = 0;
 
-	zero_block = 0;
-	if (!usable)
-		return;
 	memset(probe, 0xff, sizeof(probe));
 	guard_begin();
-	cbo_zero(probe);
-	/* The tree's block size is believed only if that is what one instruction clears. */
-	if (guard_end() == 0 && probe[block - 1] == 0 &&
-		(block == MAX_BLOCK || probe[block] == 0xff))
-		zero_block = block;
+	if (block <= MAX_BLOCK)
+		cbo_zero(probe);
+	(void)guard_end();
+	while (cleared < MAX_BLOCK && probe[cleared] == 0)
+		cleared++;
+	zero_block = cleared == block ? block : 0;
 }
 
 void zero_pages(void *p, uint64_t bytes)

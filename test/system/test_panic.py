@@ -15,14 +15,14 @@ FAULTS = {
     "bad_pointer": ("set $a0=0x10", "0x5", "(?:at|called from)", "exit_slow"),
     "write_text": ("set $a0=(long)&text_start\nset $a1=0\nset $a2=64\nset $pc=memset", "0x7", "at", "memset"),
     "write_constants": ("set $a0=(long)&text_end\nset $a1=0\nset $a2=64\nset $pc=memset", "0x7", "at", "memset"),
-    "execute_data": ("set $pc=(long)&machine", "0x1", "ra", "exit_to_slow"),
-    "stack_overflow": ("set $sp=pcpus[0]->guard_page+4096", "0x7", "at", "exit_slow"),
+    "execute_data": ("set $pc=(long)&machine", "0x1", "ra", "enter_guest"),  # to which exit_slow returns
+    "stack_overflow": ("set $sp=pcpus[0]->stack_top-16384", "0x7", "at", "exit_slow"),
 }
 
 
 def break_it(socket, commands):
-    """Attaches to QEMU, stops in exit_slow, gives the debugger's commands and lets go."""
-    script = ["set confirm off", "set pagination off", f"target remote {socket}", "hbreak exit_slow", "continue", "delete",
+    """Attaches to QEMU, stops at exit_slow (not behind its prologue), gives the debugger's commands and lets go."""
+    script = ["set confirm off", "set pagination off", f"target remote {socket}", "hbreak *exit_slow", "continue", "delete",
               *commands.split("\n"), "detach"]
     options = [word for line in script for word in ("-ex", line)]
     done = subprocess.run(["gdb-multiarch", "-q", "-nx", "-batch", *options, str(HV["release"])], capture_output=True,
@@ -31,11 +31,11 @@ def break_it(socket, commands):
 
 
 def expect_in(m, what, function):
-    """One of the addresses that the report gives next as `what` lies in a function of the hypervisor."""
+    """One of the addresses that the report gives next as `what` lies in a function of the hypervisor, or one inlined in it."""
     while True:
         address = m.expect(rf"{what} (0x\w+)\r*\n")[1]
-        done = subprocess.run(["riscv64-linux-gnu-addr2line", "-f", "-e", HV["release"], address], capture_output=True, text=True, check=True)
-        if done.stdout.startswith(function):
+        done = subprocess.run(["riscv64-linux-gnu-addr2line", "-fi", "-e", HV["release"], address], capture_output=True, text=True, check=True)
+        if function in done.stdout.split():
             return
 
 
