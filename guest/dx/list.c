@@ -74,6 +74,14 @@ static struct child *read_children(size_t *count)
 	return list;
 }
 
+static const char *backend_text(uint32_t backend)
+{
+	static const char *const texts[] = {"none", [DX_BACKEND_GSTAGE] = "gstage",
+		[DX_BACKEND_PMP] = "pmp", [DX_BACKEND_SHADOW] = "shadow"};
+
+	return backend < sizeof(texts) / sizeof(texts[0]) ? texts[backend] : "unknown";
+}
+
 static const char *const exit_texts[DX_EXITS] = {
 	[DX_EXIT_CALL] = "call",
 	[DX_EXIT_INTERRUPT] = "interrupt",
@@ -97,6 +105,7 @@ void info_members(uint32_t handle, const char *name, const struct dx_info *i)
 	json_bool("reset_asked", i->reset_asked);
 	json_number("priority", i->priority);
 	json_number("weight", i->weight);
+	json_text("backend", backend_text(i->backend));
 	json_number("ram_base", i->ram_base);
 	json_number("ram_size", i->ram_size);
 	json_number("pages", i->pages);
@@ -220,8 +229,9 @@ static void info_print(uint32_t handle, const char *name, const struct dx_info *
 	printf("%-14s %u, priority %u, weight %u\n", "vcpus", i->vcpus, i->priority, i->weight);
 	printf("%-14s %s%s\n", "trust", i->trusted ? "yes" : "no", i->sealed ? ", sealed" : "");
 	printf("%-14s %u\n", "children", i->children);
-	printf("%-14s %llu KiB at 0x%llx\n", "ram", (unsigned long long)i->ram_size >> 10,
-		(unsigned long long)i->ram_base);
+	printf("%-14s %llu KiB at 0x%llx, backend %s\n", "ram",
+		(unsigned long long)i->ram_size >> 10, (unsigned long long)i->ram_base,
+		backend_text(i->backend));
 	printf("%-14s %llu own (%llu of RAM not shared), %llu with all below\n", "pages",
 		(unsigned long long)i->pages, (unsigned long long)i->pages_private,
 		(unsigned long long)i->pages_subtree);

@@ -34,6 +34,7 @@ static const struct command commands[] = {
 		"      --cpus N       VCPUs (1)\n"
 		"      --mem SIZE     RAM, with K, M or G behind (64M)\n"
 		"      --name NAME    name the child\n" QUOTA_HELP
+		"      --direct       without H: at full speed, if its RAM is free in one piece\n"
 		"      --detach       do not attach to its console: print its handle\n"
 		"\nA process of dx stays in the background to load the kernel again when the "
 		"child\n"

@@ -31,6 +31,7 @@ enum {
 	OPT_MEM,
 	OPT_NAME,
 	OPT_QUOTA,
+	OPT_DIRECT,
 	OPT_DETACH
 };
 
@@ -39,7 +40,7 @@ static const struct option run_options[] = {{"kernel", required_argument, NULL, 
 	{"append", required_argument, NULL, OPT_APPEND},
 	{"cpus", required_argument, NULL, OPT_CPUS}, {"mem", required_argument, NULL, OPT_MEM},
 	{"name", required_argument, NULL, OPT_NAME}, {"quota", required_argument, NULL, OPT_QUOTA},
-	{"detach", no_argument, NULL, OPT_DETACH}, {0}};
+	{"direct", no_argument, NULL, OPT_DIRECT}, {"detach", no_argument, NULL, OPT_DETACH}, {0}};
 
 struct run {
 	const char *kernel_path, *initrd_path, *append;
@@ -76,6 +77,9 @@ static void read_options(struct run *r, int argc, char **argv)
 			break;
 		case OPT_QUOTA:
 			limits_parse(optarg, c->limit);
+			break;
+		case OPT_DIRECT:
+			c->flags |= DX_DIRECT;
 			break;
 		default:
 			r->detach = true;

@@ -253,6 +253,41 @@ def test_run_detached(image, name, kernels):
         assert ask(m, "ps") == []
 
 
+def test_run_direct(image, name, kernels):
+    """Without H: a child with page tables of its own, which are no exits, and a fork of it that is in shadow tables."""
+    with Machine(name, image(), args=device_args("mmio", kernels), cpu="rv64,h=false") as m:
+        m.login()
+        m.check("mount -o ro /dev/vda /mnt")
+        m.check(f"dx kill $({RUN} --direct --detach)")
+        before = pages_used(m)
+        own = ask(m, "info self")
+        attach(m, f"{RUN} --direct --cpus 2 --name guest")
+        m.login()
+        assert ask(m, "info self")["backend"] == "pmp"
+        ram = [int(n, 16) for n in re.search("([0-9a-f]+)-([0-9a-f]+) : System RAM", m.check("cat /proc/iomem")).groups()]
+        faults = ask(m, "info self")["faults"]
+        assert "cpustress: ok" in m.check("cpustress 1")
+        m.check("for i in $(seq 200); do /bin/true; done")
+        # Devices that have no PMP entry at the moment, not processes.
+        assert ask(m, "info self")["faults"] - faults < 200
+        m.check("dx fork --name twin")
+        assert [c["backend"] for c in ask(m, "ps")] == ["shadow"]
+        with attached(m, "twin", "A"):
+            assert "cpustress: ok" in m.check("cpustress 1")
+        m.check("dx kill twin")
+        detach(m)
+        (guest,) = ask(m, "ps")
+        assert (guest["backend"], guest["ram_size"]) == ("pmp", 96 << 20)
+        assert guest["pages_private"] == guest["ram_size"] // 4096
+        assert guest["ram_base"] <= ram[0] < ram[1] < guest["ram_base"] + guest["ram_size"]
+        assert ram[1] < own["ram_base"] or ram[0] >= own["ram_base"] + own["ram_size"]
+        assert "backend pmp" in m.check("dx info guest")
+        m.check(f"{RUN} --name other --detach")
+        assert [c["backend"] for c in ask(m, "ps")] == ["pmp", "shadow"]
+        m.check("dx kill guest other")
+        assert pages_used(m) == before
+
+
 CLONES = 200
 
 
