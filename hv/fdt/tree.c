@@ -9,16 +9,19 @@
 /* A property whose value or name lies outside makes the tree unusable. */
 static enum err read_node(const void *fdt, int offset, int depth, struct node *n)
 {
-	const char *name;
+	struct node_prop *p;
 	int property, len;
 
-	fdt_for_each_property_offset(property, fdt, offset)
-	{
-		if (!fdt_getprop_by_offset(fdt, property, &name, NULL))
-			return E_FORMAT;
-	}
 	*n = (struct node){fdt, offset, depth, .name = fdt_get_name(fdt, offset, NULL)};
 	n->parent = depth ? n - 1 : NULL;
+	fdt_for_each_property_offset(property, fdt, offset)
+	{
+		p = &n->props[MIN(n->nprops, NODE_MAX_PROPS)];
+		p->value = fdt_getprop_by_offset(fdt, property, &p->name, &p->len);
+		if (!p->value)
+			return E_FORMAT;
+		n->nprops = MIN(n->nprops + 1, NODE_MAX_PROPS);
+	}
 	n->addr_cells = node_u32(n, "#address-cells", 2);
 	n->size_cells = node_u32(n, "#size-cells", 1);
 	n->cells_ok = n->addr_cells >= 1 && n->addr_cells <= 2 && n->size_cells >= 1 &&
@@ -52,10 +55,12 @@ enum err tree_walk(const void *fdt, tree_visit visit, struct machine *m)
 
 const void *node_prop(const struct node *n, const char *name, int *len)
 {
-	const void *value = fdt_getprop(n->fdt, n->offset, name, len);
+	const struct node_prop *p = n->props, *end = p + n->nprops;
 
-	*len = value ? *len : 0;
-	return value;
+	while (p < end && strcmp(p->name, name) != 0)
+		p++;
+	*len = p < end ? p->len : 0;
+	return p < end ? p->value : NULL;
 }
 
 const fdt32_t *node_cells(const struct node *n, const char *name, unsigned *ncells)
@@ -77,12 +82,15 @@ uint32_t node_u32(const struct node *n, const char *name, uint32_t otherwise)
 
 bool node_has(const struct node *n, const char *name)
 {
-	return fdt_getprop(n->fdt, n->offset, name, NULL) != NULL;
+	return node_prop(n, name, &(int){0}) != NULL;
 }
 
 bool node_says(const struct node *n, const char *name, const char *want)
 {
-	return fdt_stringlist_search(n->fdt, n->offset, name, want) >= 0;
+	int len;
+	const char *list = node_prop(n, name, &len);
+
+	return fdt_stringlist_contains(list, len, want);
 }
 
 bool node_is(const struct node *n, const char *list)

@@ -11,6 +11,7 @@
 #include "fdt/machine.h"
 
 #define TREE_MAX_DEPTH 5  /* nodes from the root to a leaf; deeper ones are stepped over */
+#define NODE_MAX_PROPS 64 /* what a node has more is not seen */
 #define PHYS_BITS      56 /* of an RV64 physical address: Privileged Architecture, 12.4 */
 
 struct node {
@@ -22,6 +23,12 @@ struct node {
 	uint32_t addr_cells, size_cells;
 	bool cells_ok; /* both 1 or 2: addresses and sizes of its children can be read */
 	bool bus;      /* an enabled one, whose children's addresses are physical */
+	unsigned nprops;
+	struct node_prop {
+		const char *name;
+		const void *value;
+		int len;
+	} props[NODE_MAX_PROPS + 1]; /* the last is for those that are too many */
 };
 
 /* Calls `visit` for each node after its parent; stops at the first error. E_FORMAT also when the
