@@ -63,13 +63,14 @@ uint64_t *gstage_walk(const struct vm *vm, gpa_t at, unsigned *level, uint64_t *
 	uint64_t *table = hpa_ptr(vm->gstage_root);
 
 	for (unsigned l = LEVELS - 1;; l--) {
-		uint64_t *pte = &table[index_at(at, l)];
+		uint64_t *pte = &table[index_at(at, l)], found = pte_get(pte);
 
-		*value = pte_get(pte);
-		*level = l;
-		if (l == 0 || !(*value & PTE_V) || is_leaf(*value))
+		if (l == 0 || !(found & PTE_V) || is_leaf(found)) {
+			*value = found;
+			*level = l;
 			return pte;
-		table = hpa_ptr(pte_hpa(*value));
+		}
+		table = hpa_ptr(pte_hpa(found));
 	}
 }
 

@@ -11,7 +11,7 @@
  * leaves: only fences without an address cover them. A leaf's entry is read anew at each fault.
  */
 #include "mmu/shadow.h"
-#include "mmu/tables.h"
+#include "mmu/walk_from.h"
 
 #define PTE_G        BIT(5)
 #define PTE_PPN_MASK (BIT(54) - BIT(10))
@@ -246,38 +246,36 @@ static noinline enum err touch(
 }
 
 /* Where what is known of the guest's tables for `at` ends. NULL: it is no address. */
-static inline struct shadow_table *nearest(struct shadow *s, gva_t at)
+static noinline struct shadow_table *nearest(struct shadow *s, gva_t at)
 {
-	uint64_t block = ALIGN_DOWN(at.v, MIB(2));
 	struct shadow_table *t = s->space->root;
 
-	if (likely(block == s->last_at))
-		return s->last;
 	if (!gva_is_canonical(at, t->level + 1u))
 		return NULL;
 	t = descend(s, t, at, false);
 	if (t->level == 0) {
 		s->last = t;
-		s->last_at = block;
+		s->last_at = ALIGN_DOWN(at.v, MIB(2));
 	}
 	return t;
 }
 
 enum err shadow_fault(struct shadow *s, gva_t at, uint64_t how, gpa_t *gpa, struct refusal *refused)
 {
-	struct shadow_table *t = nearest(s, at);
-	uint64_t satp = s->space->satp, leaf = 0;
+	bool known = likely(ALIGN_DOWN(at.v, MIB(2)) == s->last_at);
+	struct shadow_table *t = known ? s->last : nearest(s, at);
+	uint64_t leaf = 0;
 	unsigned level, small;
 	struct walk w;
 
 	if (!t) {
 		gpa->v = at.v;
-		return SATP_MODE(satp) ? E_FAULT : E_NOENT;
+		return SATP_MODE(s->space->satp) ? E_FAULT : E_NOENT;
 	}
 	for (;;) {
 		enum err err = likely(t->guest)
 				       ? guest_walk_from(s->vm, t->guest, t->level, at, how, &w)
-				       : guest_walk(s->vm, satp, at, how, &w);
+				       : guest_walk(s->vm, s->space->satp, at, how, &w);
 
 		if (err != OK)
 			return err == E_STATE ? OK : err;

@@ -45,10 +45,6 @@ struct walk {
 enum err must_check guest_walk(
 	const struct vm *vm, uint64_t satp, gva_t at, uint64_t how, struct walk *w);
 
-/* The same for a canonical address, from a table on that an earlier walk has found. */
-enum err must_check guest_walk_from(const struct vm *vm, const uint64_t *table, unsigned level,
-	gva_t at, uint64_t how, struct walk *w);
-
 static inline bool gva_is_canonical(gva_t at, unsigned levels)
 {
 	int64_t rest = (int64_t)at.v >> (PAGE_SHIFT + 9 * levels - 1);

@@ -173,9 +173,8 @@ static inline enum err page_fault(
 
 bool translate_fast(struct vcpu *v, uint64_t cause)
 {
-	uint64_t at = csr_read(mtval), mstatus = csr_read(mstatus);
 	gpa_t out;
-	enum err err = page_fault(v, mstatus, &cause, at, &out);
+	enum err err = page_fault(v, csr_read(mstatus), &cause, csr_read(mtval), &out);
 
 	if (likely(err == OK)) {
 		v->exits[DX_EXIT_MEMORY]++;
@@ -185,8 +184,8 @@ bool translate_fast(struct vcpu *v, uint64_t cause)
 		return false;
 	v->exits[DX_EXIT_OTHER]++;
 	v->pc = csr_read(mepc);
-	v->mstatus = mstatus;
-	vcpu_inject(v, cause, at);
+	v->mstatus = csr_read(mstatus);
+	vcpu_inject(v, cause, csr_read(mtval));
 	csr_write(mepc, v->pc);
 	csr_write(mstatus, v->mstatus);
 	return true;

@@ -5,6 +5,7 @@
  * without H gets a fault that hardware would not raise, or none where it would.
  */
 #include "unit.h"
+#include "mmu/walk_from.h"
 #include "gstage_model.h"
 #include "pte_rules.h"
 
