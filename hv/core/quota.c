@@ -99,7 +99,7 @@ static void release_at(struct quota *q)
 
 /* `q` uses `n` more (less, if that is negative), and so do its ancestors; if it is a release,
  * waiters are woken. */
-static void add(struct quota *q, enum quota_res res, uint64_t n, bool release)
+static inline void add(struct quota *q, enum quota_res res, uint64_t n, bool release)
 {
 	while (q && n) {
 		uint64_t before = weight(q, res);

@@ -146,9 +146,9 @@ static void fetch_fault(struct vcpu *v)
 
 /* A guest-page fault, or without H a page fault or an access fault. RAM that is not there yet, or
  * shared, has been dealt with; else nothing is there, or an emulated device. */
-static void memory_fault(struct vcpu *v, uint64_t cause)
+static void memory_fault(struct vcpu *v, uint64_t cause, uint64_t access)
 {
-	uint64_t gva = csr_read(mtval), access = access_of(cause);
+	uint64_t gva = csr_read(mtval);
 	gpa_t at;
 	enum err err = has_h ? gstage_fault(v, &at) : translate_fault(v, &cause, gva, &at);
 
@@ -170,10 +170,12 @@ static void memory_fault(struct vcpu *v, uint64_t cause)
 
 static void handle_exception(struct vcpu *v, uint64_t cause)
 {
+	uint64_t access = access_of(cause);
+
 	if (cause == CAUSE_ECALL_VS)
 		return; /* sbi_call left v->action */
-	if (access_of(cause) && (!has_h || cause >= CAUSE_INSN_GUEST_PAGE)) {
-		memory_fault(v, cause);
+	if (access && (!has_h || cause >= CAUSE_INSN_GUEST_PAGE)) {
+		memory_fault(v, cause, access);
 		return;
 	}
 	v->exits[DX_EXIT_OTHER]++;
