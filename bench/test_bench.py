@@ -56,6 +56,13 @@ def test_columns_of_a_table():
     assert line == ["text", "100", "101 (1.010)", "-", "140 (1.400)", "<= 1.020 / - / 1.300", "MISSED: shadow"]
 
 
+def test_goals_that_are_missed_are_named():
+    found = {c: dict.fromkeys([*linux.NAMES, "boot_init", "boot_login"], 100) for c in configs.CONFIGS}
+    found["shadow"] |= {"fork": 200, "pipe": 131}
+    t = linux.fill(Table("linux", "", ""), found, None)
+    assert t.notes == ["Goals of pmp: 16 of 16 met.", "Goals of shadow: 4 of 5 met; missed: pipe round trip."]
+
+
 def test_every_column_but_the_native_one_names_its_backend():
     assert all(configs.CONFIGS[c].options == f"backend={c}" for c in configs.BACKENDS)
     assert [c for c, config in configs.CONFIGS.items() if config.options is None] == [NATIVE]
