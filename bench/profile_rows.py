@@ -34,7 +34,7 @@ def of_tree(setup, symbols, column):
     mib = tree.SIZES[-1]
     _, counts = tree.Machine(setup, mib).run(column, hist=1)
     done = collections.Counter(mark for mark, _ in counts["mark"])
-    for kind, name in zip(tree.BEGINS, tree.KINDS):
+    for kind, name in ((k, n) for k, n in zip(tree.BEGINS, tree.KINDS) if done[k]):
         yield section(f"{name} ({mib} MiB)", symbols.by_function(counts["block"][str(kind)]), done[kind])
         after = counts["block"][str(tree.RETURNED + kind)]
         if name.startswith("kill"):
