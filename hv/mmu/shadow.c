@@ -315,7 +315,8 @@ void shadow_fence_page(struct shadow *s, gva_t at, uint64_t asid)
 {
 	for (struct shadow_space *sp = s->spaces; sp < s->spaces + SHADOW_SPACES; sp++) {
 		/* Where the hart's SFENCE.VMA would do nothing, neither does this. */
-		if (!sp->root || !gva_is_canonical(at, sp->root->level + 1u) ||
+		if (!sp->root || !SATP_MODE(sp->satp) ||
+			!gva_is_canonical(at, sp->root->level + 1u) ||
 			(asid != SHADOW_ALL_ASIDS && SATP_ASID(sp->satp) != asid))
 			continue;
 		struct shadow_table *t = descend(s, sp->root, at, false);
