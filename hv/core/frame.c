@@ -28,17 +28,11 @@ hpa_t frame_hpa(uint32_t number)
 	return hpa_add(frames.origin, (uint64_t)number << PAGE_SHIFT);
 }
 
-/* Whole frames, with records. */
-static bool in_table(hpa_t a, uint64_t size)
+bool frame_in_table(hpa_t a, uint64_t size)
 {
 	return IS_ALIGNED(a.v | size, PAGE_SIZE) &&
 	       range_within((a.v - frames.origin.v) >> PAGE_SHIFT, size >> PAGE_SHIFT, frames.first,
 		       frames.end - frames.first);
-}
-
-bool frame_in_table(hpa_t a)
-{
-	return in_table(a, PAGE_SIZE);
 }
 
 uint64_t frames_free(void)
@@ -134,7 +128,7 @@ void frames_init(struct frame *table, hpa_t base, uint64_t size)
 
 void frames_declare(hpa_t base, uint64_t size, enum frame_kind kind)
 {
-	BUG_ON(!in_table(base, size));
+	BUG_ON(!frame_in_table(base, size));
 	uint32_t n = frame_number(base);
 
 	lay(n, n + (uint32_t)(size >> PAGE_SHIFT), (struct frame){.kind = (uint8_t)kind});
@@ -174,7 +168,7 @@ void frame_free(hpa_t a)
 	struct frame *f = frame_of(a);
 
 	spin_lock(&frames.lock);
-	BUG_ON(!frame_in_table(a) || !(is_charged(f) || f->kind == FRAME_HV));
+	BUG_ON(!frame_in_table(a, PAGE_SIZE) || !(is_charged(f) || f->kind == FRAME_HV));
 	unsigned order = f->order;
 
 	*f = (struct frame){0};
@@ -184,7 +178,7 @@ void frame_free(hpa_t a)
 
 void frame_free_run(hpa_t a, uint64_t size)
 {
-	BUG_ON(!in_table(a, size));
+	BUG_ON(!frame_in_table(a, size));
 	for (uint64_t done = 0, block; done < size; done += block) {
 		block = PAGE_SIZE << frame_of(hpa_add(a, done))->order;
 		BUG_ON(block > size - done);
@@ -258,7 +252,7 @@ static void carve_run(uint32_t n, uint32_t end, uint32_t payer)
 enum err frame_alloc_run(hpa_t at, uint64_t size, uint32_t payer)
 {
 	BUG_ON(!size || !IS_ALIGNED(size | at.v, PAGE_SIZE));
-	if (!in_table(at, size))
+	if (!frame_in_table(at, size))
 		return E_NOMEM;
 	uint32_t n = frame_number(at), count = (uint32_t)(size >> PAGE_SHIFT);
 
@@ -275,7 +269,7 @@ void frame_split(hpa_t a, unsigned order)
 {
 	struct frame *f = frame_of(a);
 
-	BUG_ON(!frame_in_table(a));
+	BUG_ON(!frame_in_table(a, PAGE_SIZE));
 	spin_lock(&frames.lock);
 	struct frame part = *f;
 

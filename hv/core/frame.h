@@ -157,8 +157,8 @@ bool must_check frame_sole(hpa_t a, unsigned order);
 uint32_t frame_number(hpa_t a);
 hpa_t frame_hpa(uint32_t number);
 
-/* `a` is the address of a frame that has a record. */
-bool frame_in_table(hpa_t a);
+/* [a, a + size) is whole frames, all of which have records. */
+bool frame_in_table(hpa_t a, uint64_t size);
 
 /* Free 4 KiB frames right now. */
 uint64_t frames_free(void);

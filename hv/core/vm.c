@@ -68,7 +68,7 @@ enum err vm_page_alloc(struct vm *vm, unsigned order, enum frame_kind kind, hpa_
 
 void vm_page_free(struct vm *vm, hpa_t a)
 {
-	BUG_ON(!frame_in_table(a));
+	BUG_ON(!frame_in_table(a, PAGE_SIZE));
 	uint64_t n = BIT(frame_of(a)->order);
 
 	BUG_ON(frame_of(a)->payer != vm->id);

@@ -113,14 +113,14 @@ static void numbers_and_addresses(void **state)
 		assert_int_equal(frame_number(page(i)) % BIT(FRAME_MAX_ORDER), 5 + i);
 		assert_int_equal(frame_hpa(frame_number(page(i))).v, page(i).v);
 		assert_ptr_equal(frame_of(page(i)), &table[i]);
-		assert_true(frame_in_table(page(i)));
+		assert_true(frame_in_table(page(i), PAGE_SIZE));
 	}
-	assert_false(frame_in_table(hpa(page(0).v - 1)));
-	assert_false(frame_in_table(hpa(page(0).v - PAGE_SIZE)));
-	assert_false(frame_in_table(hpa(page(99).v + 1)));
-	assert_false(frame_in_table(page(100)));
-	assert_false(frame_in_table(hpa(0)));
-	assert_false(frame_in_table(hpa(UINT64_MAX)));
+	assert_false(frame_in_table(hpa(page(0).v - 1), PAGE_SIZE));
+	assert_false(frame_in_table(hpa(page(0).v - PAGE_SIZE), PAGE_SIZE));
+	assert_false(frame_in_table(hpa(page(99).v + 1), PAGE_SIZE));
+	assert_false(frame_in_table(page(100), PAGE_SIZE));
+	assert_false(frame_in_table(hpa(0), PAGE_SIZE));
+	assert_false(frame_in_table(hpa(UINT64_MAX), PAGE_SIZE));
 }
 
 /* Blocks are as large as their absolute address allows, wherever the table begins. */
