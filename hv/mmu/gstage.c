@@ -176,19 +176,3 @@ void *guest_ptr(const struct vm *vm, gpa_t at, size_t n, uint64_t rights)
 		return NULL;
 	return hpa_ptr(leaf.hpa);
 }
-
-enum err guest_write(const struct vm *vm, gpa_t at, const void *from, size_t n)
-{
-	for (const uint8_t *p = from; n;) {
-		size_t part = MIN(n, PAGE_SIZE - (at.v & (PAGE_SIZE - 1)));
-		void *to = guest_ptr(vm, at, part, GSTAGE_W);
-
-		if (!to)
-			return E_FAULT;
-		memcpy(to, p, part);
-		p += part;
-		at = gpa_add(at, part);
-		n -= part;
-	}
-	return OK;
-}

@@ -97,10 +97,6 @@ bool gstage_is_ghost(const struct vm *vm, gpa_t at);
  * the VM lives. E_NOENT. */
 enum err must_check gstage_lookup(const struct vm *vm, gpa_t at, struct gstage_leaf *out);
 
-/* Copies to guest RAM, page by page. E_FAULT when a page is not mapped as RAM with the right to
- * write; bytes before that page are copied. No alignment is needed; at + n must not wrap. */
-enum err must_check guest_write(const struct vm *vm, gpa_t at, const void *from, size_t n);
-
 /* The host address of `n` guest bytes that lie within one page, mapped as RAM with all of `rights`;
  * NULL otherwise. */
 void *guest_ptr(const struct vm *vm, gpa_t at, size_t n, uint64_t rights);

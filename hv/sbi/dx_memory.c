@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* Windows into children, and their device trees (docs/abi.md). */
+#include <string.h>
 #include "boot/boot.h"
 #include "fdt/guest.h"
 #include "mmu/gstage.h"
@@ -41,14 +42,24 @@ struct sbi_ret dx_window_unmap(struct vcpu *v, const uint64_t *a)
 	return err == OK && v->stage < a[1] ? sbi_again(v) : sbi_result(err);
 }
 
-/* Where guest pages are missing they are made first; then all is written in one go. */
-static bool all_there(struct vcpu *v, uint64_t at, uint64_t n, struct sbi_ret *r)
+/* Writes `from` (NULL: only looks) to the caller's pages. False: one is missing; it is made first,
+ * and then all is written in one go. */
+static bool write_all(
+	struct vcpu *v, uint64_t at, const uint8_t *from, uint64_t n, struct sbi_ret *r)
 {
-	for (uint64_t p = ALIGN_DOWN(at, PAGE_SIZE); p < at + n; p += PAGE_SIZE)
-		if (!guest_ptr(v->vm, gpa(p), 1, GSTAGE_W)) {
-			*r = sbi_need(v, gpa(p), true, SBI_ERR_INVALID_ADDRESS);
+	for (uint64_t done = 0, part; done < n; done += part) {
+		gpa_t to = gpa(at + done);
+
+		part = MIN(n - done, PAGE_SIZE - (to.v & (PAGE_SIZE - 1)));
+		void *p = guest_ptr(v->vm, to, part, GSTAGE_W);
+
+		if (!p) {
+			*r = sbi_need(v, to, true, SBI_ERR_INVALID_ADDRESS);
 			return false;
 		}
+		if (from)
+			memcpy(p, from + done, part);
+	}
 	return true;
 }
 
@@ -81,19 +92,16 @@ struct sbi_ret dx_fdt_write(struct vcpu *v, const uint64_t *a)
 {
 	uint64_t n = MIN(a[2], TREE_MAX);
 	struct sbi_ret r;
-	enum err err;
 
 	if (!range_within(a[1], n, 0, GSTAGE_END))
 		return sbi_error(SBI_ERR_INVALID_ADDRESS);
 	if (v->stage == 0)
 		v->handle = 0;
 	/* Also first of all, so that nothing has happened when it is not there. */
-	if (!all_there(v, a[1], n, &r))
+	if (!write_all(v, a[1], NULL, n, &r))
 		return r;
-	if (v->handle) {
-		err = guest_write(v->vm, gpa(a[1]), v->buffer, v->handle);
-		return err == OK ? sbi_value(v->handle) : sbi_result(err);
-	}
-	err = write_part(v, a[0], n);
+	if (v->handle)
+		return write_all(v, a[1], v->buffer, v->handle, &r) ? sbi_value(v->handle) : r;
+	enum err err = write_part(v, a[0], n);
 	return err == OK ? sbi_again(v) : sbi_result(err);
 }

@@ -51,7 +51,24 @@ static inline void new_vm(uint64_t ram, uint64_t limit)
 	vm_pages = BIT(frame_of(ptr_hpa(vm))->order);
 }
 
-/* The way back of guest_write, which only tests go. */
+/* To the guest's memory, page by page, by guest_ptr, and back. E_FAULT: a page may not be accessed;
+ * the bytes before it are copied. */
+static inline enum err guest_write(const struct vm *to, gpa_t at, const void *from, size_t n)
+{
+	for (const uint8_t *p = from; n;) {
+		size_t part = MIN(n, PAGE_SIZE - (at.v & (PAGE_SIZE - 1)));
+		void *page = guest_ptr(to, at, part, GSTAGE_W);
+
+		if (!page)
+			return E_FAULT;
+		memcpy(page, p, part);
+		p += part;
+		at = gpa_add(at, part);
+		n -= part;
+	}
+	return OK;
+}
+
 static inline enum err guest_read(const struct vm *of, gpa_t at, void *to, size_t n)
 {
 	for (uint8_t *p = to; n;) {
