@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
 /* How a fork gets its memory, and how a VM gives its own back, in steps; see gstage.h. */
-#include <string.h>
 #include "core/bug.h"
 #include "mmu/tables.h"
 

@@ -2,7 +2,6 @@
 /* What a guest's touch of its RAM does: missing pages come, shared ones become its own; see
  * gstage.h. */
 #include <string.h>
-#include "core/bug.h"
 #include "mmu/tables.h"
 
 #define FILL_STEP KIB(128) /* bytes zeroed in one go */

@@ -2,7 +2,6 @@
 /* What this hart can do: the device tree's claims, confirmed by probing. */
 #pragma once
 
-#include "core/err.h"
 #include "riscv/pcpu.h"
 
 /* Fills p->isa from the tree's claims for this hart, drops what the hart turns out not to have (of

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* PCPU structures, the MSIs between them and their timers; see pcpu.h. */
 #include "riscv/pcpu.h"
-#include "core/bug.h"
 #include "core/frame.h"
 #include "drivers/aclint.h"
 #include "riscv/csr.h"

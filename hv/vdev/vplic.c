@@ -19,7 +19,6 @@
 
 /* Register map, PLIC specification 1.0.0 "Memory Map". */
 #define PRIORITY_END   UINT64_C(0x1000)
-#define PENDING_END    UINT64_C(0x1080)
 #define ENABLE_BASE    UINT64_C(0x2000)
 #define ENABLE_STRIDE  0x80
 #define CONTEXT_BASE   UINT64_C(0x200000)
