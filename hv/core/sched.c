@@ -95,10 +95,9 @@ size_t sched_group_size(void)
 	return sizeof(struct sched_group) + 2 * sched.npcpus * sizeof(struct sched_queue);
 }
 
-static void node_init(
-	struct sched_node *n, struct sched_node *parent, struct sched_queue *on, uint32_t weight)
+static void node_init(struct sched_node *n, struct sched_node *parent, struct sched_queue *on)
 {
-	*n = (struct sched_node){.parent = parent, .on = on, .weight = weight};
+	*n = (struct sched_node){.parent = parent, .on = on, .weight = DX_WEIGHT_DEFAULT};
 	n->depth = parent ? parent->depth + 1 : 0;
 	for (unsigned i = 0; i <= SCHED_MAX_PRIORITY; i++)
 		n->clock[i] = CLOCK_START;
@@ -112,12 +111,11 @@ void sched_group_set_weight(struct sched_group *g, uint32_t weight)
 	__atomic_store_n(&g->subtree.weight, weight, __ATOMIC_RELAXED);
 }
 
-void sched_group_init(struct sched_group *g, struct sched_group *parent, uint32_t weight)
+void sched_group_init(struct sched_group *g, struct sched_group *parent)
 {
-	node_init(&g->subtree, parent ? &parent->subtree : NULL, g->queues + sched.npcpus, weight);
-	node_init(&g->own, &g->subtree, g->queues, DX_WEIGHT_DEFAULT);
+	node_init(&g->subtree, parent ? &parent->subtree : NULL, g->queues + sched.npcpus);
+	node_init(&g->own, &g->subtree, g->queues);
 	g->own.own = true;
-	sched_group_set_weight(g, weight);
 	if (!parent)
 		sched.root = &g->own;
 }
@@ -137,7 +135,7 @@ void sched_entity_init(
 {
 	BUG_ON(home >= sched.npcpus || priority > SCHED_MAX_PRIORITY);
 	*e = (struct sched_entity){.state = SCHED_OFF, .home = home, .priority = priority};
-	node_init(&e->node, &g->own, NULL, DX_WEIGHT_DEFAULT);
+	node_init(&e->node, &g->own, NULL);
 }
 
 /* --- time --- */

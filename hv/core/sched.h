@@ -98,12 +98,13 @@ void sched_init(uint32_t npcpus, uint64_t slice, sched_kick_fn *kick);
 /* Bytes of a struct sched_group; known from sched_init on. */
 size_t sched_group_size(void);
 
-/* Makes the group of a VM whose parent's is `parent`, NULL for the Root VM. `weight` is that of its
- * subtree among its siblings' and its parent's own VCPUs, which have DX_WEIGHT_DEFAULT. Nothing
- * links to a group but its VCPUs and its children's groups. */
-void sched_group_init(struct sched_group *g, struct sched_group *parent, uint32_t weight);
+/* Makes the group of a VM whose parent's is `parent`, NULL for the Root VM. Nothing links to a
+ * group but its VCPUs and its children's groups. */
+void sched_group_init(struct sched_group *g, struct sched_group *parent);
 
-/* DX_WEIGHT_MIN .. DX_WEIGHT_MAX; holds for what runs from now on. */
+/* The weight of its subtree among its siblings' and its parent's own VCPUs, which have
+ * DX_WEIGHT_DEFAULT, as it has at first: DX_WEIGHT_MIN .. DX_WEIGHT_MAX; holds for what runs from
+ * now on. */
 void sched_group_set_weight(struct sched_group *g, uint32_t weight);
 
 /* After this `g` may be freed. None of its VCPUs is READY or RUNNING, and it has no children's

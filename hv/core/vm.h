@@ -82,7 +82,6 @@ struct vm {
 	enum dx_state state;
 	enum dx_reason reason;
 	uint64_t code;
-	uint32_t weight; /* of its subtree among its siblings */
 	bool reset_asked, cloned;
 	uint32_t template; /* handle of the sibling it was cloned from, 0 for none */
 	uint32_t clones;   /* live VMs that were cloned from it */

@@ -2,16 +2,13 @@
 /* VCPU life and its registers' way in and out of a PCPU; see vcpu.h. */
 #include <string.h>
 #include "riscv/vcpu.h"
-#include "core/bug.h"
 #include "riscv/guest_csr.h"
 #include "riscv/fence.h"
-#include "riscv/feature.h"
 #include "riscv/time.h"
 #include "riscv/translate.h"
 #include "core/tree.h"
 #include "mmu/shadow.h"
 #include "sbi/sbi.h"
-#include "vdev/devices.h"
 
 #define ASSERT_OFFSET(symbol, type, field, offset)                                                 \
 	static_assert(offsetof(struct type, field) == (offset), "offsets.h");
@@ -53,15 +50,12 @@ enum err vcpu_create(struct vm *vm)
 	v->vm = vm;
 	v->id = vm->nvcpus;
 	v->hsm = HSM_STOPPED;
-	v->timer = SCHED_NEVER;
-	v->sta = gpa(STA_OFF);
 	v->vregs = vlenb ? (uint8_t *)mem + ALIGN_UP(sizeof(*v), 8) : NULL;
 	v->waiter.wake = waiter_wake;
 	v->pcpu = pcpus[v->id % npcpus];
 	if (v->id == 0) {
-		vm->weight = DX_WEIGHT_DEFAULT;
 		vm->sched = (struct sched_group *)((uint8_t *)mem + bytes);
-		sched_group_init(vm->sched, vm->parent ? vm->parent->sched : NULL, vm->weight);
+		sched_group_init(vm->sched, vm->parent ? vm->parent->sched : NULL);
 	}
 	sched_entity_init(&v->sched, vm->sched, v->id % npcpus,
 		MIN(SCHED_DEFAULT_PRIO, quota_ceiling(&vm->quota, DX_LIMIT_PRIORITY)));
@@ -179,10 +173,8 @@ void vm_start_burial(struct vm *vm)
 /* All but VCPU 0 have ended, and nobody looks at the VM any more. */
 static bool alone(const struct vm *vm)
 {
-	for (uint32_t i = 1; i < vm->nvcpus; i++)
-		if (__atomic_load_n(&vm->vcpus[i]->hsm, __ATOMIC_ACQUIRE) != HSM_STOPPED)
-			return false;
-	return __atomic_load_n(&vm->pins, __ATOMIC_ACQUIRE) == 0;
+	return sbi_all_stopped(vm, vm->vcpus[0]) &&
+	       __atomic_load_n(&vm->pins, __ATOMIC_ACQUIRE) == 0;
 }
 
 static void bury_rest(struct vm *vm)

@@ -480,7 +480,7 @@ static void fill_info(const struct vm *vm, struct dx_info *i)
 	i->trusted = vm->trusted;
 	i->reset_asked = vm->reset_asked;
 	i->priority = vm->vcpus[0]->sched.priority;
-	i->weight = vm->weight;
+	i->weight = vm->sched->subtree.weight;
 	i->pages_private = vm->ram_pages;
 	i->backend = has_h ? DX_BACKEND_GSTAGE : vm->direct ? DX_BACKEND_PMP : DX_BACKEND_SHADOW;
 	i->ram_base = vm->ram_base.v;

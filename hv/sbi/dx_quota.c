@@ -35,12 +35,11 @@ struct sbi_ret dx_priority(struct vcpu *v, const uint64_t *a)
 	if (!vm)
 		return sbi_error(DX_ERR_NOENT);
 	if (a[1] > quota_ceiling(&vm->quota, DX_LIMIT_PRIORITY) ||
-		(vm == v->vm && a[2] != vm->weight))
+		(vm == v->vm && a[2] != vm->sched->subtree.weight))
 		return sbi_error(SBI_ERR_DENIED);
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
 		sched_set_priority(&vm->vcpus[i]->sched, (uint8_t)a[1], time_now());
-	vm->weight = (uint32_t)a[2];
-	sched_group_set_weight(vm->sched, vm->weight);
+	sched_group_set_weight(vm->sched, (uint32_t)a[2]);
 	return sbi_value(0);
 }
 

@@ -76,7 +76,8 @@ static struct sched_group *group_in(struct sched_group *parent, uint32_t weight)
 	struct sched_group *g = groups[ngroups++] = malloc(sched_group_size());
 
 	memset(g, 0xa5, sched_group_size());
-	sched_group_init(g, parent, weight);
+	sched_group_init(g, parent);
+	sched_group_set_weight(g, weight);
 	return g;
 }
 
