@@ -142,13 +142,6 @@ void vm_kill(struct vm *vm, enum dx_reason reason, uint64_t code)
 	vm_start_burial(vm);
 }
 
-void vm_end(struct vm *vm, enum dx_reason reason, uint64_t code)
-{
-	spin_lock(&tree_lock);
-	vm_kill(vm, reason, code);
-	spin_unlock(&tree_lock);
-}
-
 /* What is done about one child; returns what it cost. */
 static unsigned clear_slot(struct vm *vm, uint32_t slot)
 {

@@ -55,9 +55,6 @@ void vm_set_state(struct vm *vm, enum dx_state to);
 /* Ends `vm` and its subtree, if that has not begun yet. Under tree_lock. */
 void vm_kill(struct vm *vm, enum dx_reason reason, uint64_t code);
 
-/* The same for a VM that ends itself; takes the lock. */
-void vm_end(struct vm *vm, enum dx_reason reason, uint64_t code);
-
 /* Kills and forgets all descendants of `vm`, which runs nothing. True when there are none left:
  * until then call again. Under tree_lock. */
 bool tree_clear(struct vm *vm);

@@ -6,9 +6,7 @@
  */
 #include "boot/boot.h"
 #include "core/bug.h"
-#include "core/tree.h"
 #include "drivers/aclint.h"
-#include "drivers/plic.h"
 #include "mmu/gstage.h"
 #include "riscv/fence.h"
 #include "riscv/guard.h"
@@ -141,7 +139,7 @@ static void fetch_fault(struct vcpu *v)
 	if (!v->vm->parent)
 		machine_end(FINISHER_REBOOT,
 			"the Root VM's trap vector is where nothing is; restarting");
-	(void)sbi_system_reset(v, false, true);
+	(void)sbi_system_reset(v, false, true, 0);
 }
 
 /* A guest-page fault, or without H a page fault or an access fault. RAM that is not there yet, or
@@ -226,10 +224,8 @@ static enum sched_state next_state(struct pcpu *p, struct vcpu *v, uint64_t now,
 		*until = vcpu_wake_time(v);
 		return SCHED_BLOCKED;
 	}
-	if (v->action == ACTION_YIELD && sched_contended(p->id)) {
-		v->action = ACTION_NONE;
+	if (v->action == ACTION_YIELD && sched_contended(p->id))
 		return SCHED_READY;
-	}
 	return sched_tick(p->id, now) ? SCHED_READY : SCHED_RUNNING;
 }
 
@@ -251,9 +247,9 @@ static void leave(struct pcpu *p, struct vcpu *v, enum sched_state to, uint64_t 
 	bool stop = to == SCHED_OFF, stalled = v->refused.at != NULL;
 
 	__atomic_fetch_add(&vm->pins, 1, __ATOMIC_RELAXED);
-	vcpu_save(v);
-	if (stop)
+	if (stop || v->action == ACTION_YIELD)
 		v->action = ACTION_NONE;
+	vcpu_save(v);
 	bool wanted = stalled ? !wait_to_pay(v)
 			      : !halted(v) && __atomic_load_n(&v->pending, __ATOMIC_SEQ_CST);
 

@@ -91,10 +91,7 @@ static struct sbi_ret dx_yield(struct vcpu *v, const uint64_t *a)
 
 static struct sbi_ret dx_exit(struct vcpu *v, const uint64_t *a)
 {
-	if (!v->vm->parent)
-		return sbi_system_reset(v, false, false);
-	vm_end(v->vm, DX_REASON_EXIT, a[0]);
-	return sbi_value(0);
+	return sbi_system_reset(v, false, false, a[0]);
 }
 
 /* --- fork, clone, exec --- */

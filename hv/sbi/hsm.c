@@ -112,7 +112,9 @@ void sbi_hart_stopped(struct vcpu *v)
 		if (!v->vm->parent)
 			machine_end(FINISHER_REBOOT,
 				"all harts of the Root VM have stopped; restarting");
-		vm_end(v->vm, DX_REASON_STOPPED, 0);
+		spin_lock(&tree_lock);
+		vm_kill(v->vm, DX_REASON_STOPPED, 0);
+		spin_unlock(&tree_lock);
 	}
 }
 

@@ -65,7 +65,7 @@ static int64_t call(struct vcpu *v, uint64_t eid, const uint64_t *a)
 	case 3:
 		return clear_ipi();
 	case 8:
-		return sbi_system_reset(v, false, false).error;
+		return sbi_system_reset(v, false, false, 0).error;
 	default:
 		return masked(v, eid, a);
 	}

@@ -78,8 +78,8 @@ struct sbi_ret sbi_call(struct vcpu *v);
 /* True when extension `eid` is implemented, whole. */
 bool sbi_probe(uint64_t eid);
 
-/* What more than one extension does: */
-struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure);
+/* What more than one extension does. A VM's parent reads `code`. */
+struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure, uint64_t code);
 
 /* A hart may start at `a`: RAM of the guest, which comes with the first fetch if it must. */
 static inline bool sbi_can_start(const struct vm *vm, uint64_t a)

@@ -10,11 +10,11 @@
 #define REASON_FAILURE   1u
 
 /* A child's reboot is its parent's to do. */
-static void child_reset(struct vm *vm, bool reboot, bool failure)
+static void child_reset(struct vm *vm, bool reboot, bool failure, uint64_t code)
 {
 	spin_lock(&tree_lock);
 	if (!reboot || failure) {
-		vm_kill(vm, failure ? DX_REASON_CRASH : DX_REASON_EXIT, 0);
+		vm_kill(vm, failure ? DX_REASON_CRASH : DX_REASON_EXIT, code);
 	} else if (vm->state != DX_DYING) {
 		vm->reset_asked = true;
 		if (vm->state == DX_RUNNING)
@@ -24,10 +24,10 @@ static void child_reset(struct vm *vm, bool reboot, bool failure)
 	spin_unlock(&tree_lock);
 }
 
-struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure)
+struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure, uint64_t code)
 {
 	if (v->vm->parent) {
-		child_reset(v->vm, reboot, failure);
+		child_reset(v->vm, reboot, failure, code);
 		v->action = ACTION_YIELD; /* it is halted: does not come back */
 		return sbi_value(0);
 	}
@@ -47,5 +47,5 @@ struct sbi_ret sbi_srst(struct vcpu *v, uint64_t fid, const uint64_t *a)
 
 	if (type > TYPE_WARM_REBOOT || reason > REASON_FAILURE)
 		return sbi_error(SBI_ERR_INVALID_PARAM);
-	return sbi_system_reset(v, type != TYPE_SHUTDOWN, reason == REASON_FAILURE);
+	return sbi_system_reset(v, type != TYPE_SHUTDOWN, reason == REASON_FAILURE, 0);
 }
