@@ -4,7 +4,6 @@
 #include <string.h>
 #include "boot/boot.h"
 #include "core/bug.h"
-#include "core/console.h"
 #include "core/log.h"
 #include "core/rng.h"
 #include "core/version.h"
@@ -74,7 +73,6 @@ static void read_machine(uint64_t fdt)
 	enum err err = fdt_read_machine((const void *)(uintptr_t)fdt, FDT_MAX, &machine);
 
 	uart_init(&machine.uart);
-	console_flush();
 	if (err != OK)
 		halt("the device tree at 0x%lx cannot be used (error %d)", fdt, err);
 	/* Who reads the seed later could tell what was made of it: ours is the last. */

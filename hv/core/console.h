@@ -31,7 +31,7 @@ size_t console_read(uint8_t *bytes, size_t n);
 bool console_interrupt(void);
 
 /* Writes out everything that is buffered, waiting for the UART as long as it makes progress: for
- * the machine's end, and for what was said before uart_init. */
+ * the machine's end. */
 void console_flush(void);
 
 /*

@@ -28,8 +28,7 @@ void irq_init(void)
 {
 	for (unsigned i = 0; i < VPLIC_MAX_SOURCES; i++)
 		sources[i] = (struct source){.enabled_at = -1, .claimed_at = -1};
-	if (machine.uart.irq && machine.plic.base.v)
-		plic_set_enabled(machine.uart.irq, this_pcpu()->hart->plic_m_context, true);
+	plic_set_enabled(machine.uart.irq, this_pcpu()->hart->plic_m_context, true);
 }
 
 enum err irq_route(struct vm *vm, uint32_t irq)

@@ -38,10 +38,8 @@ void zero_pages(void *p, uint64_t bytes)
 		memset(p, 0, bytes);
 		return;
 	}
-	for (uint8_t *at = p, *end = at + bytes; at < end; at += 4 * step) {
-		cbo_zero(at);
-		cbo_zero(at + step);
-		cbo_zero(at + 2 * step);
-		cbo_zero(at + 3 * step);
-	}
+	for (uint8_t *at = p, *end = at + bytes; at < end;)
+#pragma GCC unroll 4
+		for (unsigned i = 0; i < 4; i++, at += step)
+			cbo_zero(at);
 }
