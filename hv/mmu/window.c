@@ -4,8 +4,8 @@
 #include "mmu/tables.h"
 
 /* One leaf of `level` of what `child` maps at `at`; what is larger there is split. */
-static enum err open_leaf(struct vm *vm, gpa_t own, struct vm_locked child, gpa_t at,
-	unsigned level, uint64_t flags, hpa_t *a)
+static enum err open_leaf(
+	struct vm *vm, gpa_t own, struct vm_locked child, gpa_t at, unsigned level, uint64_t flags)
 {
 	unsigned found;
 	uint64_t value, *pte;
@@ -16,11 +16,10 @@ static enum err open_leaf(struct vm *vm, gpa_t own, struct vm_locked child, gpa_
 		if (err != OK)
 			return err;
 	}
-	*a = pte_hpa(value);
-	enum err err = gstage_map_leaf(vm, own, *a, level, flags);
+	enum err err = gstage_map_leaf(vm, own, pte_hpa(value), level, flags);
 
 	if (err == OK)
-		frame_window(*a, 9 * level, true);
+		frame_window(pte_hpa(value), 9 * level, true);
 	return err;
 }
 
@@ -29,8 +28,7 @@ enum err gstage_open_window(struct vm *vm, gpa_t own, struct vm *child, gpa_t at
 {
 	unsigned level;
 	uint64_t value;
-	hpa_t a;
-	enum err err = E_RANGE;
+	enum err err;
 
 	*mapped = 0;
 	if (!range_within(own.v, size, 0, GSTAGE_END) || !in_ram(child, at, size) ||
@@ -48,7 +46,7 @@ enum err gstage_open_window(struct vm *vm, gpa_t own, struct vm *child, gpa_t at
 
 	level = MIN(level, gstage_fitting_level(own, hpa(at.v), size));
 	do
-		err = open_leaf(vm, own, c, at, level, rights | GSTAGE_FOREIGN, &a);
+		err = open_leaf(vm, own, c, at, level, rights | GSTAGE_FOREIGN);
 	while (err == E_EXISTS && level-- > 0);
 	vm_unlock(c);
 	vm_unlock(l);

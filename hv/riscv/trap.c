@@ -229,16 +229,6 @@ static enum sched_state next_state(struct pcpu *p, struct vcpu *v, uint64_t now,
 	return sched_tick(p->id, now) ? SCHED_READY : SCHED_RUNNING;
 }
 
-/* True: it waits at the quota that refused; false: there was room made meanwhile. */
-static bool wait_to_pay(struct vcpu *v)
-{
-	struct refusal r = v->refused;
-
-	v->refused.at = NULL;
-	v->stalled_at = r.at;
-	return quota_wait(&r, &v->waiter);
-}
-
 /* Saves the VCPU and gives it back to the scheduler. Work that was posted until it was marked as
  * not running keeps it from blocking; what is posted later wakes it. */
 static void leave(struct pcpu *p, struct vcpu *v, enum sched_state to, uint64_t until, uint64_t now)
@@ -250,7 +240,7 @@ static void leave(struct pcpu *p, struct vcpu *v, enum sched_state to, uint64_t 
 	if (stop || v->action == ACTION_YIELD)
 		v->action = ACTION_NONE;
 	vcpu_save(v);
-	bool wanted = stalled ? !wait_to_pay(v)
+	bool wanted = stalled ? !quota_wait(&v->refused, &v->waiter)
 			      : !halted(v) && __atomic_load_n(&v->pending, __ATOMIC_SEQ_CST);
 
 	if (to == SCHED_BLOCKED && wanted)
@@ -309,9 +299,9 @@ static struct vcpu *take_next(struct pcpu *p)
 	for (;;) {
 		struct vcpu *v = pick(p);
 
-		if (v->stalled_at)
-			quota_unwait(v->stalled_at, &v->waiter);
-		v->stalled_at = NULL;
+		if (v->refused.at)
+			quota_unwait(v->refused.at, &v->waiter);
+		v->refused.at = NULL;
 		/* Said first: who halts the VM meanwhile waits until this has looked. */
 		__atomic_store_n(&v->running, true, __ATOMIC_SEQ_CST);
 		bool dying = is_dying(v->vm);

@@ -112,9 +112,9 @@ struct vcpu {
 	struct dx_fork options; /* of the call that makes a VM */
 	void *buffer;           /* of the call, charged to the VM; NULL for none */
 	enum err error;         /* what it will say when it has undone what it did */
-	struct refusal refused; /* .at not NULL: it cannot pay, and waits for a release there */
+	struct refusal refused; /* .at not NULL: it cannot pay, and waits for a release there, or
+				   did until it was woken */
 	struct quota_waiter waiter;
-	struct quota *stalled_at; /* where it waits, or did until it was woken */
 
 	uint64_t vmid; /* on `pcpu`, see vmid_activate */
 	struct spinlock fence_lock;
