@@ -48,7 +48,7 @@ struct sbi_ret sbi_need(struct vcpu *v, gpa_t at, bool write, int64_t error)
 	return sbi_again(v);
 }
 
-struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure)
+struct sbi_ret sbi_system_reset(struct vcpu *v, bool reboot, bool failure, uint64_t code)
 {
 	return sbi_error(SBI_ERR_FAILED);
 }
@@ -93,6 +93,7 @@ void sched_set_priority(struct sched_entity *e, uint8_t priority, uint64_t now)
 void sched_group_set_weight(struct sched_group *g, uint32_t weight)
 {
 	require(weight);
+	g->subtree.weight = weight;
 }
 
 uint64_t sched_group_ticks(const struct sched_group *g, uint64_t now)

@@ -57,7 +57,7 @@ enum err vcpu_create(struct vm *vm)
 
 	if (err != OK)
 		return err;
-	err = vm_struct_alloc(vm, sizeof(struct vcpu), &mem);
+	err = vm_struct_alloc(vm, sizeof(struct vcpu) + sizeof(struct sched_group), &mem);
 	if (err != OK) {
 		quota_release(&vm->quota, RES_VCPUS, 1);
 		return err;
@@ -67,6 +67,10 @@ enum err vcpu_create(struct vm *vm)
 	*v = (struct vcpu){.vm = vm, .id = vm->nvcpus, .hsm = HSM_STOPPED};
 	v->sched.priority = MIN(SCHED_DEFAULT_PRIO, quota_ceiling(&vm->quota, DX_LIMIT_PRIORITY));
 	vm->vcpus[vm->nvcpus++] = v;
+	if (v->id == 0) {
+		vm->sched = (struct sched_group *)(v + 1);
+		vm->sched->subtree.weight = DX_WEIGHT_DEFAULT;
+	}
 	return OK;
 }
 
