@@ -326,7 +326,6 @@ static struct sbi_ret dx_exec(struct vcpu *v, const uint64_t *a)
 
 static struct sbi_ret dx_create(struct vcpu *v, const uint64_t *a)
 {
-	hpa_t run = hpa(v->stage);
 	struct dx_create c;
 	struct sbi_ret r;
 
@@ -337,7 +336,9 @@ static struct sbi_ret dx_create(struct vcpu *v, const uint64_t *a)
 	if (!p)
 		return r;
 	memcpy(&c, p, sizeof(c));
+	/* Read anew in each step: it may ask for something else by now. */
 	bool direct = c.flags & DX_DIRECT && direct_vms && IS_ALIGNED(c.ram_size, MIB(2));
+	hpa_t run = hpa(direct ? v->stage : 0);
 
 	if (direct && c.ram_size && !frame_find_run(&run, c.ram_size)) {
 		v->stage = run.v;

@@ -25,7 +25,7 @@ fuzz_gstage := $(unit_vm)
 fuzz_gstage_flags := -max_len=400 -len_control=0
 
 # The whole hypercall surface, over a real tree of VMs (test/unit/unit.mk).
-fuzz_calls := $(addprefix hv/sbi/,diosix.c dx_memory.c dx_quota.c dx_trust.c) $(unit_tree)
+fuzz_calls := $(unit_calls)
 fuzz_calls_flags := -max_len=1500 -len_control=0
 
 FUZZ_TARGETS := $(patsubst test/fuzz/fuzz_%.c,%,$(wildcard test/fuzz/fuzz_*.c))
