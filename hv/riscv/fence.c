@@ -146,7 +146,8 @@ void fence_vcpus(struct vm *vm, uint64_t set, const struct fence *f)
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
 		tickets[i] = set >> i & 1 ? send(self, vm->vcpus[i], f) : 0;
 	for (uint32_t i = 0; i < vm->nvcpus; i++)
-		await(self, vm->vcpus[i], tickets[i]);
+		if (tickets[i])
+			await(self, vm->vcpus[i], tickets[i]);
 }
 
 /*

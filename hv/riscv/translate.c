@@ -103,18 +103,6 @@ void translate_set_satp(struct vcpu *v, uint64_t satp)
 	}
 }
 
-/* Of page and access faults: what was tried, and the other kind that it may turn out to be. */
-static const struct {
-	uint8_t access, other;
-} causes[] = {
-	[CAUSE_INSN_ACCESS] = {WALK_EXECUTE, CAUSE_INSN_PAGE},
-	[CAUSE_LOAD_ACCESS] = {WALK_READ, CAUSE_LOAD_PAGE},
-	[CAUSE_STORE_ACCESS] = {WALK_WRITE, CAUSE_STORE_PAGE},
-	[CAUSE_INSN_PAGE] = {WALK_EXECUTE, CAUSE_INSN_ACCESS},
-	[CAUSE_LOAD_PAGE] = {WALK_READ, CAUSE_LOAD_ACCESS},
-	[CAUSE_STORE_PAGE] = {WALK_WRITE, CAUSE_STORE_ACCESS},
-};
-
 /* An access of the guest's, in the mode that `mstatus` tells. */
 static uint64_t how(uint64_t access, uint64_t mstatus)
 {
@@ -125,14 +113,14 @@ static uint64_t how(uint64_t access, uint64_t mstatus)
 /* PMP did not let it: an emulated device, or a device that has no entry at this moment. */
 static enum err direct_fault(struct vcpu *v, uint64_t *cause, gva_t at, gpa_t *out)
 {
-	uint64_t access = causes[*cause].access;
+	uint64_t access = fault_causes[*cause].access;
 	struct gstage_leaf leaf;
 	struct walk w;
 	enum err err = guest_walk(v->vm, vcpu_satp(v), at, how(access, v->mstatus), &w);
 
 	/* A page fault: another VCPU has changed the tables since. */
 	if (err == E_FAULT)
-		*cause = causes[*cause].other;
+		*cause = fault_causes[*cause].other;
 	if (err != OK)
 		return err == E_STATE ? OK : E_FAULT;
 	*out = w.gpa;
@@ -149,25 +137,18 @@ static enum err direct_fault(struct vcpu *v, uint64_t *cause, gva_t at, gpa_t *o
 	return OK;
 }
 
-uint64_t access_of(uint64_t cause)
-{
-	if (cause >= CAUSE_INSN_GUEST_PAGE)
-		cause -= CAUSE_INSN_GUEST_PAGE - CAUSE_INSN_PAGE;
-	return cause < ARRAY_SIZE(causes) ? causes[cause].access : 0;
-}
-
 static inline enum err page_fault(
 	struct vcpu *v, uint64_t mstatus, uint64_t *cause, uint64_t at, gpa_t *out)
 {
 	struct shadow *s = v->shadow;
-	enum err err =
-		shadow_fault(s, gva(at), how(causes[*cause].access, mstatus), out, &v->refused);
+	enum err err = shadow_fault(
+		s, gva(at), how(fault_causes[*cause].access, mstatus), out, &v->refused);
 
 	if (s->flush != SHADOW_FLUSH_NONE)
 		translate_obey(v);
 	if (err != E_DENIED)
 		return err;
-	*cause = causes[*cause].other;
+	*cause = fault_causes[*cause].other;
 	return E_FAULT;
 }
 
@@ -254,13 +235,13 @@ enum err translate_read(const struct vcpu *v, uint64_t mstatus, uint64_t va, boo
 
 	for (size_t i = 0; i < n; i++) {
 		struct walk w;
-		enum err err = guest_walk(
-			v->vm, vcpu_satp(v), gva(va + i), how(causes[access].access, mstatus), &w);
+		enum err err = guest_walk(v->vm, vcpu_satp(v), gva(va + i),
+			how(fault_causes[access].access, mstatus), &w);
 		const uint8_t *p = err == OK ? guest_ptr(v->vm, w.gpa, 1, GSTAGE_R) : NULL;
 
 		if (!p) {
 			/* The last: another VCPU is just making a page its own. */
-			*cause = err == E_FAULT    ? causes[access].other
+			*cause = err == E_FAULT    ? fault_causes[access].other
 				 : err == E_DENIED ? access
 						   : CAUSE_INSN_GUEST_PAGE;
 			return E_FAULT;

@@ -31,9 +31,26 @@ static inline bool is_page_fault(uint64_t cause)
 	return cause == CAUSE_INSN_PAGE || cause == CAUSE_LOAD_PAGE || cause == CAUSE_STORE_PAGE;
 }
 
+/* Of page and access faults: what was tried, and the other kind that it may turn out to be. */
+static const struct {
+	uint8_t access, other;
+} fault_causes[] = {
+	[CAUSE_INSN_ACCESS] = {WALK_EXECUTE, CAUSE_INSN_PAGE},
+	[CAUSE_LOAD_ACCESS] = {WALK_READ, CAUSE_LOAD_PAGE},
+	[CAUSE_STORE_ACCESS] = {WALK_WRITE, CAUSE_STORE_PAGE},
+	[CAUSE_INSN_PAGE] = {WALK_EXECUTE, CAUSE_INSN_ACCESS},
+	[CAUSE_LOAD_PAGE] = {WALK_READ, CAUSE_LOAD_ACCESS},
+	[CAUSE_STORE_PAGE] = {WALK_WRITE, CAUSE_STORE_ACCESS},
+};
+
 /* What the guest tried, of WALK_…, when it got a page fault, an access fault or a guest-page fault;
  * 0: another cause. */
-uint64_t access_of(uint64_t cause);
+static inline uint64_t access_of(uint64_t cause)
+{
+	if (cause >= CAUSE_INSN_GUEST_PAGE)
+		cause -= CAUSE_INSN_GUEST_PAGE - CAUSE_INSN_PAGE;
+	return cause < ARRAY_SIZE(fault_causes) ? fault_causes[cause].access : 0;
+}
 
 /*
  * A page fault or an access fault of the guest at `at`, in the state that v->pc and v->mstatus
