@@ -2,8 +2,9 @@
 /*
  * If this fails: CREATE with DX_DIRECT makes another child than INFO says, one that leaves the
  * guest for its own page tables, or one whose RAM is not zeros, not its own, or not all there; it
- * reaches memory beside its RAM, or others reach that; where no run of memory is free the call
- * fails; or what is refused, killed or paused half-way leaves a trace.
+ * reaches memory beside its RAM, or others reach that; what is asked and what is looked for can
+ * differ; where no run of memory is free the call fails; or what is refused, killed or paused
+ * half-way leaves a trace.
  *
  * Where all VMs are in shadow tables, or the harts have H, the wish changes nothing.
  */
@@ -371,6 +372,53 @@ static void test_limits(void)
 
 /* --- what comes between --- */
 
+static struct dx_create asked __attribute__((aligned(256))); /* crosses no page */
+
+/* Nobody, until somebody changes what is asked. */
+static void ask_for_ever(uint64_t arg)
+{
+	struct sbiret r;
+
+	(void)arg;
+	do
+		r = dx(DX_FID_CREATE, (uintptr_t)&asked, 0, 0);
+	while (r.error);
+	dx_exit(is_direct(r.value));
+}
+
+/* The search passes what is taken in several steps, between which that is freed, and what is asked
+ * becomes another thing. */
+static void change_in_search(unsigned turns)
+{
+	uint64_t page = (uintptr_t)&asked & -PAGE, parts[3];
+	struct dx_create *theirs = (struct dx_create *)(WINDOW + ((uintptr_t)&asked - page));
+
+	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++)
+		parts[i] = make(MIB(64));
+	asked = *dx_create_options(0, MIB(2));
+	asked.flags = DX_DIRECT;
+	uint64_t asker = dx_spawn(ask_for_ever, 0);
+
+	while (turns-- > 0)
+		dx_yield();
+	value_of("pause", dx(DX_FID_PAUSE, asker, 0, 0));
+	for (unsigned i = 0; i < ARRAY_SIZE(parts); i++)
+		kill_child(parts[i]);
+	value_of("window",
+		sbi(EID_DIOSIX, DX_FID_WINDOW_MAP, asker, page, WINDOW, PAGE, DX_READ | DX_WRITE));
+	theirs->vcpus = 1;
+	theirs->ram_size = MIB(2) + PAGE;
+	value_of("unmap", dx(DX_FID_WINDOW_UNMAP, WINDOW, PAGE, 0));
+	value_of("resume", dx(DX_FID_RESUME, asker, 0, 0));
+	dx_end_is("what was not looked for is not direct", asker, 0);
+}
+
+static void test_change(void)
+{
+	for (unsigned turns = 1; turns <= 8; turns++)
+		change_in_search(turns);
+}
+
 static struct sbiret made;
 
 static void create_big(struct hart *h)
@@ -443,6 +491,7 @@ static void test_all(void)
 	test_sizes();
 	test_fragments();
 	test_limits();
+	test_change();
 	test_half_made();
 	test_maker();
 }
