@@ -282,6 +282,10 @@ enum err shadow_fault(struct shadow *s, gva_t at, uint64_t how, gpa_t *gpa, stru
 		if (likely(!t->global || w.pte & PTE_G))
 			break;
 		/* It is not the same for all: it needs tables of this space alone. */
+		if (s->inner > INNER_MAX) {
+			shadow_forget_all(s);
+			return OK;
+		}
 		t = descend(s, s->space->root, at, true);
 	}
 	*gpa = w.gpa;

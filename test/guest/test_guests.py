@@ -139,6 +139,7 @@ GUESTS = {
     "satp": ["1", "4on1"],
     "spaces": ["1"],
     "walkrace": ["2", "3on2"],
+    "stretch": ["1", "4on1fair"],
     "busytable": ["2", "shadow2"],
     "vafork": ["1", "4on1", "debug1"],
     "escape": ["1", "v2", "nosvadu1"],
