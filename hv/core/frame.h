@@ -100,7 +100,7 @@ void frames_declare(hpa_t base, uint64_t size, enum frame_kind kind);
 enum err must_check frame_alloc(unsigned order, enum frame_kind kind, uint32_t payer, hpa_t *out);
 
 /* Looks for the highest run of `size` free bytes, below `*at` if that is not 0, that starts at a
- * multiple of 2 MiB; `size` is one too, or nothing is found. True: `*at` is where, or 0. False: it
+ * multiple of 2 MiB. True: `*at` is where, or 0. False: it
  * has looked in some places; again with `*at`. */
 bool must_check frame_find_run(hpa_t *at, uint64_t size);
 

@@ -46,6 +46,10 @@ void translate_load(struct vcpu *v, bool moved)
 		csr_write(satp, v->csr.satp);
 	} else {
 		pmp_open(&this_pcpu()->pmp, hpa(0), ALL_MEMORY);
+		/* Of a direct guest it may be a mode that this hart lacks. */
+		if (SATP_MODE(v->csr.satp) &&
+			SATP_LEVELS(v->csr.satp) > this_pcpu()->isa.mmu_levels)
+			v->csr.satp = 0;
 		shadow_switch(v->shadow, v->csr.satp);
 		translate_obey(v);
 	}

@@ -22,7 +22,7 @@ void zero_init(uint32_t block)
 
 	memset(probe, 0xff, sizeof(probe));
 	guard_begin();
-	if (block <= MAX_BLOCK)
+	if (block && block <= MAX_BLOCK)
 		cbo_zero(probe);
 	(void)guard_end();
 	while (cleared < MAX_BLOCK && probe[cleared] == 0)

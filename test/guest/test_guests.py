@@ -140,7 +140,7 @@ GUESTS = {
     "spaces": ["1"],
     "walkrace": ["2", "3on2"],
     "stretch": ["1", "4on1fair"],
-    "busytable": ["2", "shadow2"],
+    "busytable": ["2"],
     "vafork": ["1", "4on1", "debug1"],
     "escape": ["1", "v2", "nosvadu1"],
     "vdevpage": ["1", "4on1"],

@@ -34,7 +34,7 @@ unit_rng := $(MBEDTLS)/library/chacha20.c
 unit_tree := $(addprefix hv/,core/tree.c core/fork.c core/vm.c core/frame.c core/quota.c core/heap.c core/vconsole.c \
 	mmu/gstage.c vdev/devices.c vdev/vplic.c vdev/vuart.c) $(mmu)
 unit_fork := $(unit_tree)
-unit_calls := $(addprefix hv/sbi/,diosix.c dx_memory.c dx_quota.c dx_trust.c) $(unit_tree)
+unit_calls := $(addprefix hv/sbi/,diosix.c dx_make.c dx_memory.c dx_quota.c dx_trust.c) $(unit_tree)
 unit_vconsole := $(unit_tree)
 
 UNIT_TESTS := $(patsubst test/unit/test_%.c,%,$(wildcard test/unit/test_*.c))
