@@ -24,9 +24,6 @@ QEMU = os.environ.get("QEMU", "qemu-system-riscv64")
 # Nothing in a guest depends on speed: this only ends what hangs.
 HANGS_AFTER = 180
 
-# Without H a VM is direct (PMP), but for forks and whom the boot command line sends into shadow tables.
-SHADOW = ("-append", "backend=shadow")
-
 ICOUNT = ("-icount", "shift=3,sleep=off")  # an instruction is 8 ns: repeats exactly
 
 # A virtio disk that the test makes. SLOW_DISK gives a byte a second: a page takes an hour.
@@ -74,27 +71,6 @@ CONFIGS = {
     "slow1": (1, 1, "", SLOW_DISK),
     "slow2": (2, 2, "", SLOW_DISK),
     "slow8on2nosstc": (2, 8, "sstc=off", SLOW_DISK),
-    "noh1": (1, 1, "h=false", ()),
-    "noh2": (2, 2, "h=false", ()),
-    "noh4": (4, 4, "h=false", ()),
-    "noh4on1": (1, 4, "h=false", ()),
-    "nohmax1": (1, 1, "h=false,v=on,svinval=on,svpbmt=on,zfh=on,zicond=on", ()),
-    "nohnosstc4": (4, 4, "h=false,sstc=off", ()),
-    "noh8on2nosstc": (2, 8, "h=false,sstc=off", ()),
-    "nohdebug1": (1, 1, "h=false", ()),
-    "nohdisk1": (1, 1, "h=false", DISK),
-    "nohdisk4on1": (1, 4, "h=false", DISK),
-    "nohfew1": (1, 1, "h=false", ("-append", "pmp-entries=4")),
-    "shadow1": (1, 1, "h=false", SHADOW),
-    "shadow2": (2, 2, "h=false", SHADOW),
-    "shadow4": (4, 4, "h=false", SHADOW),
-    "shadow4on1": (1, 4, "h=false", SHADOW),
-    "shadowmax1": (1, 1, "h=false,v=on,svinval=on,svpbmt=on,zfh=on,zicond=on", SHADOW),
-    "shadownosstc4": (4, 4, "h=false,sstc=off", SHADOW),
-    "shadow8on2nosstc": (2, 8, "h=false,sstc=off", SHADOW),
-    "shadowdebug1": (1, 1, "h=false", SHADOW),
-    "shadowdisk1": (1, 1, "h=false", (*DISK, *SHADOW)),
-    "shadowdisk4on1": (1, 4, "h=false", (*DISK, *SHADOW)),
 }
 
 # guest: the configurations where it says something new
@@ -252,7 +228,7 @@ def arguments(config):
     """The guest's command line: what it cannot see by itself."""
     pcpus, vcpus, _, extra = CONFIGS[config]
     fair = extra == ICOUNT
-    words = {"shared": vcpus > pcpus, "fair": fair, "one-pcpu": fair and pcpus == 1, "direct": config.startswith("noh")}
+    words = {"shared": vcpus > pcpus, "fair": fair, "one-pcpu": fair and pcpus == 1}
     return " ".join(word for word, holds in words.items() if holds)
 
 

@@ -602,9 +602,7 @@ static void test_root(void)
 	kept_out(heir);
 	check_err("resume it", dx(DX_FID_RESUME, heir, 0, 0), SBI_SUCCESS);
 	checks_add(dx_end(heir).code);
-	/* Without H the Root VM is where its memory is: direct, and its forks are copies for ever.
-	 */
-	check("the Root VM's forks share", (private_pages() < DIRTY) == !bootarg("direct"));
+	check("the Root VM's forks share", private_pages() < DIRTY);
 }
 
 void guest_main(void)
