@@ -103,7 +103,7 @@ disk: $(RUN_IMAGE)
 # RAM is what the board has, and its device tree says.
 run-disk: CARD :=
 run-disk: disk
-	@echo "The HiFive Unleashed boots from its SPI flash: log in as root; Ctrl-A X ends QEMU"
+	@echo "The HiFive Unleashed boots from its SPI flash, as far as harts without the H extension are served yet; Ctrl-A X ends QEMU"
 	@$(QEMU) -M sifive_u,msel=6 -smp 5 -m 8G -bios $(BUILD)/u-boot-spl.bin -drive file=$(MEDIUM).img,format=raw,if=mtd -nographic $(QEMU_EXTRA)
 
 # --- tests ----------------------------------------------------------------------------------
