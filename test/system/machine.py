@@ -120,8 +120,9 @@ class Machine:
     def start(self, command):
         """Runs a command without waiting for its end; finish() does that."""
         self.marks += 1
-        # The mark as typed never equals the mark as printed.
-        self.send(f'{command}\necho "@@""{self.marks}:$?@@"\n')
+        # One compound command, which the shell has read to its end before it begins: what would be typed ahead of a fork,
+        # both sides of it would have, whole or half. The mark as typed never equals the mark as printed.
+        self.send(f'{{ {command}\n}}; echo "@@""{self.marks}:$?@@"\n')
 
     def finish(self):
         """The output and exit status of the command that start() began."""
