@@ -77,9 +77,17 @@ def pairwise():
     return chosen
 
 
+ALL = os.environ.get("FULL", "0") not in ("", "0")
+
+
 def selected():
     """What this run of the tests wants."""
-    return full() if os.environ.get("FULL", "0") not in ("", "0") else pairwise()
+    return full() if ALL else pairwise()
+
+
+def meets(machine, machines, backend, backends):
+    """Whether this run wants a test's machine with a backend, by their numbers: each of both at least once, unless ALL."""
+    return ALL or machine % backends == backend % machines
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: MIT
 """What the system tests share: images, disks, a web server, and the console of a machine whose test failed."""
 
+import collections
 import functools
 import hashlib
 import http.server
@@ -14,6 +15,7 @@ import pytest
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
 
+import configs  # noqa: E402
 from machine import Machine, mkimage  # noqa: E402
 
 
@@ -24,6 +26,31 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         for machine in Machine.live:
             report.sections.append((f"console, from {machine.log}", machine.tail()))
+
+
+def pytest_collection_modifyitems(items):
+    """A test with machines of its own has each of them, and each backend, but not all combinations."""
+    tests = collections.defaultdict(list)
+    for item in items:
+        if "backend" in getattr(item, "fixturenames", ()):
+            tests[item.function].append(item)
+    unwanted = set()
+    for those in tests.values():
+        of = {item: {**item.callspec.params} for item in those}
+        backends = list(dict.fromkeys(params.pop("backend") for params in of.values()))
+        machines = [params for i, params in enumerate(of.values()) if params not in list(of.values())[:i]]
+        for item, params in of.items():
+            backend = backends.index(item.callspec.params["backend"])
+            if not configs.meets(machines.index(params), len(machines), backend, len(backends)):
+                unwanted.add(item)
+    items[:] = [item for item in items if item not in unwanted]
+
+
+@pytest.fixture(params=configs.OPTIONS["backend"])
+def backend(request, monkeypatch):
+    """What a user does works with each backend: the test runs once with each."""
+    monkeypatch.setattr(Machine, "backend", request.param)
+    return request.param
 
 
 @pytest.fixture

@@ -39,10 +39,14 @@ class Machine:
     """One QEMU. Use as a context manager, or call kill()."""
 
     live = []  # for the report of a test that failed
+    backend = None  # of conftest.backend: what machines of "virt" have to be
 
     def __init__(self, name, image, *, harts=2, mem="2G", cpu="rv64", machine="virt", loader="kernel", args=()):
         LOGS.mkdir(parents=True, exist_ok=True)
         self.log = LOGS / (re.sub(r"[^\w.-]+", "_", name) + ".log")
+        if self.backend and machine == "virt":
+            cpu += "" if self.backend == "gstage" else ",h=false"
+            args = [*args, "-append", f"backend={self.backend}"]
         load = ["-bios", "none", "-kernel", image] if loader == "kernel" else ["-bios", image]
         self.command = [QEMU, "-M", machine, "-smp", harts, "-m", mem, *load, "-display", "none"]
         self.command += ["-cpu", cpu] if cpu else []  # a board has its own

@@ -7,6 +7,8 @@ import pytest
 
 from machine import Machine
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 # What a VM must not have, and on real hardware would be: the hypervisor, the machine's timer, its finisher, absent memory.
 FORBIDDEN = [0x80000000, 0x80100000, 0x0200BFF8, 0x02000000, 0x00100000, 0x00001000, 0x0C000000 + 0x4000000, 0x200000000]
 

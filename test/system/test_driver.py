@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 
+import pytest
 from conftest import device_args
 from dx import ask, attached, disk_with
 from machine import ROOT, Machine
@@ -12,6 +13,7 @@ from machine import ROOT, Machine
 CROSS = os.environ.get("CROSS", "riscv64-linux-gnu-")
 
 
+@pytest.mark.usefixtures("backend")
 def test_child_fd(image, name, tmp_path):
     """A program's view of a child: test/system/probe.c. And the driver goes and comes while children live."""
     probe = tmp_path / "probe"

@@ -11,6 +11,8 @@ from conftest import device_args
 from dx import ask, attach, attached, detach, disk_with, last_status, pages_used
 from machine import INITRD, KERNEL, Machine
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 
 @pytest.mark.parametrize("harts,bus", [(1, "mmio"), (2, "pci"), (4, "mmio")])
 def test_fork(image, name, tmp_path, web, harts, bus):
@@ -253,9 +255,10 @@ def test_run_detached(image, name, kernels):
         assert ask(m, "ps") == []
 
 
+@pytest.mark.parametrize("backend", ["pmp"], indirect=True)
 def test_run_direct(image, name, kernels):
     """Without H: a child with page tables of its own, which are no exits, and a fork of it that is in shadow tables."""
-    with Machine(name, image(), args=device_args("mmio", kernels), cpu="rv64,h=false") as m:
+    with Machine(name, image(), args=device_args("mmio", kernels)) as m:
         m.login()
         m.check("mount -o ro /dev/vda /mnt")
         m.check(f"dx kill $({RUN} --direct --detach)")

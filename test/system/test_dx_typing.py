@@ -5,9 +5,12 @@ import os
 import re
 import subprocess
 
+import pytest
 from conftest import device_args
 from dx import ask, attach, disk_with
 from machine import ROOT, Machine
+
+pytestmark = pytest.mark.usefixtures("backend")
 
 CROSS = os.environ.get("CROSS", "riscv64-linux-gnu-")
 LEVELS = 3

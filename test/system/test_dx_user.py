@@ -11,6 +11,8 @@ from conftest import device_args
 from dx import ask, attach, attached, detach, disk_with, last_status, pages_used
 from machine import ROOT, Machine
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 CROSS = os.environ.get("CROSS", "riscv64-linux-gnu-")
 SOURCE = ROOT / "guest/dx"
 ABI_VERSION = int(re.search(r"DX_ABI_VERSION (\d+)", (ROOT / "abi/diosix.h").read_text(encoding="utf-8"))[1])

@@ -11,6 +11,8 @@ import pytest
 from conftest import device_args
 from machine import Machine
 
+pytestmark = pytest.mark.usefixtures("backend")
+
 OFF = "[diosix] the Root VM has shut down; powering off"
 REBOOT = r"\[diosix\] the Root VM reboots; restarting\r*\n"
 
