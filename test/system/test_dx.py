@@ -294,6 +294,7 @@ def test_run_direct(image, name, kernels):
 CLONES = 200
 
 
+@pytest.mark.parametrize("backend", ["gstage", "shadow"], indirect=True)
 def test_two_hundred_clones(image, name, kernels):
     """A Linux with 64 MiB, booted once and cloned: all live on a machine of 2 GiB, each answers, and no page is lost."""
     with Machine(name, image(), args=device_args("mmio", kernels)) as m:
