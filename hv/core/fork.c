@@ -116,16 +116,19 @@ static enum err fit_out(struct vm *vm, const struct vm *like, uint32_t nvcpus)
 }
 
 /* Puts `vm` into the tree, unless there was an error: then nothing is left of it, if there was
- * anything (NULL: not). */
-static enum err conclude(struct vm *vm, enum err err)
+ * anything (NULL: not). Without the lock another VCPU of the parent's may already have killed it.
+ */
+static enum err conclude(struct vm *vm, enum err err, uint32_t *handle)
 {
 	if (!vm)
 		return err;
 	spin_lock(&tree_lock);
 	if (err == OK)
 		err = vm->parent->state == DX_DYING ? E_STATE : tree_make_room(vm->parent);
-	if (err == OK)
+	if (err == OK) {
 		tree_attach(vm->parent, vm);
+		*handle = vm->handle;
+	}
 	if (err == OK && vm->source && vm->source != vm->parent) {
 		vm->template = vm->source->handle;
 		vm->source->clones++;
@@ -175,14 +178,11 @@ enum err vm_make_child(struct vm *parent, const struct dx_create *c, hpa_t *run,
 		devices_reset(vm); /* the places are the Root VM's, the contents are nobody's */
 		vm->source = vm->direct ? parent : NULL;
 	}
-	err = conclude(vm, err);
-	if (err == OK)
-		*handle = vm->handle;
-	return err;
+	return conclude(vm, err, handle);
 }
 
 enum err fork_begin(struct vm *parent, struct vm *from, const struct dx_fork *f, uint8_t priority,
-	struct vm **out)
+	uint32_t *handle)
 {
 	struct vm *vm = NULL;
 
@@ -202,10 +202,7 @@ enum err fork_begin(struct vm *parent, struct vm *from, const struct dx_fork *f,
 					     : (f->flags & DX_TRUST) != 0;
 		err = fit_out(vm, from, from->nvcpus);
 	}
-	err = conclude(vm, err);
-	if (err == OK)
-		*out = vm;
-	return err;
+	return conclude(vm, err, handle);
 }
 
 enum err fork_step(struct vm *child, bool *done)

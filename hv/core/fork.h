@@ -28,7 +28,7 @@ enum err must_check vm_make_vmgenid(struct vm *vm);
 /* Begins a child of `parent` that will be as `from` is: `parent` itself, or a quiet child of it,
  * then pinned. `priority` is the ceiling of the child's. Errors as above. Takes tree_lock. */
 enum err must_check fork_begin(struct vm *parent, struct vm *from, const struct dx_fork *f,
-	uint8_t priority, struct vm **out);
+	uint8_t priority, uint32_t *handle);
 
 /* The next part of the memory. Errors as gstage_share and gstage_touch. */
 enum err must_check fork_step(struct vm *child, bool *done);

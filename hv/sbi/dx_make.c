@@ -94,17 +94,14 @@ static bool read_options(struct vcpu *v, uint64_t at, struct sbi_ret *r)
 /* One step of making a child like `from`, which is halted. */
 static struct sbi_ret make(struct vcpu *v, struct vm *from)
 {
-	struct vm *child;
-
 	if (v->stage == SHARE)
 		return share(v, from);
 	if (!vm_quiet(from, v))
 		return sbi_again(v);
-	enum err err = fork_begin(v->vm, from, &v->options, v->sched.priority, &child);
+	enum err err = fork_begin(v->vm, from, &v->options, v->sched.priority, &v->handle);
 
 	if (err != OK)
 		return sbi_result(err);
-	v->handle = child->handle;
 	v->stage = SHARE;
 	return sbi_again(v);
 }

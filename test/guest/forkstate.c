@@ -233,10 +233,11 @@ static void forked_timer(const char *name, int64_t in, bool asleep)
 	if (child == 0)
 		dx_exit(0x300 + h->irqs[IRQ_TIMER] + 16 * soon);
 	check_eq(name, h->irqs[IRQ_TIMER], 1);
-	uint64_t code = dx_end(child).code;
+	struct dx_end e = dx_end(child);
 
-	check_eq("the child's timer", code & ~16ul, 0x301);
-	early += soon + (code == 0x311);
+	check_eq("the child's end", e.reason, DX_REASON_EXIT);
+	check_eq("the child's timer", e.code & ~16ul, 0x301);
+	early += soon + (e.code == 0x311);
 }
 
 static void test_pending_ipi(void)

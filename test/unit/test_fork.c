@@ -53,7 +53,7 @@ static struct vm *fork_of(struct vm *vm)
 	struct dx_fork f = keep_all();
 	struct vm *made = NULL;
 
-	assert_int_equal(fork_begin(vm, vm, &f, vm->quota.limit[DX_LIMIT_PRIORITY], &made), OK);
+	assert_int_equal(begin_fork(vm, vm, &f, vm->quota.limit[DX_LIMIT_PRIORITY], &made), OK);
 	assert_int_equal(share_all(made), OK);
 	finish_fork(made, false);
 	return made;
@@ -334,7 +334,7 @@ static void what_clones_share_goes_up_when_the_template_dies(void **state)
 	vm_set_state(parent, DX_PAUSED_STATE);
 	spin_unlock(&tree_lock);
 	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(fork_begin(root_vm, parent, &f, 3, &clone[i]), OK);
+		assert_int_equal(begin_fork(root_vm, parent, &f, 3, &clone[i]), OK);
 		parent->cloned = true;
 		assert_int_equal(share_all(clone[i]), OK);
 		finish_fork(clone[i], false);
@@ -366,7 +366,7 @@ static void a_page_of_a_superpage_is_taken_over(void **state)
 	spin_lock(&tree_lock);
 	vm_set_state(parent, DX_PAUSED_STATE);
 	spin_unlock(&tree_lock);
-	assert_int_equal(fork_begin(root_vm, parent, &f, 3, &child), OK);
+	assert_int_equal(begin_fork(root_vm, parent, &f, 3, &child), OK);
 	parent->cloned = true;
 	assert_int_equal(share_all(child), OK);
 	finish_fork(child, false);
@@ -459,11 +459,11 @@ static void refusals_are_told_as_the_maker_sees_them(void **state)
 	for (uint64_t spare = 0; spare < 6; spare++) {
 		set_limit(parent, spare);
 		assert_int_equal(make_empty(parent, &c, &handle), E_QUOTA_OWN);
-		assert_int_equal(fork_begin(parent, parent, &f, 3, &child), E_QUOTA_OWN);
+		assert_int_equal(begin_fork(parent, parent, &f, 3, &child), E_QUOTA_OWN);
 		set_limit(parent, 100);
 		set_limit(root_vm, spare);
 		assert_int_equal(make_empty(parent, &c, &handle), E_QUOTA_ABOVE);
-		assert_int_equal(fork_begin(parent, parent, &f, 3, &child), E_QUOTA_ABOVE);
+		assert_int_equal(begin_fork(parent, parent, &f, 3, &child), E_QUOTA_ABOVE);
 		assert_int_equal(quota_set(&root_vm->quota, DX_LIMIT_PAGES, PAGES), OK);
 		c.limit[DX_LIMIT_PAGES] = spare;
 		assert_int_equal(make_empty(parent, &c, &handle), E_QUOTA_OWN);
@@ -486,7 +486,7 @@ static void limits_that_no_child_can_have(void **state)
 
 		c.limit[counted[i]] = f.limit[counted[i]] = parent->quota.limit[i] + 1;
 		assert_int_equal(make_empty(parent, &c, &handle), E_DENIED);
-		assert_int_equal(fork_begin(parent, parent, &f, 3, &child), E_DENIED);
+		assert_int_equal(begin_fork(parent, parent, &f, 3, &child), E_DENIED);
 	}
 	struct dx_create c = empty_of(40);
 
@@ -544,7 +544,7 @@ static void a_fork_that_cannot_be_leaves_no_trace(void **state)
 
 		set_limit(parent, pages);
 		struct vm *made = NULL;
-		enum err err = fork_begin(parent, parent, &f, 3, &made);
+		enum err err = begin_fork(parent, parent, &f, 3, &made);
 
 		if (err == OK) {
 			err = share_all(made);
@@ -599,18 +599,18 @@ static void wrong_arguments(void **state)
 	REFUSED_CREATE(limit[DX_LIMIT_GUARANTEE], 10000, E_RANGE);
 	REFUSED_CREATE(limit[DX_LIMIT_VCPUS], 0, E_QUOTA_OWN);
 	f.reserved = 1;
-	assert_int_equal(fork_begin(parent, parent, &f, 3, &made), E_INVAL);
+	assert_int_equal(begin_fork(parent, parent, &f, 3, &made), E_INVAL);
 	f = keep_all();
 	f.flags = 8;
-	assert_int_equal(fork_begin(parent, parent, &f, 3, &made), E_INVAL);
+	assert_int_equal(begin_fork(parent, parent, &f, 3, &made), E_INVAL);
 	f.flags = DX_TRUST;
-	assert_int_equal(fork_begin(parent, parent, &f, 3, &made), E_DENIED);
+	assert_int_equal(begin_fork(parent, parent, &f, 3, &made), E_DENIED);
 	f = keep_all();
 	f.limit[DX_LIMIT_PRIORITY] = 4;
-	assert_int_equal(fork_begin(parent, parent, &f, 3, &made), E_DENIED);
+	assert_int_equal(begin_fork(parent, parent, &f, 3, &made), E_DENIED);
 	parent->quota.limit[DX_LIMIT_DEPTH] = 0;
 	f = keep_all();
-	assert_int_equal(fork_begin(parent, parent, &f, 3, &made), E_QUOTA_OWN);
+	assert_int_equal(begin_fork(parent, parent, &f, 3, &made), E_QUOTA_OWN);
 	assert_int_equal(make_empty(parent, &c, &handle), E_QUOTA_OWN);
 	assert_int_equal(parent->nchildren, 0);
 	assert_sound();
@@ -726,7 +726,7 @@ static void the_child_goes_on_where_the_parent_is(void **state)
 	f.limit[DX_LIMIT_PRIORITY] = 1;
 	f.limit[DX_LIMIT_PAGES] = 300;
 	f.limit[DX_LIMIT_RESERVE] = 17;
-	assert_int_equal(fork_begin(parent, parent, &f, 3, &child), OK);
+	assert_int_equal(begin_fork(parent, parent, &f, 3, &child), OK);
 	assert_true(child->state == DX_CREATED && child->source == parent);
 	assert_int_equal(share_all(child), OK);
 	spin_lock(&tree_lock);
@@ -768,7 +768,7 @@ static void trust_is_given_by_flags(void **state)
 		parent->trusted = true; /* a template's own trust is not what counts */
 		f.flags = cases[i].flags;
 		assert_int_equal(
-			fork_begin(root_vm, cases[i].forks ? root_vm : parent, &f, 3, &child), OK);
+			begin_fork(root_vm, cases[i].forks ? root_vm : parent, &f, 3, &child), OK);
 		assert_int_equal(child->trusted, cases[i].trusted);
 	}
 }
@@ -785,7 +785,7 @@ static void a_fork_that_is_killed(void **state)
 		store(parent, 0, 1);
 		uint64_t used = root_vm->quota.used[RES_PAGES];
 
-		assert_int_equal(fork_begin(parent, parent, &f, 3, &child), OK);
+		assert_int_equal(begin_fork(parent, parent, &f, 3, &child), OK);
 		for (unsigned i = 0; i < steps && child->cursor.v != GSTAGE_END; i++)
 			assert_int_equal(gstage_share(parent, child, &child->cursor, 1), OK);
 		bury(child);

@@ -1205,7 +1205,7 @@ static struct vm *begin(struct node *parent, struct node *from)
 
 	some_limits(parent->vm, f.limit);
 	struct trace before = trace_of(parent->vm);
-	enum err err = fork_begin(parent->vm, from->vm, &f, 5, &vm);
+	enum err err = begin_fork(parent->vm, from->vm, &f, 5, &vm);
 
 	check_birth(parent->vm, err, before, f.limit);
 	return err == OK ? vm : NULL;

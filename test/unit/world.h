@@ -349,3 +349,15 @@ static inline uint64_t guest_load(const struct vm *vm, uint64_t at)
 
 	return p ? *p : 0;
 }
+
+/* fork_begin, with the child itself. */
+static inline enum err begin_fork(struct vm *parent, struct vm *from, const struct dx_fork *f,
+	uint8_t priority, struct vm **out)
+{
+	uint32_t handle;
+	enum err err = fork_begin(parent, from, f, priority, &handle);
+
+	if (err == OK)
+		*out = tree_slot(parent, handle)->vm;
+	return err;
+}
