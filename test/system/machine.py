@@ -110,7 +110,7 @@ class Machine:
 
     def login(self):
         """From the start of a boot to a shell that neither prompts nor echoes; returns the text up to the prompt."""
-        self.expect(r"login: $")
+        self.expect(r"\S login: ")  # the kernel may say something behind it
         boot = self.qemu.before
         self.send("root\n")
         self.expect(r"root@\S+ ~ # ")
