@@ -27,8 +27,7 @@ static inline struct shadow_table *child_of(struct shadow *s, uint64_t entry)
 	return &s->tables[(entry >> 10) - s->first];
 }
 
-static_assert(
-	sizeof(struct shadow) <= (BIT(SHADOW_ORDER) - SHADOW_TABLES) * PAGE_SIZE, "its pages");
+static_assert(sizeof(struct shadow) <= SHADOW_OWN_PAGES * PAGE_SIZE, "its pages");
 
 static inline uint64_t *entry_for(const struct shadow_table *t, gva_t at)
 {
@@ -166,7 +165,7 @@ static struct shadow_space *make_space(struct shadow *s, uint64_t satp)
 /* Put off until they are needed: a direct VM has them for the time of a window only. */
 static void begin(struct shadow *s)
 {
-	for (unsigned i = 0; i < SHADOW_TABLES; i++) {
+	for (unsigned i = 0; i < s->ntables; i++) {
 		s->tables[i].entries = hpa_ptr(hpa((s->first + i) << PAGE_SHIFT));
 		s->tables[i].used = UINT64_MAX; /* all to be zeroed when it is taken */
 	}
@@ -202,7 +201,7 @@ static struct shadow_table *link_table(
 	struct shadow *s, struct shadow_table *t, gva_t at, uint64_t pte, bool global)
 {
 	uint64_t base = ALIGN_DOWN(at.v, level_size(t->level));
-	struct shadow_table *child = s->tables, *end = child + (global && pte ? SHADOW_TABLES : 0);
+	struct shadow_table *child = s->tables, *end = child + (global && pte ? s->ntables : 0);
 
 	while (child < end && (child->pte != pte || child->base != base || !child->links ||
 				      child->level + 1 != t->level || !child->global))
@@ -358,7 +357,7 @@ void shadow_fence(struct shadow *s, uint64_t asid)
 			check_entries(s, sp->root);
 		}
 	}
-	for (struct shadow_table *t = s->tables; t < s->tables + SHADOW_TABLES; t++)
+	for (struct shadow_table *t = s->tables; t < s->tables + s->ntables; t++)
 		if (t->global && t->links && t->level)
 			check_entries(s, t);
 }
@@ -372,7 +371,7 @@ void shadow_forget_all(struct shadow *s)
 	s->inner = 0;
 	s->free = NULL;
 	s->nfree = 0;
-	for (unsigned i = 0; i < SHADOW_TABLES; i++) {
+	for (unsigned i = 0; i < s->ntables; i++) {
 		s->tables[i].links = 0;
 		free_table(s, &s->tables[i]);
 	}
@@ -389,7 +388,7 @@ void shadow_forget(struct shadow *s, hpa_t a, uint64_t size)
 	unsigned looked_at = 0;
 
 	s->last_at = SHADOW_NO_LAST;
-	for (struct shadow_table *t = s->tables; t < s->tables + SHADOW_TABLES; t++) {
+	for (struct shadow_table *t = s->tables; t < s->tables + s->ntables; t++) {
 		if (!t->links)
 			continue;
 		/* What it held is still right: the new page is a copy. */
@@ -419,17 +418,30 @@ void shadow_destroy(struct shadow *s)
 	vm_page_free(s->vm, ptr_hpa(s));
 }
 
+/* A root, and a path for each page of an instruction on two of them that accesses two. */
+static bool enough(unsigned order, unsigned levels)
+{
+	return BIT(order) - SHADOW_OWN_PAGES >= 1 + 4 * (levels - 1);
+}
+
 enum err shadow_create(struct vm *vm, unsigned levels, struct shadow **out)
 {
+	unsigned order = SHADOW_ORDER;
+	enum err err;
 	hpa_t at;
-	enum err err = vm_page_take(vm, SHADOW_ORDER, FRAME_TABLE, &at);
 
+	while ((err = vm_page_take(vm, order, FRAME_TABLE, &at)) == E_NOMEM &&
+		enough(order - 1, levels))
+		order--;
 	if (err != OK)
 		return err;
-	*out = hpa_ptr(at);
-	(*out)->vm = vm;
-	(*out)->levels = levels;
-	(*out)->first = (at.v >> PAGE_SHIFT) + BIT(SHADOW_ORDER) - SHADOW_TABLES;
-	(*out)->space = NULL;
+	struct shadow *s = hpa_ptr(at);
+
+	s->vm = vm;
+	s->levels = levels;
+	s->first = (at.v >> PAGE_SHIFT) + SHADOW_OWN_PAGES;
+	s->ntables = BIT(order) - SHADOW_OWN_PAGES;
+	s->space = NULL;
+	*out = s;
 	return OK;
 }

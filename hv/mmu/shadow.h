@@ -20,9 +20,10 @@
 
 #include "mmu/walk.h"
 
-#define SHADOW_ORDER  6  /* of the block that all of it is in, charged to the VM */
-#define SHADOW_TABLES 62 /* pages; the first two are struct shadow */
-#define SHADOW_SPACES 8  /* roots; the hart's ASIDs are 1 to this */
+#define SHADOW_ORDER     6 /* of the block that all of it is in, charged to the VM */
+#define SHADOW_OWN_PAGES 2 /* struct shadow; the others are tables */
+#define SHADOW_TABLES    (BIT(SHADOW_ORDER) - SHADOW_OWN_PAGES)
+#define SHADOW_SPACES    8 /* roots; the hart's ASIDs are 1 to this */
 
 #define SHADOW_ALL_ASIDS UINT64_MAX
 
@@ -64,13 +65,15 @@ struct shadow {
 	uint64_t first;        /* frame number of the tables */
 	uint32_t nfree, inner; /* free ones; entries made above level 0 since all was forgotten */
 	uint32_t levels;       /* of the hart's largest mode: for guests without translation */
+	uint32_t ntables;      /* that are there */
 	struct shadow_space spaces[SHADOW_SPACES];
 	struct shadow_table tables[SHADOW_TABLES];
 };
 
 /*
  * Makes a VCPU's tables, for satp 0, on harts whose largest mode has `levels` of 3 to 5, all of
- * them at once, so that what a VM pays does not depend on what it runs. Errors as vm_page_alloc.
+ * them at once, so that what a VM pays does not depend on what it runs. Where no free block is as
+ * large, fewer, but enough for any instruction. Errors as vm_page_alloc.
  *
  * Without translation a guest sees its GPAs in the hart's largest mode: with Sv39 none from 2^38
  * on, accesses there are as where nothing is.

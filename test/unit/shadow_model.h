@@ -198,7 +198,7 @@ static void obey(void)
 
 static bool is_table(uint64_t a)
 {
-	for (unsigned i = 0; i < SHADOW_TABLES; i++)
+	for (unsigned i = 0; i < s->ntables; i++)
 		if (ptr_hpa(s->tables[i].entries).v == a)
 			return true;
 	return false;
@@ -266,7 +266,7 @@ static bool hart_access(uint64_t at, uint64_t how, uint64_t *hpa_, uint64_t *lea
 
 static const struct shadow_table *table_at(uint64_t pte)
 {
-	for (unsigned i = 0; i < SHADOW_TABLES; i++)
+	for (unsigned i = 0; i < s->ntables; i++)
 		if (ptr_hpa(s->tables[i].entries).v == pte >> 10 << 12)
 			return &s->tables[i];
 	require(!"a link to a table");
@@ -314,7 +314,7 @@ static void audit_books(void)
 	for (unsigned i = 0; i < SHADOW_SPACES; i++)
 		if (s->spaces[i].root)
 			links_to[s->spaces[i].root - s->tables]++;
-	for (unsigned i = 0; i < SHADOW_TABLES; i++) {
+	for (unsigned i = 0; i < s->ntables; i++) {
 		const struct shadow_table *t = &s->tables[i];
 
 		for (unsigned k = 0; k < 512; k++) {
@@ -323,7 +323,7 @@ static void audit_books(void)
 				links_to[table_at(t->entries[k]) - s->tables]++;
 		}
 	}
-	for (unsigned i = 0; i < SHADOW_TABLES; i++) {
+	for (unsigned i = 0; i < s->ntables; i++) {
 		require(s->tables[i].links == links_to[i]);
 		nfree += links_to[i] == 0;
 	}
@@ -692,8 +692,37 @@ static void step(void)
 
 /* --- the start --- */
 
+static unsigned shadow_order; /* of the largest free block when the tables are made */
+
+/* The tables, with no free block of more than 2^order pages; the rest comes back. */
+static enum err create_among_pieces(unsigned levels, unsigned order, struct shadow **out)
+{
+	hpa_t piece, taken[64];
+	unsigned n = 0;
+
+	require(frame_alloc(order, FRAME_HV, 0, &piece) == OK);
+	for (unsigned o = FRAME_MAX_ORDER + 1; o-- > order;)
+		while (n < ARRAY_SIZE(taken) && frame_alloc(o, FRAME_HV, 0, &taken[n]) == OK)
+			n++;
+	require(n < ARRAY_SIZE(taken));
+	frame_free(piece);
+	enum err err = shadow_create(vm, levels, out);
+
+	while (n--)
+		frame_free(taken[n]);
+	return err;
+}
+
+static unsigned least_order(unsigned levels)
+{
+	return levels == 5 ? 5 : 4;
+}
+
+/* One tree of tables in four is of the least size. */
 static void new_guest(unsigned levels, uint64_t limit, bool forked)
 {
+	unsigned order = shadow_order ? shadow_order : pick(4) ? SHADOW_ORDER : least_order(levels);
+
 	new_vm(HOST_RAM, UINT64_MAX >> 1);
 	vm->ram_base = gpa(GUEST_RAM);
 	vm->ram_size = RAM_SIZE;
@@ -713,7 +742,8 @@ static void new_guest(unsigned levels, uint64_t limit, bool forked)
 	for (unsigned t = 0; t < TABLES; t++)
 		for (unsigned k = 0; k < SLOTS; k++)
 			history[t][k].n = 1;
-	require(shadow_create(vm, levels, &s) == OK);
+	require(create_among_pieces(levels, order, &s) == OK);
+	require(s->ntables == BIT(order) - 2);
 	shadow_switch(s, 0);
 	vm->quota.limit[RES_PAGES] = MIN(vm->quota.used[RES_PAGES] + limit, UINT64_MAX >> 1);
 	memset(tlb, 0, sizeof(tlb));

@@ -75,6 +75,7 @@ static int quiet_guest(void **state)
 {
 	busy_world = false;
 	seed = 1;
+	shadow_order = SHADOW_ORDER;
 	new_guest(3, UINT64_MAX >> 2, false);
 	for (unsigned t = 0; t < TABLES; t++)
 		memset(guest_entry(table_gpa(t)), 0, PAGE_SIZE);
@@ -120,7 +121,7 @@ static bool finds(uint64_t at, uint64_t how)
 static void pages_are_charged_and_given_back(void **state)
 {
 	for (unsigned levels = 3; levels <= 5; levels++) {
-		uint64_t before = vm->quota.used[RES_PAGES], need = 2 + SHADOW_TABLES;
+		uint64_t before = vm->quota.used[RES_PAGES], need = BIT(SHADOW_ORDER);
 		struct shadow *made;
 
 		for (uint64_t room = 0; room < need; room++) {
@@ -135,6 +136,26 @@ static void pages_are_charged_and_given_back(void **state)
 		require(made->satp >> 60 == levels + 5 && made->flush == SHADOW_FLUSH_ALL);
 		shadow_destroy(made);
 		require(vm->quota.used[RES_PAGES] == before);
+	}
+}
+
+/* In pieces that are too small for an instruction nothing is made, and nothing charged. */
+static void no_memory_in_one_piece(void **state)
+{
+	for (unsigned levels = 3; levels <= 5; levels++) {
+		unsigned least = least_order(levels);
+		uint64_t before = vm->quota.used[RES_PAGES];
+		struct shadow *made;
+
+		for (unsigned order = 0; order <= SHADOW_ORDER; order++) {
+			enum err err = create_among_pieces(levels, order, &made);
+
+			require(err == (order < least ? E_NOMEM : OK));
+			require(vm->quota.used[RES_PAGES] == before + (err == OK ? BIT(order) : 0));
+			if (err == OK)
+				shadow_destroy(made);
+			require(vm->quota.used[RES_PAGES] == before);
+		}
 	}
 }
 
@@ -156,14 +177,15 @@ static void deep_path(uint64_t at, unsigned levels)
 	}
 }
 
-/* An instruction on two pages that accesses two comes to its end, whatever was in use before.
- */
+/* An instruction on two pages that accesses two comes to its end, whatever was in use before, also
+ * where memory was too fragmented for all tables. */
 static void the_least_is_enough_for_an_instruction(void **state)
 {
 	for (unsigned levels = 3; levels <= 5; levels++) {
 		uint64_t at[4], step_ = BIT(12 + 9 * (levels - 1));
 		unsigned done = 0;
 
+		shadow_order = least_order(levels);
 		new_guest(levels, 0, false);
 		vm->quota.limit[RES_PAGES] = UINT64_MAX >> 1;
 		for (unsigned t = 0; t < 20; t++)
@@ -289,7 +311,7 @@ static void not_all_in_a_table_is_global(void **state)
 
 static unsigned tables_in_use(void)
 {
-	return SHADOW_TABLES - s->nfree;
+	return s->ntables - s->nfree;
 }
 
 static void superpages(void **state)
@@ -469,6 +491,7 @@ static void random_walk(void **state)
 {
 	for (unsigned round = 0; round < 160; round++) {
 		seed = round;
+		shadow_order = 0;
 		busy_world = round & 1;
 		new_guest(3 + round % 3, round % 5 ? UINT64_MAX >> 2 : pick(60), round & 2);
 		for (unsigned i = 0; i < 3000; i++) {
@@ -485,6 +508,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup(pages_are_charged_and_given_back, quiet_guest),
+		cmocka_unit_test_setup(no_memory_in_one_piece, quiet_guest),
 		cmocka_unit_test(the_least_is_enough_for_an_instruction),
 		cmocka_unit_test_setup(tables_are_bounded_and_used_again, quiet_guest),
 		cmocka_unit_test_setup(a_switch_loses_nothing, quiet_guest),
