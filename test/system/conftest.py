@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 sys.path[:0] = [str(Path(__file__).parent), str(Path(__file__).parents[1])]
+# Scripts run by this Python. Another one on PATH may be a wrapper that takes longer to start than they to run.
+os.environ["PATH"] = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
 
 import configs  # noqa: E402
 from machine import Machine, mkimage  # noqa: E402
@@ -26,6 +28,10 @@ def pytest_runtest_makereport(item, call):
     if report.failed:
         for machine in Machine.live:
             report.sections.append((f"console, from {machine.log}", machine.tail()))
+
+
+# What takes longest begins first, so that at the end no worker waits for another.
+LONGEST = ("test_two_hundred_clones", "test_traffic", "test_flash", "test_frozen_card", "test_forks_without_end")
 
 
 def pytest_collection_modifyitems(items):
@@ -43,7 +49,8 @@ def pytest_collection_modifyitems(items):
             backend = backends.index(item.callspec.params["backend"])
             if not configs.meets(machines.index(params), len(machines), backend, len(backends)):
                 unwanted.add(item)
-    items[:] = [item for item in items if item not in unwanted]
+    rank = {name: n for n, name in enumerate(LONGEST)}
+    items[:] = sorted((item for item in items if item not in unwanted), key=lambda item: rank.get(item.originalname, len(rank)))
 
 
 @pytest.fixture(params=configs.OPTIONS["backend"])
@@ -89,7 +96,7 @@ class Page(http.server.BaseHTTPRequestHandler):
 def web():
     """A web server on the loopback interface: its `url`, as the guest sees it, and the page's `sha256`."""
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Page)
-    server.page = os.urandom(1 << 20)
+    server.page = os.urandom(1 << 18)
     server.sha256 = hashlib.sha256(server.page).hexdigest()
     server.url = f"http://10.0.2.2:{server.server_port}/"
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -106,6 +113,11 @@ def device_args(bus, disk=None, net=True):
     if disk:
         args += ["-drive", f"file={disk},format=raw,if=none,id=disk0", "-device", f"virtio-blk-{suffix},drive=disk0"]
     return args
+
+
+def wait_for_network(machine):
+    """Waits until DHCP has given the network card a default route."""
+    machine.wait_until(r"[[ $(</proc/net/route) == *eth0$'\t00000000'* ]]")
 
 
 def irq_counts(machine, device):

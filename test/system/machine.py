@@ -77,6 +77,11 @@ class Machine:
         self.qemu.close(force=True)
         self.file.close()
 
+    def cpu_time(self):
+        """What QEMU has used of the CPUs, in ticks: utime and stime of proc(5)."""
+        fields = Path(f"/proc/{self.qemu.pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
     # --- the console --------------------------------------------------------------------------
 
     @property
@@ -116,7 +121,8 @@ class Machine:
         self.expect(r"root@\S+ ~ # ")
         # Without the line editor's echo and redrawing, the output of a command is only its output.
         # Nothing is typed ahead meanwhile: the line editor would take it with it.
-        self.send("unsetopt zle monitor; stty -echo; PS1= PS2=; dmesg -n 1; echo '@@''ready'\n")
+        # zselect is wait_until()'s: a sleep that is no process.
+        self.send("unsetopt zle monitor; stty -echo; PS1= PS2=; zmodload zsh/zselect; dmesg -n 1; echo '@@''ready'\n")
         self.expect(r"@@ready\r*\n")
         self.run("true")
         return boot
@@ -145,3 +151,8 @@ class Machine:
         result = self.run(command)
         assert result.status == 0, f"{command}: exit status {result.status}\n{result.output}"
         return result.output.strip()
+
+    def wait_until(self, condition):
+        """Waits until a command of the guest succeeds. A process costs an emulated machine more than what is waited for, so
+        the condition is one of builtins where it can be."""
+        self.check(f"until {condition}; do zselect -t 10 || :; done")

@@ -10,7 +10,7 @@ import socketserver
 import threading
 
 import pytest
-from conftest import device_args
+from conftest import device_args, wait_for_network
 from dx import ask, attached, pages_used
 from machine import BOOTARGS, Machine
 
@@ -20,71 +20,75 @@ UNIT = 64 << 10
 COUNT = 16
 BIG = COUNT * UNIT  # of the disk: read again and again, and in memory as /tmp/big and in a process
 
-# Each loop ends when it finds something wrong, and says so in a file; so it does in a child, where the devices are gone.
-LOOPS = {
-    # What is written, and read again, is the file from another place on in each round.
-    "disk": """
-n=0
-while [ ! -e /tmp/stop ]; do
-    n=$((n + 1)) k=$((n % {count}))
-    {{ dd if=/tmp/big bs={unit} skip=$k; dd if=/tmp/big bs={unit} count=$k; }} >/tmp/round 2>/dev/null
-    dd if=/tmp/round of=/dev/vda bs={unit} seek={count} conv=notrunc,fsync 2>/dev/null || break
-    echo 3 >/proc/sys/vm/drop_caches
-    [ "$(dd if=/dev/vda bs={unit} count={count} 2>/dev/null | sha256sum)" = "{sum}  -" ] || break
-    [ "$(dd if=/dev/vda bs={unit} skip={count} count={count} 2>/dev/null | sha256sum)" = "$(sha256sum </tmp/round)" ] || break
-    echo $n >/tmp/rounds.disk
-done
-[ -e /tmp/stop ] || echo $n >/tmp/bad.disk
-""",
-    "net": """
-n=0
-while [ ! -e /tmp/stop ]; do
-    [ "$(wget -q -O - {url} | sha256sum)" = "{page}  -" ] || break
-    n=$((n + 1))
-    echo $n >/tmp/rounds.net
-done
-[ -e /tmp/stop ] || echo $n >/tmp/bad.net
-""",
-    # A process's memory, and a file's in memory.
-    "memory": """
-micropython -X heapsize=4M -c '
-import hashlib, os
-def there(name):
+# Each loop ends when it finds something wrong, and says so in a file; so it does in a child, where the devices are gone. What is
+# compared is compared in one process: it costs an emulated machine far less than processes that read and compute sums.
+LOOPS = """
+import hashlib, os, sys
+
+UNIT, BIG = {unit}, {big}
+name = sys.argv[1]
+held, other = bytearray(BIG), bytearray(BIG)
+
+def stop():
     try:
-        return os.stat("/tmp/" + name)
+        return os.stat("/tmp/stop")
     except OSError:
         return None
-def digest(data):
-    return hashlib.sha256(data).digest().hex()
-held = open("/tmp/big", "rb").read()
-n = 0
-while digest(held) == "{sum}" and not there("stop"):
-    with open("/tmp/big", "rb") as f:
-        if digest(f.read()) != "{sum}":
-            break
-    n += 1
-    with open("/tmp/rounds.memory", "w") as f:
+
+def tell(what, n):
+    with open("/tmp/" + what + "." + name, "w") as f:
         f.write(str(n))
-if not there("stop"):
-    open("/tmp/bad.memory", "w").write(str(n))
-'
-""",
-}
+
+# What is written, and read again, is the file from another place on in each round. To flush is to fsync.
+def disk(n):
+    k = n * UNIT % BIG
+    moved = held[k:] + held[:k]
+    with open("/dev/vda", "r+b") as f:
+        f.seek(BIG)
+        f.write(moved)
+        f.flush()
+    with open("/proc/sys/vm/drop_caches", "w") as f:
+        f.write("3")
+    with open("/dev/vda", "rb") as f:
+        return f.readinto(other) == BIG and other == held and f.readinto(other) == BIG and other == moved
+
+# A process's memory, and a file's in memory.
+def memory(n):
+    with open("/tmp/big", "rb") as f:
+        return f.readinto(other) == BIG and other == held
+
+def net(n):
+    return os.system('[ "$(wget -q -O - {url} | sha256sum)" = "{page}  -" ]') == 0
+
+n = 0
+try:
+    with open("/tmp/big", "rb") as f:
+        f.readinto(held)
+    good = hashlib.sha256(held).digest().hex() == "{sum}"
+    while good and not stop():
+        n += 1
+        good = globals()[name](n)
+        if good:
+            tell("rounds", n)
+finally:
+    if not stop():
+        tell("bad", n)
+"""
+KINDS = ("disk", "net", "memory")
 
 
 def rounds(machine, loop):
     """Waits until a loop has been around once more, from its start."""
-    machine.check(f"n=$(cat /tmp/rounds.{loop}); until [ $(cat /tmp/rounds.{loop})0 -ge $((n + 2))0 ] || [ -e /tmp/bad.{loop} ]; "
-                  "do sleep 0.1; done")
+    machine.check(f"n=$(</tmp/rounds.{loop})")
+    machine.wait_until(f"[ $(</tmp/rounds.{loop})0 -ge $((n + 2))0 ] || [ -e /tmp/bad.{loop} ]")
     assert machine.run(f"cat /tmp/bad.{loop}").status != 0, f"{loop}: something was not as it should be"
 
 
 def start_loops(machine, **words):
     machine.check(f"dd if=/dev/vda of=/tmp/big bs={UNIT} count={COUNT}; echo 0 | tee /tmp/rounds.disk /tmp/rounds.net /tmp/rounds.memory")
-    for loop, text in LOOPS.items():
-        text = text.format(unit=UNIT, count=COUNT, **words)
-        machine.check(f"cat >/tmp/{loop}.sh <<'END'\n{text}\nEND")
-        machine.check(f"sh /tmp/{loop}.sh >/dev/null 2>&1 &")
+    machine.check(f"cat >/tmp/loops.py <<'END'\n{LOOPS.format(unit=UNIT, big=BIG, **words)}\nEND")
+    for loop in KINDS:
+        machine.check(f"python -X heapsize=8M /tmp/loops.py {loop} >/dev/null 2>&1 &")
 
 
 @pytest.mark.parametrize("harts,bus", [(2, "mmio"), (4, "pci")])
@@ -95,7 +99,8 @@ def test_traffic(image, name, tmp_path, web, harts, bus):
     disk.write_bytes(big + bytes(BIG))
     with Machine(name, image(), harts=harts, args=device_args(bus, disk)) as m:
         m.login()
-        m.check("until ip route | grep -q default; do sleep 0.1; done; dx kill $(dx fork)")
+        wait_for_network(m)
+        m.check("dx kill $(dx fork)")
         before = pages_used(m)
         start_loops(m, sum=hashlib.sha256(big).hexdigest(), url=web.url, page=web.sha256)
         for i in range(3):
@@ -103,12 +108,12 @@ def test_traffic(image, name, tmp_path, web, harts, bus):
             with attached(m, f"kid{i}"):
                 # Into pages that the parent's DMA may use: the parent has others there.
                 m.check("cp /tmp/big /tmp/own")
-            for loop in LOOPS:
+            for loop in KINDS:
                 rounds(m, loop)
             with attached(m, f"kid{i}"):
                 m.check("cmp /tmp/big /tmp/own")
                 rounds(m, "memory")
-                m.check("until [ -e /tmp/bad.disk ]; do sleep 0.1; done")
+                m.wait_until("[ -e /tmp/bad.disk ]")
             if i:
                 m.check(f"dx kill kid{i - 1}")
         m.check("touch /tmp/stop; wait; ls /tmp/bad.* >/tmp/which; [ ! -s /tmp/which ]")
@@ -162,13 +167,15 @@ def test_frozen_card(image, name, harts, bus):
     # The console would not tell of a panic in between.
     with Machine(name, image(append=BOOTARGS + " no_console_suspend"), harts=harts, args=args) as m, senders(packets) as port:
         m.login()
-        m.check("until ip route | grep -q default; do sleep 0.1; done")
-        m.check(f"for i in $(seq 20); do nc 10.0.2.2 {port} >>/tmp/got.$i & done; for i in $(seq 20); do until [ -s /tmp/got.$i ]; do sleep 0.1; done; done")
+        wait_for_network(m)
+        m.check(f"for i in {{1..20}}; do nc 10.0.2.2 {port} >>/tmp/got.$i & done")
+        all_go_on = " && ".join(f"[ -s /tmp/got.{i} ]" for i in range(1, 21))
+        m.wait_until(all_go_on)
         for _ in range(5):
             m.check("dx kill $(dx fork)")
             # The card is thawed, and each connection goes on.
-            m.check("for i in $(seq 20); do n=$(wc -c </tmp/got.$i); "
-                    "until [ $(wc -c </tmp/got.$i) -gt $n ]; do sleep 0.1; done; done")
+            m.check("for i in {1..20}; do : >/tmp/got.$i; done")
+            m.wait_until(all_go_on)
         assert "diosix" not in m.run("dmesg | grep -iE 'warning|bug|call trace'").output
 
 
@@ -178,7 +185,7 @@ def test_drop_trust(image, name, tmp_path, web):
     disk.write_bytes(bytes(64 << 20))
     with Machine(name, image(), args=device_args("mmio", disk)) as m:
         m.login()
-        m.check("until ip route | grep -q default; do sleep 0.1; done")
+        wait_for_network(m)
         ask(m, "fork --name mistrusted --no-trust")
         copied = ask(m, "fork --name trusted")["handle"]
         assert [c["trusted"] for c in sorted(ask(m, "ps"), key=lambda c: c["name"])] == [False, True]
@@ -191,8 +198,8 @@ def test_drop_trust(image, name, tmp_path, web):
             assert not ask(m, "info grandson")["trusted"]
         assert not ask(m, "info trusted")["trusted"] and ask(m, "info")["trusted"]
         m.check("{ while [ -b /dev/vda ] && dd if=/dev/zero of=/dev/vda bs=1M count=32 conv=notrunc,fsync 2>/dev/null; do echo >>/tmp/disk; done; } & "
-                f"{{ while wget -q -O /dev/null {web.url}; do echo >>/tmp/net; done; }} & "
-                "until [ -s /tmp/disk ] && [ -s /tmp/net ]; do sleep 0.1; done")
+                f"{{ while wget -q -O /dev/null {web.url}; do echo >>/tmp/net; done; }} &")
+        m.wait_until("[ -s /tmp/disk ] && [ -s /tmp/net ]")
         m.check("dx drop-trust")
         # A connection without an interface waits for better times: that is TCP.
         m.check("killall wget; wait")

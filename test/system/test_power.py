@@ -8,7 +8,7 @@ import time
 
 import pytest
 
-from conftest import device_args
+from conftest import device_args, wait_for_network
 from machine import Machine
 
 pytestmark = pytest.mark.usefixtures("backend")
@@ -78,7 +78,7 @@ def test_suspend(image, name, web, harts, vcpus, cpu):
     """Suspend to RAM: afterwards all CPUs and devices are there again."""
     with Machine(name, image(options=("--cpus", vcpus)), harts=harts, cpu=cpu, args=device_args("mmio")) as m:
         m.login()
-        m.check("until ip route | grep -q default; do sleep 0.1; done")
+        wait_for_network(m)
         for times in (1, 2):
             sleep_and_wake(m)
             assert m.check("cat /sys/power/suspend_stats/success") == str(times)
