@@ -136,5 +136,12 @@ void memory_init(uint64_t fdt)
 
 void memory_reclaim_payload(void)
 {
-	frame_free_run(ptr_hpa(payload), payload->total_size);
+	hpa_t at = ptr_hpa(payload), end = hpa_add(at, payload->total_size);
+
+	while (at.v < end.v) {
+		hpa_t block = at;
+
+		at = hpa_add(at, PAGE_SIZE << frame_order(at));
+		frame_free(block);
+	}
 }

@@ -176,16 +176,6 @@ void frame_free(hpa_t a)
 	spin_unlock(&frames.lock);
 }
 
-void frame_free_run(hpa_t a, uint64_t size)
-{
-	BUG_ON(!frame_in_table(a, size));
-	for (uint64_t done = 0, block; done < size; done += block) {
-		block = PAGE_SIZE << frame_of(hpa_add(a, done))->order;
-		BUG_ON(block > size - done);
-		frame_free(hpa_add(a, done));
-	}
-}
-
 /* The head of the block that holds frame `n`: heads are aligned, so at most one per order can cover
  * it. */
 static uint32_t head_of(uint32_t n)

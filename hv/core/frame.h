@@ -112,10 +112,6 @@ enum err must_check frame_alloc_run(hpa_t at, uint64_t size, uint32_t payer);
 /* Gives back the block whose head is at `a`. O(FRAME_MAX_ORDER). */
 void frame_free(hpa_t a);
 
-/* Gives back the blocks that make up [a, a + size): a run, or what was declared FRAME_HV.
- * O(blocks), not under one lock. */
-void frame_free_run(hpa_t a, uint64_t size);
-
 /* Breaks the charged block at `a`, if it is larger, into blocks of `order`, each with the same
  * payer, kind, and references. O(number of new blocks). */
 void frame_split(hpa_t a, unsigned order);
