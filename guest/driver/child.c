@@ -125,7 +125,7 @@ static int check_name(const char *name, const struct dx_child *but)
 	if (!name_is_good(name))
 		return -EINVAL;
 	list_for_each_entry(c, &children, link)
-		if (*name && c != but && child_alive(c) && !strcmp(c->name, name))
+		if (*name && c != but && (!c->handle || child_alive(c)) && !strcmp(c->name, name))
 			return -EEXIST;
 	return 0;
 }

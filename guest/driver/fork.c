@@ -59,6 +59,12 @@ static long fork_with(struct fork *f)
 	return ret ?: f->handle;
 }
 
+/* Whoever has the lock freezes the others who want it, which a program is not to notice. */
+static long begin(void)
+{
+	return mutex_lock_interruptible(&fork_lock) ? -ERESTARTSYS : 0;
+}
+
 /* The child's handle, 0 in the child, or an error. */
 long fork_vm(const struct dx_fork *args)
 {
@@ -68,7 +74,7 @@ long fork_vm(const struct dx_fork *args)
 	if (!f.args)
 		return -ENOMEM;
 	*f.args = *args;
-	ret = mutex_lock_interruptible(&fork_lock);
+	ret = begin();
 	if (!ret) {
 		ret = fork_with(&f);
 		mutex_unlock(&fork_lock);
@@ -83,7 +89,7 @@ long drop_trust(void)
 	struct gone *gone;
 	long ret;
 
-	ret = mutex_lock_interruptible(&fork_lock);
+	ret = begin();
 	if (ret)
 		return ret;
 	ret = gone_prepare(&gone);
