@@ -16,8 +16,9 @@
 #include <unistd.h>
 #include "dx.h"
 
+#define SCROLLBACK (64 << 10) /* what the driver keeps at most */
+
 struct console {
-	uint32_t handle;
 	int fd, key;
 	bool input_ended;
 	bool terminal; /* a user types */
@@ -75,15 +76,21 @@ static void write_all(const char *bytes, size_t n)
 	}
 }
 
-/* All that the child has written; false when there will never be more. */
-static bool show_output(struct console *c)
+/* What the child has written, but not much more than `most` bytes: one that writes without end does
+ * not keep the user's keys from being read. False when there will never be more. */
+static bool show_output(struct console *c, size_t most)
 {
 	char buf[4096];
-	ssize_t n;
 
-	while ((n = read(c->fd, buf, sizeof(buf))) > 0)
+	for (size_t shown = 0; shown < most;) {
+		ssize_t n = read(c->fd, buf, sizeof(buf));
+
+		if (n <= 0)
+			return n < 0 && (errno == EAGAIN || errno == EINTR);
 		write_all(buf, (size_t)n);
-	return n < 0 && (errno == EAGAIN || errno == EINTR);
+		shown += (size_t)n;
+	}
+	return true;
 }
 
 /* What is typed; true: the key to detach was among it. That works also when the child takes no
@@ -130,10 +137,16 @@ static void pass_input(struct console *c)
 
 static bool has_ended(const struct console *c)
 {
-	struct dxio_info i = {.handle = c->handle};
+	struct dx_info info;
 
 	ioctl(c->fd, DXIO_EVENTS);
-	return dx_try(DXIO_INFO, (unsigned long)&i) < 0 || i.info.state == DX_GONE;
+	return ioctl(c->fd, DXIO_LAST, &info) < 0 || info.state == DX_GONE;
+}
+
+/* The last words of a child that has ended; what it said so far, to who leaves at a file's end. */
+static size_t how_much(const struct console *c, bool ended)
+{
+	return ended ? SIZE_MAX : c->input_ended ? SCROLLBACK : 1;
 }
 
 /* The child has ended (true), or the user wants away (false). Input that ended, a file's, is a wish
@@ -143,7 +156,7 @@ static bool converse(struct console *c)
 	bool ended = has_ended(c), away = false;
 
 	for (;;) {
-		if (!show_output(c) || ended)
+		if (!show_output(c, how_much(c, ended)) || ended)
 			return true;
 		if (c->nin)
 			pass_input(c);
@@ -164,7 +177,7 @@ static bool converse(struct console *c)
 
 bool console_attach(uint32_t handle, int key)
 {
-	struct console c = {.handle = handle, .key = key, .fd = child_open(handle)};
+	struct console c = {.key = key, .fd = child_open(handle)};
 	bool ended;
 
 	c.terminal = isatty(STDIN_FILENO);

@@ -57,17 +57,25 @@ int child_open(uint32_t handle)
 	return (int)dx_do(DXIO_OPEN, handle, "open");
 }
 
+void child_name_of(int fd, char name[DX_NAME_MAX])
+{
+	struct dxio_name n = {""};
+
+	if (ioctl(fd, DXIO_NAME_GET, &n) < 0)
+		n.name[0] = '\0';
+	memcpy(name, n.name, DX_NAME_MAX);
+}
+
 /* "" for a child without one, or that has just ended and been reaped. */
 void child_name(uint32_t handle, char name[DX_NAME_MAX])
 {
-	struct dxio_name n = {""};
 	int fd = (int)dx_try(DXIO_OPEN, handle);
 
-	if (fd >= 0 && ioctl(fd, DXIO_NAME_GET, &n) < 0)
-		n.name[0] = '\0';
-	if (fd >= 0)
-		close(fd);
-	memcpy(name, n.name, DX_NAME_MAX);
+	name[0] = '\0';
+	if (fd < 0)
+		return;
+	child_name_of(fd, name);
+	close(fd);
 }
 
 /* The driver's rules, which it checks again. */

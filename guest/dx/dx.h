@@ -51,6 +51,8 @@ __attribute__((noreturn, format(printf, 2, 3))) void die(
 _Noreturn void die_errno(const char *what);
 /* The same, where it is about a file and not about a VM. */
 _Noreturn void die_file(const char *path);
+/* What was printed goes out now; ends the command if it cannot. */
+void output_flush(void);
 
 /* --- device.c: /dev/diosix --- */
 
@@ -68,6 +70,8 @@ uint32_t *child_list(char **words);
 uint32_t *children(void);
 int child_open(uint32_t handle);
 void child_name(uint32_t handle, char name[DX_NAME_MAX]);
+/* By the child's fd, which knows it even when the child was reaped. */
+void child_name_of(int fd, char name[DX_NAME_MAX]);
 /* Checks it, too. */
 void name_copy(char to[DX_NAME_MAX], const char *from);
 
@@ -118,8 +122,8 @@ uint64_t parse_size(const char *text, const char *what);
 /* --- image.c: kernels --- */
 
 struct image {
-	const uint8_t *bytes;
-	size_t size;
+	const char *path;
+	int fd;
 };
 
 #define IMAGE_MAX_PARTS 16
@@ -135,9 +139,25 @@ struct layout {
 	uint64_t entry, end; /* GPAs; end: of all that the kernel occupies */
 };
 
-struct image image_read(const char *path);
-void image_layout(const struct image *image, const char *path, uint64_t ram_base, uint64_t ram_size,
-	struct layout *l);
+/* Ends the command if it is no file. Its contents are read when they are needed: it may change. */
+struct image image_open(const char *path);
+uint64_t image_size(const struct image *f);
+/* Bytes of the file, to memory of this process or a window; ends the command if there are less. */
+void image_read(const struct image *f, uint64_t offset, void *to, uint64_t size);
+void image_layout(
+	const struct image *f, uint64_t ram_base, uint64_t ram_size, struct layout *l);
+
+/* --- load.c --- */
+
+struct child {
+	uint32_t handle;
+	int fd;
+	struct image kernel, initrd; /* an initrd without a path: none */
+	const char *append;          /* the command line, or NULL for what the hypervisor says */
+};
+
+/* Loads a child that is CREATED, and starts it; ends the command if that cannot be. */
+void child_start(const struct child *c);
 
 /* --- the commands --- */
 

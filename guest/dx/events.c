@@ -37,7 +37,7 @@ static void event_print(const struct dxio_event *e)
 		printf("%u %s %s%s%s\n", e->handle, *name ? escaped(name) : "-",
 			event_text(e->event), e->event == DX_EVENT_STATE ? " " : "",
 			e->event == DX_EVENT_STATE ? state : "");
-		fflush(stdout);
+		output_flush();
 		return;
 	}
 	json_open(NULL, '{');

@@ -4,9 +4,9 @@
  * 64-bit ELF executables. Where their parts go in the child's RAM; nothing in a file is believed.
  */
 #include <elf.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 #include "dx.h"
@@ -24,23 +24,39 @@ struct image_header {
 	uint32_t magic2, reserved3;
 };
 
-struct image image_read(const char *path)
+/* Of a pipe, the opening does not wait for a writer. */
+struct image image_open(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC);
-	struct image image;
-	struct stat st;
-	void *p;
+	struct image f = {path, open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)};
 
-	if (fd < 0 || fstat(fd, &st) < 0)
+	if (f.fd < 0)
 		die_file(path);
+	image_size(&f);
+	return f;
+}
+
+uint64_t image_size(const struct image *f)
+{
+	struct stat st;
+
+	if (fstat(f->fd, &st) < 0)
+		die_file(f->path);
 	if (!S_ISREG(st.st_mode) || st.st_size == 0)
-		die(ST_FAILED, "%s: not a file, or empty", escaped(path));
-	p = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-	if (p == MAP_FAILED)
-		die_file(path);
-	close(fd);
-	image = (struct image){p, (size_t)st.st_size};
-	return image;
+		die(ST_FAILED, "%s: not a file, or empty", escaped(f->path));
+	return (uint64_t)st.st_size;
+}
+
+void image_read(const struct image *f, uint64_t offset, void *to, uint64_t size)
+{
+	for (uint64_t done = 0; done < size;) {
+		ssize_t n = pread(f->fd, (uint8_t *)to + done, size - done, (off_t)(offset + done));
+
+		if (n < 0 && errno != EINTR)
+			die_file(f->path);
+		if (n == 0)
+			die(ST_FAILED, "%s: it has become shorter", escaped(f->path));
+		done += n > 0 ? (uint64_t)n : 0;
+	}
 }
 
 static bool within(uint64_t start, uint64_t size, uint64_t limit)
@@ -54,20 +70,21 @@ static bool is_image(const struct image *f)
 {
 	struct image_header h;
 
-	if (f->size < sizeof(h))
+	if (image_size(f) < sizeof(h))
 		return false;
-	memcpy(&h, f->bytes, sizeof(h));
+	image_read(f, 0, &h, sizeof(h));
 	return h.magic2 == IMAGE_MAGIC2;
 }
 
 static void layout_image(const struct image *f, uint64_t base, struct layout *l)
 {
+	uint64_t size = image_size(f);
 	struct image_header h;
 
-	memcpy(&h, f->bytes, sizeof(h));
-	if (h.image_size < f->size || h.image_size > UINT32_MAX || h.text_offset > UINT32_MAX)
+	image_read(f, 0, &h, sizeof(h));
+	if (h.image_size < size || h.image_size > UINT32_MAX || h.text_offset > UINT32_MAX)
 		die(ST_FAILED, "the kernel's header is damaged");
-	l->parts[0] = (struct part){0, f->size, base + h.text_offset, h.image_size};
+	l->parts[0] = (struct part){0, size, base + h.text_offset, h.image_size};
 	l->nparts = 1;
 	l->entry = base + h.text_offset;
 }
@@ -78,16 +95,21 @@ static bool is_elf(const struct image *f)
 {
 	static const unsigned char ident[] = {0x7f, 'E', 'L', 'F', ELFCLASS64, ELFDATA2LSB};
 
-	return f->size >= sizeof(Elf64_Ehdr) && memcmp(f->bytes, ident, sizeof(ident)) == 0;
+	unsigned char start[sizeof(ident)];
+
+	if (image_size(f) < sizeof(Elf64_Ehdr))
+		return false;
+	image_read(f, 0, start, sizeof(start));
+	return memcmp(start, ident, sizeof(ident)) == 0;
 }
 
 static Elf64_Phdr elf_phdr(const struct image *f, const Elf64_Ehdr *e, unsigned i)
 {
 	Elf64_Phdr p;
 
-	memcpy(&p, f->bytes + e->e_phoff + i * sizeof(p), sizeof(p));
+	image_read(f, e->e_phoff + i * sizeof(p), &p, sizeof(p));
 	if (p.p_type == PT_LOAD &&
-		(!within(p.p_offset, p.p_filesz, f->size) || p.p_filesz > p.p_memsz ||
+		(!within(p.p_offset, p.p_filesz, image_size(f)) || p.p_filesz > p.p_memsz ||
 			p.p_paddr > UINT64_MAX - p.p_memsz))
 		die(ST_FAILED, "the kernel's program headers are damaged");
 	return p;
@@ -97,9 +119,9 @@ static Elf64_Ehdr elf_header(const struct image *f)
 {
 	Elf64_Ehdr e;
 
-	memcpy(&e, f->bytes, sizeof(e));
+	image_read(f, 0, &e, sizeof(e));
 	if (e.e_machine != EM_RISCV || e.e_phentsize != sizeof(Elf64_Phdr) ||
-		!within(e.e_phoff, e.e_phnum * sizeof(Elf64_Phdr), f->size))
+		!within(e.e_phoff, e.e_phnum * sizeof(Elf64_Phdr), image_size(f)))
 		die(ST_FAILED, "not an ELF executable for 64-bit RISC-V");
 	return e;
 }
@@ -151,8 +173,16 @@ static void layout_elf(const struct image *f, uint64_t base, uint64_t size, stru
 	}
 }
 
-void image_layout(
-	const struct image *f, const char *path, uint64_t base, uint64_t size, struct layout *l)
+static bool is_compressed(const struct image *f)
+{
+	uint8_t start[2] = {0};
+
+	if (image_size(f) > sizeof(start))
+		image_read(f, 0, start, sizeof(start));
+	return start[0] == 0x1f && start[1] == 0x8b;
+}
+
+void image_layout(const struct image *f, uint64_t base, uint64_t size, struct layout *l)
 {
 	*l = (struct layout){0};
 	if (is_elf(f))
@@ -160,15 +190,13 @@ void image_layout(
 	else if (is_image(f))
 		layout_image(f, base, l);
 	else
-		die(ST_FAILED, "%s: neither a Linux Image nor an ELF file%s", escaped(path),
-			f->size > 2 && f->bytes[0] == 0x1f && f->bytes[1] == 0x8b
-				? ", but compressed: gunzip it"
-				: "");
+		die(ST_FAILED, "%s: neither a Linux Image nor an ELF file%s", escaped(f->path),
+			is_compressed(f) ? ", but compressed: gunzip it" : "");
 	for (unsigned i = 0; i < l->nparts; i++) {
 		struct part *p = &l->parts[i];
 
 		if (p->gpa < base || !within(p->gpa - base, p->mem_size, size))
-			die(ST_FAILED, "%s: does not fit into %llu KiB of RAM", escaped(path),
+			die(ST_FAILED, "%s: does not fit into %llu KiB of RAM", escaped(f->path),
 				(unsigned long long)size >> 10);
 		l->end = p->gpa + p->mem_size > l->end ? p->gpa + p->mem_size : l->end;
 	}

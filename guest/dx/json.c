@@ -67,7 +67,7 @@ void json_bool(const char *key, bool b)
 void json_line(void)
 {
 	putchar('\n');
-	fflush(stdout);
+	output_flush();
 	comma = false;
 }
 

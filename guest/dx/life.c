@@ -6,8 +6,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "dx.h"
+
+#define FEW_FILES 64 /* that are open beside the children's */
 
 static const struct option keep_option[] = {{"keep", no_argument, NULL, 'k'}, {0}};
 
@@ -78,7 +81,7 @@ static enum status wait_one(uint32_t handle, int fd, bool keep, bool quiet)
 	char name[DX_NAME_MAX];
 	struct dx_info info;
 
-	child_name(handle, name);
+	child_name_of(fd, name);
 	info = child_wait(fd);
 	if (!keep)
 		child_reap(handle);
@@ -98,14 +101,35 @@ static bool read_keep(int argc, char **argv)
 	return keep;
 }
 
+/* The children's fds, in their order, to be freed: all opened before the first is waited for,
+ * because meanwhile another program may reap the others. There may be more than a process may
+ * usually open. */
+static int *open_all(const uint32_t *list)
+{
+	size_t n = 0;
+	int *fds;
+
+	while (list[n])
+		n++;
+	setrlimit(RLIMIT_NOFILE, &(struct rlimit){n + FEW_FILES, n + FEW_FILES});
+	fds = calloc(n, sizeof(*fds));
+	if (!fds)
+		die(ST_FAILED, "out of memory");
+	for (size_t i = 0; i < n; i++)
+		fds[i] = child_open(list[i]);
+	return fds;
+}
+
 int cmd_wait(int argc, char **argv)
 {
 	bool keep = read_keep(argc, argv);
 	uint32_t *list = child_list(argv + optind);
+	int *fds = open_all(list);
 	int status = ST_OK;
 
-	for (uint32_t *h = list; *h; h++)
-		status = wait_one(*h, child_open(*h), keep, false);
+	for (size_t i = 0; list[i]; i++)
+		status = wait_one(list[i], fds[i], keep, false);
+	free(fds);
 	free(list);
 	return status;
 }

@@ -9,7 +9,7 @@
 
 #define NS_PER_MS 1000000
 
-struct child {
+struct entry {
 	uint32_t handle;
 	char name[DX_NAME_MAX];
 	struct dx_info info;
@@ -47,10 +47,10 @@ const char *reason_text(uint32_t reason)
 }
 
 /* Those that are there; one that is reaped meanwhile is passed over. To be freed. */
-static struct child *read_children(size_t *count)
+static struct entry *read_children(size_t *count)
 {
 	uint32_t *handles = children(), *h = handles;
-	struct child *list;
+	struct entry *list;
 
 	*count = 0;
 	while (*h)
@@ -122,7 +122,7 @@ void info_members(uint32_t handle, const char *name, const struct dx_info *i)
 	json_close('}');
 }
 
-static void children_json(const char *key, const struct child *list, size_t n)
+static void children_json(const char *key, const struct entry *list, size_t n)
 {
 	json_open(key, '[');
 	for (size_t i = 0; i < n; i++) {
@@ -133,7 +133,7 @@ static void children_json(const char *key, const struct child *list, size_t n)
 	json_close(']');
 }
 
-static void ps_line(const struct child *c)
+static void ps_line(const struct entry *c)
 {
 	const struct dx_info *i = &c->info;
 
@@ -144,7 +144,7 @@ static void ps_line(const struct child *c)
 		i->reset_asked ? "reset-asked " : "", i->reason ? reason_text(i->reason) : "");
 }
 
-static void ps_print(const struct child *list, size_t n)
+static void ps_print(const struct entry *list, size_t n)
 {
 	printf("%10s  %-16s %-8s %5s %9s %9s %8s %10s\n", "HANDLE", "NAME", "STATE", "VCPUS",
 		"PAGES", "SUBTREE", "CHILDREN", "CPU-S");
@@ -154,7 +154,7 @@ static void ps_print(const struct child *list, size_t n)
 
 int cmd_ps(int argc, char **argv)
 {
-	struct child *list;
+	struct entry *list;
 	size_t n;
 
 	next_option(argc, argv, NULL);
@@ -172,7 +172,7 @@ int cmd_ps(int argc, char **argv)
 
 /* --- tree --- */
 
-static void tree_json(const struct dx_info *self, const struct child *list, size_t n)
+static void tree_json(const struct dx_info *self, const struct entry *list, size_t n)
 {
 	json_open(NULL, '{');
 	info_members(DX_SELF, "self", self);
@@ -181,7 +181,7 @@ static void tree_json(const struct dx_info *self, const struct child *list, size
 	json_line();
 }
 
-static void tree_child(const struct child *c, bool last)
+static void tree_child(const struct entry *c, bool last)
 {
 	printf("%s %u %s  %s, %llu pages\n", last ? "`-" : "|-", c->handle,
 		c->name[0] ? escaped(c->name) : "-", state_text(&c->info),
@@ -196,7 +196,7 @@ static void tree_child(const struct child *c, bool last)
 int cmd_tree(int argc, char **argv)
 {
 	struct dx_info self;
-	struct child *list;
+	struct entry *list;
 	size_t n;
 
 	next_option(argc, argv, NULL);

@@ -1,10 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The table of commands, options that all have, and the way out. */
 #include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include "dx.h"
 
 #define MAX_OPTIONS 16
@@ -104,6 +106,7 @@ static _Noreturn void help(void)
 	if (current)
 		printf("%s\n\n      --json         output for programs\n%s", current->summary,
 			current->help);
+	output_flush();
 	exit(ST_OK);
 }
 
@@ -112,6 +115,16 @@ void usage(const char *why, const char *word)
 	fprintf(stderr, "dx: %s%s%s\n", why, word ? ": " : "", word ? escaped(word) : "");
 	print_usage(stderr);
 	exit(ST_USAGE);
+}
+
+/* The word that getopt did not like, which is the last it looked at, but for one of several
+ * letters.
+ */
+static _Noreturn void bad_option(const char *word)
+{
+	if (optopt && strncmp(word, "--", 2) == 0 && strchr(word, '='))
+		usage("no value is taken", word);
+	usage("no such option", optopt ? (char[]){'-', (char)optopt, '\0'} : word);
 }
 
 int next_option(int argc, char **argv, const struct option *own)
@@ -129,8 +142,7 @@ int next_option(int argc, char **argv, const struct option *own)
 		json = true;
 	}
 	if (c == '?')
-		usage("no such option",
-			optopt ? (char[]){'-', (char)optopt, '\0'} : argv[optind - 1]);
+		bad_option(argv[optind - 1]);
 	if (c == ':')
 		usage("a value is missing after", argv[optind - 1]);
 	return c;
@@ -191,6 +203,22 @@ void die_file(const char *path)
 	die(ST_FAILED, "%s: %s", escaped(path), strerror(errno));
 }
 
+void output_flush(void)
+{
+	if (fflush(stdout) != 0 || ferror(stdout))
+		die_file("output");
+}
+
+/* What is opened here later must not take the place of a stream that the caller closed: using that
+ * fails then, as it should.
+ */
+static void reserve_streams(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
+
 static const struct command *find_command(const char *name)
 {
 	for (size_t i = 0; i < COUNT(commands); i++)
@@ -208,6 +236,7 @@ int main(int argc, char **argv)
 {
 	int status;
 
+	reserve_streams();
 	if (argc < 2)
 		usage("which command?", NULL);
 	if (is_one_of(argv[1], "--help", "-h", "help")) {
@@ -220,7 +249,6 @@ int main(int argc, char **argv)
 	if (!current)
 		usage("no such command", argv[1]);
 	status = current->run(argc - 1, argv + 1);
-	if (fflush(stdout) != 0 || ferror(stdout))
-		die_file("output");
+	output_flush();
 	return status;
 }

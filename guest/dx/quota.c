@@ -115,6 +115,8 @@ void limits_parse(char *text, uint64_t limit[DX_LIMITS])
 		uint64_t amount;
 		unsigned i = parse_limit(word, &amount);
 
+		if (amount == DX_KEEP)
+			die(ST_USAGE, "%s: too large", limit_names[i]);
 		limit[i] = amount;
 	}
 }

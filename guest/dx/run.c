@@ -1,27 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 /*
- * dx run: a new child with a kernel of one's choice. The kernel goes to its place in the child's
- * RAM, the device tree to the end, the initrd below that.
+ * dx run: a new child with a kernel of one's choice.
  *
  * A process in the background, the keeper, holds the files and starts the child anew when it was
  * reset, by itself or by dx reboot. It ends with the child, and leaves the record of the end.
  */
 #include <errno.h>
 #include <fcntl.h>
-#include <libfdt.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
 #include <unistd.h>
 #include "dx.h"
 
 #define DEFAULT_MEM  (64u << 20)
 #define DEFAULT_CPUS 1
-#define FDT_ROOM     4096 /* for what is changed, beside the command line */
 
 enum {
 	OPT_KERNEL = 1000,
@@ -43,12 +38,10 @@ static const struct option run_options[] = {{"kernel", required_argument, NULL, 
 	{"direct", no_argument, NULL, OPT_DIRECT}, {"detach", no_argument, NULL, OPT_DETACH}, {0}};
 
 struct run {
-	const char *kernel_path, *initrd_path, *append;
+	const char *kernel, *initrd; /* paths */
 	bool detach;
 	struct dxio_create create;
-	struct image kernel, initrd;
-	uint32_t handle;
-	int fd; /* the child's */
+	struct child child;
 };
 
 static void read_options(struct run *r, int argc, char **argv)
@@ -58,13 +51,13 @@ static void read_options(struct run *r, int argc, char **argv)
 	for (int o; (o = next_option(argc, argv, run_options)) >= 0;) {
 		switch (o) {
 		case OPT_KERNEL:
-			r->kernel_path = optarg;
+			r->kernel = optarg;
 			break;
 		case OPT_INITRD:
-			r->initrd_path = optarg;
+			r->initrd = optarg;
 			break;
 		case OPT_APPEND:
-			r->append = optarg;
+			r->child.append = optarg;
 			break;
 		case OPT_CPUS:
 			c->vcpus = parse_u32(optarg, "--cpus");
@@ -86,119 +79,65 @@ static void read_options(struct run *r, int argc, char **argv)
 		}
 	}
 	operands(argc, 0, 0);
-	if (!r->kernel_path)
+	if (!r->kernel)
 		usage("--kernel is missing", NULL);
 }
 
-/* --- loading --- */
+/* --- signals --- */
 
-/* Through a window as large as needed: `size` bytes, and zeros up to `mem_size`. */
-static void load(
-	const struct run *r, uint64_t gpa, const void *bytes, uint64_t size, uint64_t mem_size)
+/* Those that end this program wait from before the child is made until it has its keeper: it is
+ * never left half made, nor without one. */
+static sigset_t held;
+
+static void hold_signals(void)
 {
-	uint64_t start = gpa & ~(uint64_t)(DX_PAGE - 1);
-	size_t length = (size_t)(gpa - start + mem_size);
-	uint8_t *window;
+	static const int ends[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
+	struct sigaction how;
 
-	if (mem_size == 0)
-		return;
-	window = mmap(NULL, length, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, (off_t)start);
-	if (window == MAP_FAILED)
-		die_errno("the child's memory");
-	memcpy(window + (gpa - start), bytes, size);
-	memset(window + (gpa - start) + size, 0, mem_size - size);
-	munmap(window, length);
+	sigemptyset(&held);
+	for (size_t i = 0; i < sizeof(ends) / sizeof(ends[0]); i++)
+		if (sigaction(ends[i], NULL, &how) == 0 && how.sa_handler == SIG_DFL)
+			sigaddset(&held, ends[i]);
+	sigprocmask(SIG_BLOCK, &held, NULL);
 }
 
-static void fdt_do(int rc)
+static void release_signals(void)
 {
-	if (rc < 0)
-		die(ST_FAILED, "the child's device tree: %s", fdt_strerror(rc));
+	sigprocmask(SIG_UNBLOCK, &held, NULL);
 }
 
-/* The tree that the hypervisor makes for the child, with room; to be freed. */
-static void *fdt_get(const struct run *r)
+static bool signal_waits(void)
 {
-	size_t room = DXIO_FDT_MAX + FDT_ROOM + (r->append ? strlen(r->append) : 0);
-	void *fdt = calloc(1, room);
-	struct dxio_fdt a = {
-		.handle = r->handle, .bytes = DXIO_FDT_MAX, .buffer = (uint64_t)(uintptr_t)fdt};
+	sigset_t waiting;
 
-	if (!fdt)
-		die(ST_FAILED, "out of memory");
-	dx_do(DXIO_FDT, (unsigned long)&a, "device tree");
-	fdt_do(fdt_open_into(fdt, fdt, (int)room));
-	return fdt;
-}
-
-static void fdt_edit(const struct run *r, void *fdt, uint64_t initrd)
-{
-	int chosen = fdt_path_offset(fdt, "/chosen");
-
-	fdt_do(chosen);
-	if (r->append)
-		fdt_do(fdt_setprop_string(fdt, chosen, "bootargs", r->append));
-	if (r->initrd.size) {
-		fdt_do(fdt_setprop_u64(fdt, chosen, "linux,initrd-start", initrd));
-		fdt_do(fdt_setprop_u64(fdt, chosen, "linux,initrd-end", initrd + r->initrd.size));
-	}
-	fdt_do(fdt_pack(fdt));
-}
-
-/* Below `end`, page by page; `floor` is where the kernel ends. */
-static uint64_t place_below(uint64_t end, uint64_t size, uint64_t floor)
-{
-	uint64_t at = (end - size) & ~(uint64_t)(DX_PAGE - 1);
-
-	if (size > end || at < floor)
-		die(ST_FAILED, "kernel and initrd do not fit into the child's RAM");
-	return at;
-}
-
-static void start(const struct run *r)
-{
-	struct dx_info info = child_info(r->handle, "info");
-	uint64_t end = info.ram_base + info.ram_size, fdt_at, initrd_at;
-	struct dxio_start a = {.handle = r->handle};
-	struct layout l;
-	void *fdt = fdt_get(r);
-
-	image_layout(&r->kernel, r->kernel_path, info.ram_base, info.ram_size, &l);
-	fdt_at = place_below(end, fdt_totalsize(fdt), l.end);
-	initrd_at = place_below(fdt_at, r->initrd.size, l.end);
-	fdt_edit(r, fdt, initrd_at);
-	for (unsigned i = 0; i < l.nparts; i++)
-		load(r, l.parts[i].gpa, r->kernel.bytes + l.parts[i].offset, l.parts[i].size,
-			l.parts[i].mem_size);
-	load(r, initrd_at, r->initrd.bytes, r->initrd.size, r->initrd.size);
-	load(r, fdt_at, fdt, fdt_totalsize(fdt), fdt_totalsize(fdt));
-	free(fdt);
-	a.entry = l.entry;
-	a.argument = fdt_at;
-	dx_do(DXIO_START, (unsigned long)&a, "start");
+	sigpending(&waiting);
+	for (int i = 1; i < NSIG; i++)
+		if (sigismember(&held, i) == 1 && sigismember(&waiting, i) == 1)
+			return true;
+	return false;
 }
 
 /* --- the keeper --- */
 
-/* A child that asked for a reset is reset; one that was, loaded and started. False: it has ended.
- */
-static bool keep_once(const struct run *r)
+/* A child that asked for a reset is reset, unless somebody else was faster; one that was, loaded
+ * and started. False: it has ended, or is the parent's of a VM that was forked from this one. */
+static bool keep_once(const struct child *c)
 {
-	struct dxio_info i = {.handle = r->handle};
+	struct dx_info info;
 
-	if (ioctl(r->fd, DXIO_EVENTS) < 0 || dx_try(DXIO_INFO, (unsigned long)&i) < 0)
+	if (ioctl(c->fd, DXIO_EVENTS) < 0 || ioctl(c->fd, DXIO_LAST, &info) < 0)
 		return false;
-	if (i.info.state == DX_PAUSED_STATE && i.info.reset_asked)
-		dx_do(DXIO_REBOOT, r->handle, "reboot");
-	else if (i.info.state == DX_CREATED)
-		start(r);
-	return i.info.state < DX_DYING;
+	if (info.state == DX_PAUSED_STATE && info.reset_asked)
+		dx_try(DXIO_REBOOT, c->handle);
+	else if (info.state == DX_CREATED)
+		child_start(c);
+	return info.state < DX_DYING;
 }
 
-/* Holds none of the user's files or terminals, and outlives the shell that began it. */
-static _Noreturn void keeper(const struct run *r)
+/* Holds none of the user's streams or terminals, and outlives the shell that began it. */
+static _Noreturn void keeper(const struct child *c)
 {
-	struct pollfd p = {.fd = r->fd, .events = POLLPRI};
+	struct pollfd p = {.fd = c->fd, .events = POLLPRI};
 	int null = open("/dev/null", O_RDWR);
 
 	for (int fd = 0; fd < 3; fd++)
@@ -206,9 +145,12 @@ static _Noreturn void keeper(const struct run *r)
 	close(null);
 	setsid();
 	signal(SIGHUP, SIG_IGN);
+	signal(SIGINT, SIG_IGN);
+	signal(SIGQUIT, SIG_IGN);
+	release_signals();
 	if (chdir("/") < 0)
 		exit(ST_FAILED);
-	while (keep_once(r))
+	while (keep_once(c))
 		if (poll(&p, 1, -1) < 0 && errno != EINTR)
 			exit(ST_FAILED);
 	exit(ST_OK);
@@ -221,61 +163,67 @@ static uint32_t unfinished;
 
 static void undo(void)
 {
-	if (!unfinished)
+	int fd = unfinished ? (int)dx_try(DXIO_OPEN, unfinished) : -1;
+
+	if (fd < 0)
 		return;
 	dx_try(DXIO_KILL, unfinished);
-	child_wait(child_open(unfinished));
+	child_wait(fd);
 	dx_try(DXIO_REAP, unfinished);
 }
 
-/* Ctrl-C and the like, which would leave a child half made, wait until it is started. */
-static void hold_signals(bool hold)
-{
-	sigset_t ends;
-
-	sigemptyset(&ends);
-	sigaddset(&ends, SIGINT);
-	sigaddset(&ends, SIGTERM);
-	sigaddset(&ends, SIGHUP);
-	sigprocmask(hold ? SIG_BLOCK : SIG_UNBLOCK, &ends, NULL);
-}
-
+/* Whoever pressed Ctrl-C meanwhile wants no child. */
 static void create(struct run *r)
 {
-	r->kernel = image_read(r->kernel_path);
-	if (r->initrd_path)
-		r->initrd = image_read(r->initrd_path);
-	hold_signals(true);
-	r->handle = (uint32_t)dx_do(DXIO_CREATE, (unsigned long)&r->create, "create");
-	unfinished = r->handle;
+	struct child *c = &r->child;
+
+	c->kernel = image_open(r->kernel);
+	if (r->initrd)
+		c->initrd = image_open(r->initrd);
+	c->handle = (uint32_t)dx_do(DXIO_CREATE, (unsigned long)&r->create, "create");
+	unfinished = c->handle;
 	atexit(undo);
-	r->fd = child_open(r->handle);
-	start(r);
+	c->fd = child_open(c->handle);
+	child_start(c);
+	if (signal_waits()) {
+		undo();
+		release_signals();
+	}
+}
+
+static void begin_keeper(const struct child *c)
+{
+	pid_t pid = fork();
+
+	if (pid < 0)
+		die_errno("keeper");
 	unfinished = 0;
-	hold_signals(false);
+	if (pid == 0)
+		keeper(c);
 }
 
 static int attend(const struct run *r)
 {
-	int fd = child_open(r->handle);
+	uint32_t handle = r->child.handle;
+	int fd = child_open(handle);
 	struct dx_info info;
 
-	if (!console_attach(r->handle, ESCAPE_KEY))
+	if (!console_attach(handle, ESCAPE_KEY))
 		return ST_OK;
 	info = child_wait(fd);
-	end_print(r->handle, r->create.name, &info);
-	child_reap(r->handle);
+	end_print(handle, r->create.name, &info);
+	child_reap(handle);
 	return (int)end_status(&info);
 }
 
 static void print_handle(const struct run *r)
 {
 	if (!json) {
-		printf("%u\n", r->handle);
+		printf("%u\n", r->child.handle);
 		return;
 	}
 	json_open(NULL, '{');
-	json_number("handle", r->handle);
+	json_number("handle", r->child.handle);
 	json_text("name", r->create.name);
 	json_close('}');
 	json_line();
@@ -284,17 +232,14 @@ static void print_handle(const struct run *r)
 int cmd_run(int argc, char **argv)
 {
 	struct run r = {.create.create = {.vcpus = DEFAULT_CPUS, .ram_size = DEFAULT_MEM}};
-	pid_t pid;
 
 	limits_keep(r.create.create.limit);
 	read_options(&r, argc, argv);
+	hold_signals();
 	create(&r);
-	pid = fork();
-	if (pid < 0)
-		die_errno("keeper");
-	if (pid == 0)
-		keeper(&r);
-	close(r.fd);
+	begin_keeper(&r.child);
+	release_signals();
+	close(r.child.fd);
 	if (!r.detach)
 		return attend(&r);
 	print_handle(&r);
