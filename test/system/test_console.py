@@ -29,7 +29,7 @@ def test_flood(image, name, harts):
     with Machine(name, image(), harts=harts) as m:
         m.login()
         m.check("cpustress 1000 >/dev/null 2>&1 &")
-        assert m.check("seq 1 20000").split() == [str(i) for i in range(1, 20001)]
+        assert m.check("seq 1 5000").split() == [str(i) for i in range(1, 5001)]
 
 
 def test_forbidden_memory(image, name):

@@ -40,7 +40,7 @@ def look_around(m, boot, harts=4, backend="pmp"):
     banner = rf"\[diosix\] Diosix \S+ on SiFive HiFive Unleashed A00\r*\n\[diosix\] {harts} PCPUs? rv64imafdc, \d+ MiB RAM, backend {backend}\b"
     assert re.search(banner, boot)
     assert m.check("nproc") == str(harts)
-    assert "cpustress: ok" in m.check("cpustress 2")
+    assert "cpustress: ok" in m.check("cpustress 1")
     assert m.check("""python -c 'print("hello")'""") == "hello"
     assert re.search(r"hypervisor interface version \d+", m.check("dx version"))
     # None of the machine's devices: Ethernet's DMA could not be stopped, and all need the clock controller.
@@ -78,7 +78,7 @@ def test_restart(image, name, backend):
     with board(name, image(), backend=backend) as m:
         look_around(m, m.login(), backend=backend)
         look_at_fork(m)
-        for command in ("reboot", "cpustress 1000 & reboot -f", "echo c >/proc/sysrq-trigger"):
+        for command in ("cpustress 1000 & reboot -f", "echo c >/proc/sysrq-trigger"):
             m.start(command)
             if "sysrq" in command:
                 m.expect("Kernel panic - not syncing: sysrq triggered crash")
@@ -97,12 +97,14 @@ def test_power_off(image, name):
 
 
 def test_flash(flash, name):
-    """SPL, Diosix, Linux. What is typed arrives by the UART's interrupt here, although SPL's tree hides that the PLIC has
-    M-mode's contexts: a console that is polled would hide it too."""
-    with flash(name, append="console=ttyS0 earlycon=sbi panic=1") as m:
+    """SPL, Diosix with mkdisk's --options, Linux. What is typed arrives by the UART's interrupt here, although SPL's tree hides
+    that the PLIC has M-mode's contexts: a console that is polled would hide it too. SPL is slow: one board shows all."""
+    with flash(name, append="console=ttyS0 earlycon=sbi panic=1", options="root-exit=restart hello") as m:
         m.expect("U-Boot SPL")
         m.expect("Trying to boot from SPI")
-        look_around(m, m.login())
+        boot = m.login()
+        assert "[diosix] option not known, ignored: hello" in boot
+        look_around(m, boot)
         assert m.check("tty") == "/dev/ttyS0"
         look_at_fork(m)
         m.start("reboot")
@@ -110,13 +112,6 @@ def test_flash(flash, name):
         m.expect("U-Boot SPL")
         m.login()
         assert m.check("nproc") == "4"
-
-
-def test_flash_options(flash, name):
-    """mkdisk's --options are the hypervisor's."""
-    with flash(name, options="root-exit=restart hello") as m:
-        assert "[diosix] option not known, ignored: hello" in m.login()
         m.start("poweroff -f")
         m.expect(r"\[diosix\] the Root VM has shut down; restarting\r*\n")
         m.expect("U-Boot SPL")
-        m.login()
