@@ -56,7 +56,7 @@ static struct sbiret suspend(uint64_t type, uint64_t resume, uint64_t arg)
 static void wait_status(uint64_t id, uint64_t status)
 {
 	while (sbi_hart_status(id) != status)
-		relax();
+		give_way();
 }
 
 static void test_status(void)
@@ -138,7 +138,7 @@ static void test_start_state(void)
 		check_err(
 			"start", start(i, (uintptr_t)probe_entry, (uintptr_t)&state), SBI_SUCCESS);
 		while (!state.done)
-			relax();
+			give_way();
 		wait_status(i, HSM_STOPPED);
 		check_start_state(&state, i, true);
 	}
@@ -295,7 +295,7 @@ static void test_seen_from_outside(void)
 				SBI_SUCCESS);
 		sbi_send_ipi(2, 0);
 		while (harts[1].arg != i + 1)
-			relax();
+			give_way();
 	}
 	hart_wait(1);
 	check("suspended until the IPI, 100 times", true);
@@ -321,7 +321,7 @@ static void test_stop_with_pending(void)
 	memset(&state, 0, sizeof(state));
 	start(1, (uintptr_t)probe_entry, (uintptr_t)&state);
 	while (!state.done)
-		relax();
+		give_way();
 	wait_status(1, HSM_STOPPED);
 	check_eq("the old timer does not run", state.sip & BIT(IRQ_TIMER), 0);
 }

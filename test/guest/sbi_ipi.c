@@ -55,7 +55,7 @@ static void start_listeners(void (*fn)(struct hart *))
 	}
 	for (unsigned i = 1; i < m.nharts; i++)
 		while (!harts[i].arg)
-			relax();
+			give_way();
 }
 
 static void stop_listeners(void)
@@ -112,7 +112,7 @@ static void test_invalid(void)
 static void wait_count(unsigned id, uint64_t count)
 {
 	while (harts[id].irqs[IRQ_SOFT] < count)
-		relax();
+		give_way();
 }
 
 /* Each hart alone, by each base that names it. */
@@ -221,7 +221,7 @@ static void test_no_lost(void)
 		sbi_send_ipi(all_harts() & ~1ul, 0);
 		for (unsigned i = 1; i < m.nharts; i++)
 			while (answered[i] != round)
-				relax();
+				give_way();
 	}
 	check("none lost", true);
 	stop_listeners();
@@ -249,7 +249,7 @@ static void test_flood(void)
 		sbi_send_ipi(all_harts(), 0);
 	for (unsigned i = 1; i < m.nharts; i++)
 		while (harts[i].arg != 2)
-			relax();
+			give_way();
 	stop_listeners();
 	check("flood survived", true);
 }

@@ -349,7 +349,7 @@ static void take(struct hart *h)
 	irqs_on();
 	h->arg = 1;
 	while (!stop)
-		relax();
+		give_way();
 	irqs_off();
 	put32(ENABLE(h->id, 0), 0);
 }
@@ -362,17 +362,17 @@ static void test_many_harts(void)
 		harts[i].arg = 0;
 		hart_start(i, take);
 		while (!harts[i].arg)
-			relax();
+			give_way();
 	}
 	for (unsigned i = 0; i < 200; i++) {
 		uint64_t before = handled;
 
 		raise();
 		while (handled == before)
-			relax();
+			give_way();
 		/* The handler's completion comes last. */
 		while (get32(PENDING(m.uart_irq / 32)) >> m.uart_irq % 32 & 1)
-			relax();
+			give_way();
 		if (handled != before + 1)
 			check_eq("an interrupt taken twice", handled - before, 1);
 	}

@@ -65,7 +65,7 @@ static void wait_turns(uint64_t n)
 {
 	for (unsigned i = 1; i < m.nharts; i++)
 		for (uint64_t from = turns[i]; turns[i] < from + n;)
-			relax();
+			give_way();
 }
 
 static void fence_all(void)

@@ -65,7 +65,7 @@ static void send(const char *text, uint64_t n)
 static void lock(void)
 {
 	while (__atomic_exchange_n(&line_lock, 1, __ATOMIC_ACQUIRE))
-		relax();
+		give_way();
 }
 
 static void unlock(void)

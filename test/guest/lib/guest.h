@@ -373,6 +373,9 @@ static inline void relax(void)
 	__asm__ volatile(".insn i 0x0f, 0, x0, x0, 0x010" ::: "memory");
 }
 
+/* For a hart that waits for another: one that shares its PCPU runs now, not when the slice ends. */
+void give_way(void);
+
 static inline void fence_i(void)
 {
 	__asm__ volatile("fence.i" ::: "memory");

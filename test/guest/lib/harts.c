@@ -5,6 +5,7 @@
 #define STACK 16384
 
 struct hart harts[MAX_HARTS];
+static bool harts_share;
 static uint8_t stacks[MAX_HARTS][STACK] __attribute__((aligned(16)));
 static uint8_t trap_stacks[MAX_HARTS][STACK] __attribute__((aligned(16)));
 
@@ -30,6 +31,7 @@ struct hart *boot_setup(uint64_t hartid, const void *fdt)
 	}
 	__asm__ volatile("mv tp, zero");
 	fdt_init(fdt);
+	harts_share = bootarg("shared");
 	harts[hartid].fn = boot_main;
 	return &harts[hartid];
 }
@@ -55,10 +57,18 @@ void hart_start(unsigned id, void (*fn)(struct hart *h))
 		broken("hart_start: id, error", id, (uint64_t)r.error, 0);
 }
 
+void give_way(void)
+{
+	if (harts_share)
+		dx_yield();
+	else
+		relax();
+}
+
 void hart_wait(unsigned id)
 {
 	while (!harts[id].done || sbi_hart_status(id) != HSM_STOPPED)
-		relax();
+		give_way();
 }
 
 void spin_for(uint64_t ticks)
