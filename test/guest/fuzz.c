@@ -98,8 +98,9 @@ static volatile uint64_t timed_out;
 /* A run that does not end is steered to an ebreak. */
 static void on_timer(struct hart *h, uint64_t irq)
 {
+	/* Not running yet: the emulator's hart has waited long for its turn. */
 	if (irq == IRQ_TIMER)
-		sbi_set_timer(~0ul);
+		sbi_set_timer(h->running_code ? ~0ul : now() + m.hz / 20);
 	else
 		csr_clear(sip, BIT(irq));
 	if (h->running_code) {
