@@ -5,7 +5,7 @@
  */
 #include "guest.h"
 
-#define BOMB_PAGES 2000
+#define BOMB_PAGES 1000
 #define ROUNDS     2000
 
 static volatile uint64_t dirt[4][PAGE / 8] __attribute__((aligned(PAGE)));

@@ -174,13 +174,22 @@ static void spin(uint64_t arg)
 		arg++;
 }
 
-/* How many times as much CPU time `a` has had as `b` while the caller slept, in tenths. */
+static void rest_for(uint64_t ticks)
+{
+	uint64_t start = now();
+
+	while (now() < start + ticks)
+		dx_rest(8);
+}
+
+/* How many times as much CPU time `a` has had as `b` while the caller slept, for fifty slices, in
+ * tenths. Before that they wear off what one had waited longer than the other. */
 static uint64_t ratio(uint64_t a, uint64_t b)
 {
-	uint64_t a0 = dx_info(a)->cpu_time, b0 = dx_info(b)->cpu_time, start = now();
+	rest_for(m.hz / 10);
+	uint64_t a0 = dx_info(a)->cpu_time, b0 = dx_info(b)->cpu_time;
 
-	while (now() < start + m.hz)
-		dx_rest(8);
+	rest_for(m.hz / 4);
 	a0 = dx_info(a)->cpu_time - a0;
 	b0 = dx_info(b)->cpu_time - b0;
 	say("# CPU time in ms: %lu, %lu", a0 / 1000000, b0 / 1000000);
