@@ -95,6 +95,8 @@ void features_probe(struct pcpu *p)
 	for (unsigned i = 0; i < ARRAY_SIZE(envcfg); i++)
 		drop_unless(&p->isa, csr_probe_write(menvcfg, envcfg[i].exists) & envcfg[i].exists,
 			BIT(envcfg[i].ext));
+	/* QEMU 10 has STCE, and not the register, on machines without a time CSR. */
+	drop_unless(&p->isa, csr_exists(stimecmp), BIT(ISA_SSTC));
 	probe_float_vector(p);
 	p->isa.mmu_levels = probe_satp(p);
 	if (!csr_exists(time))

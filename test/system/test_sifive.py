@@ -16,9 +16,9 @@ REBOOT = r"\[diosix\] the Root VM reboots; restarting\r*\n"
 STANDS_STILL = r"\[diosix\] the Root VM has shut down; powering off\r*\n\[diosix\] this machine cannot do that by itself: all harts stand still\r*\n"
 
 
-def board(name, image, *, loader="kernel", harts=5, backend=None):
+def board(name, image, *, loader="kernel", cpu=None, harts=5, backend=None):
     """The machine as QEMU loads it."""
-    return Machine(name, image, machine="sifive_u", cpu=None, harts=harts, loader=loader, args=["-append", f"backend={backend}"] if backend else [])
+    return Machine(name, image, machine="sifive_u", cpu=cpu, harts=harts, loader=loader, args=["-append", f"backend={backend}"] if backend else [])
 
 
 @pytest.fixture(scope="session")
@@ -85,6 +85,13 @@ def test_restart(image, name, backend):
             m.expect(REBOOT)
             m.login()
         assert m.check("nproc") == "4"
+
+
+def test_false_sstc(image, name):
+    """With QEMU's rv64 the tree lists Sstc and menvcfg keeps STCE, but there is no stimecmp: time goes on without."""
+    with board(name, image(), cpu="rv64,h=false", harts=3) as m:
+        assert re.search(r"\n\[diosix\] 2 PCPUs rv64imafdc(?! sstc)", m.login())
+        assert m.check("sleep 1; grep -c sstc /proc/cpuinfo; true") == "0"
 
 
 def test_power_off(image, name):
