@@ -68,15 +68,15 @@ void fence_local(const struct fence *f)
 		__asm__ volatile("fence.i" ::: "memory");
 	else if (f->kind != FENCE_GVMA)
 		fence_vvma(v, f);
-	else if (has_h)
-		HFENCE("gvma zero, %0", "r"(csr_read(hgatp) >> HGATP_VMID_SHIFT & HGATP_VMID_MASK));
+	else if (has_h) /* of instructions too: they may lie in frames that held others before */
+		HFENCE("gvma zero, %0\nfence.i",
+			"r"(csr_read(hgatp) >> HGATP_VMID_SHIFT & HGATP_VMID_MASK));
 	else
 		translate_map_changed(v, hpa(f->start), f->size);
 }
 
 static void fence_everything(void)
 {
-	fence_local(&(const struct fence){.kind = FENCE_I});
 	fence_local(&(const struct fence){.kind = FENCE_GVMA, .size = UINT64_MAX});
 	fence_local(&(const struct fence){.kind = FENCE_VVMA, .size = UINT64_MAX});
 }

@@ -36,7 +36,7 @@ void translate_obey(struct vcpu *v)
 	s->flush = SHADOW_FLUSH_NONE;
 }
 
-void translate_load(struct vcpu *v, bool moved)
+void translate_load(struct vcpu *v)
 {
 	struct vm *vm = v->vm;
 
@@ -54,12 +54,11 @@ void translate_load(struct vcpu *v, bool moved)
 		translate_obey(v);
 	}
 	sfence_vma("zero, zero");
-	if (moved)
-		__asm__ volatile("fence.i" ::: "memory");
 }
 
 void translate_map_changed(struct vcpu *v, hpa_t a, uint64_t size)
 {
+	__asm__ volatile("fence.i" ::: "memory"); /* as fence_local for other maps */
 	if (size != UINT64_MAX && !v->direct) {
 		shadow_forget(v->shadow, a, size);
 		translate_obey(v);
@@ -67,7 +66,7 @@ void translate_map_changed(struct vcpu *v, hpa_t a, uint64_t size)
 	}
 	v->csr.satp = vcpu_satp(v);
 	shadow_forget_all(v->shadow);
-	translate_load(v, false);
+	translate_load(v);
 	vcpu_set_traps(v);
 }
 

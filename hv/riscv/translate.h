@@ -13,8 +13,8 @@
 #include "riscv/csr.h"
 #include "riscv/fence.h"
 
-/* Sets all up for the VCPU that is being loaded; `moved`: it ran elsewhere before. */
-void translate_load(struct vcpu *v, bool moved);
+/* Sets all up for the VCPU that is being loaded. */
+void translate_load(struct vcpu *v);
 
 /* As if the guest wrote it. */
 void translate_set_satp(struct vcpu *v, uint64_t satp);

@@ -287,6 +287,9 @@ void vcpu_load(struct vcpu *v)
 	bool moved = v->pcpu != p;
 	uint64_t failed;
 
+	/* The hart may hold instructions of another VM's from frames that are this one's by now;
+	 * and what the parent wrote through a window nobody else can fence. */
+	__asm__ volatile("fence.i" ::: "memory");
 	p->current = v;
 	v->pcpu = p;
 	/* Pairs with fence_vcpus. */
@@ -297,7 +300,7 @@ void vcpu_load(struct vcpu *v)
 	if (has_h)
 		vmid_activate(v, p, moved);
 	else
-		translate_load(v, moved);
+		translate_load(v);
 	vcpu_set_traps(v);
 	/* The VCPU that ran before may have left a reservation, with which an SC of this one could
 	 * succeed that must not. */
