@@ -10,7 +10,7 @@
 #include <unistd.h>
 #include "dx.h"
 
-#define FEW_FILES 64 /* that are open beside the children's */
+#define FEW_FILES 256 /* that are open beside the children's */
 
 static const struct option keep_option[] = {{"keep", no_argument, NULL, 'k'}, {0}};
 
@@ -101,6 +101,17 @@ static bool read_keep(int argc, char **argv)
 	return keep;
 }
 
+static void allow_files(rlim_t n)
+{
+	struct rlimit r;
+
+	if (getrlimit(RLIMIT_NOFILE, &r) < 0 || r.rlim_cur >= n)
+		return;
+	r.rlim_cur = n;
+	r.rlim_max = r.rlim_max > n ? r.rlim_max : n;
+	setrlimit(RLIMIT_NOFILE, &r);
+}
+
 /* The children's fds, in their order, to be freed: all opened before the first is waited for,
  * because meanwhile another program may reap the others. There may be more than a process may
  * usually open. */
@@ -111,7 +122,7 @@ static int *open_all(const uint32_t *list)
 
 	while (list[n])
 		n++;
-	setrlimit(RLIMIT_NOFILE, &(struct rlimit){n + FEW_FILES, n + FEW_FILES});
+	allow_files(n + FEW_FILES);
 	fds = calloc(n, sizeof(*fds));
 	if (!fds)
 		die(ST_FAILED, "out of memory");

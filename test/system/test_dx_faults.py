@@ -35,11 +35,11 @@ def disk(tmp_path_factory):
 
 
 def background(m, command, fds=1, output=None):
-    """Starts dx with its output in a file; it has opened the device or so many children when this returns. A word for `wait`."""
+    """Starts dx with its output in a file, and few files allowed; it has opened the device or so many children when this returns. A word for `wait`."""
     what = "diosix-child" if command.startswith("wait") else "/dev/diosix"
     m.marks += 1
     name = f"/tmp/background{m.marks}"
-    m.check(f"dx {command} >{output or name} 2>{name} & echo $! >{name}.pid; until [ $(ls -l /proc/$(cat {name}.pid)/fd | grep -c {what}) -ge {fds} ]; "
+    m.check(f"(ulimit -n 5; exec dx {command}) >{output or name} 2>{name} & echo $! >{name}.pid; until [ $(ls -l /proc/$(cat {name}.pid)/fd | grep -c {what}) -ge {fds} ]; "
             "do :; done")
     return name
 
