@@ -343,7 +343,8 @@ bool frame_sole(hpa_t a, unsigned order)
 {
 	const struct frame *f = frame_of(a);
 
-	return f->order == order && __atomic_load_n(&f->refs, __ATOMIC_ACQUIRE) == 1;
+	/* In this order: one that shared it may just have split it, and left only its head. */
+	return __atomic_load_n(&f->refs, __ATOMIC_ACQUIRE) == 1 && f->order == order;
 }
 
 static bool head_is_sound(uint32_t n, const struct frame *f)

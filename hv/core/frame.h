@@ -124,9 +124,10 @@ unsigned must_check frame_ref_blocks(struct frame *f, unsigned order); /* the re
 static inline unsigned must_check frame_ref(struct frame *f, unsigned order)
 {
 	/* A larger block is safe from being split by another that maps it only with the lock, or if
-	 * there is no other. */
-	if (unlikely(f->shape != FRAME_SHAPE(FRAME_RAM, order) ||
-		     (order != ORDER_4K && f->refs != 1)))
+	 * there is no other. That first: who has split it and left its head is seen to have split
+	 * it. */
+	if (unlikely((order != ORDER_4K && __atomic_load_n(&f->refs, __ATOMIC_ACQUIRE) != 1) ||
+		     f->shape != FRAME_SHAPE(FRAME_RAM, order)))
 		return frame_ref_blocks(f, order);
 	__atomic_fetch_add(&f->refs, 1, __ATOMIC_RELAXED);
 	return 1;
