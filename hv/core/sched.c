@@ -15,6 +15,7 @@
 #define ROOT_PATIENCE 7  /* slices that the Root VM's VCPUs wait before one is lifted */
 #define REKEY_MAX     16 /* queues put in order during one look for the first */
 #define BALANCE_MAX   8  /* PCPUs looked at when a slice ends */
+#define EXPIRE_MAX    64 /* woken in one go; the next are due at once */
 
 struct runqueue {
 	struct spinlock lock;
@@ -331,7 +332,8 @@ static struct runqueue *lock_home(const struct sched_entity *e)
 		struct runqueue *rq = &sched.rq[home];
 
 		spin_lock(&rq->lock);
-		if (__atomic_load_n(&e->home, __ATOMIC_RELAXED) == home)
+		/* Pairs with launch, which does not hold this lock: the state is as new. */
+		if (__atomic_load_n(&e->home, __ATOMIC_ACQUIRE) == home)
 			return rq;
 		spin_unlock(&rq->lock);
 	}
@@ -394,7 +396,7 @@ static void launch(struct runqueue *home, struct sched_entity *e, uint64_t now)
 	activate(e);
 	e->state = SCHED_READY;
 	e->ready_since = now;
-	__atomic_store_n(&e->home, target, __ATOMIC_RELAXED);
+	__atomic_store_n(&e->home, target, __ATOMIC_RELEASE);
 	spin_unlock(&home->lock);
 	spin_lock(&rq->lock);
 	enqueue(e, now);
@@ -436,7 +438,7 @@ void sched_expire(uint32_t pcpu, uint64_t now)
 
 	settle(now);
 	spin_lock(&rq->lock);
-	while ((n = heap_min(&rq->timers)) && n->key <= now) {
+	for (unsigned i = 0; i < EXPIRE_MAX && (n = heap_min(&rq->timers)) && n->key <= now; i++) {
 		launch(rq, container_of(n, struct sched_entity, timer), now);
 		spin_lock(&rq->lock);
 	}

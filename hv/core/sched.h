@@ -139,7 +139,9 @@ struct sched_entity *sched_pick(uint32_t pcpu, uint64_t now);
  * running entity should make way (then save it, sched_put it READY and sched_pick). */
 bool sched_tick(uint32_t pcpu, uint64_t now);
 
-/* Wakes those of `pcpu` whose time has come. For an idle PCPU. */
+/* Wakes some of `pcpu` whose time has come: if more are, sched_deadline has passed. For an idle
+ * PCPU.
+ */
 void sched_expire(uint32_t pcpu, uint64_t now);
 
 /* The time at which `pcpu` wants to be interrupted next; SCHED_NEVER for not at all. */

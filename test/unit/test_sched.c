@@ -935,6 +935,26 @@ static void timers_of_one_time_expire_together(void **state)
 	assert_int_equal(sched_deadline(0), present + 101);
 }
 
+/* However many are due at one time, a step stays short, and the rest does not wait for anything. */
+static void many_timers_expire_in_parts(void **state)
+{
+	unsigned woken = 0;
+
+	machine(1);
+	for (unsigned i = 0; i < 200; i++)
+		sleeper_at(0, 3, 100);
+	for (unsigned parts = 0; woken < 200; parts++) {
+		unsigned before = woken;
+
+		assert_int_equal(sched_deadline(0), present + 100);
+		sched_expire(0, present + 100);
+		for (unsigned i = woken = 0; i < ntasks; i++)
+			woken += tasks[i].e.state == SCHED_READY;
+		assert_in_range(woken - before, 1, 100);
+	}
+	assert_int_equal(sched_deadline(0), SCHED_NEVER);
+}
+
 static void a_wake_cancels_the_timer(void **state)
 {
 	machine(1);
@@ -1669,6 +1689,7 @@ int main(void)
 		cmocka_unit_test(a_wake_while_running_is_kept),
 		cmocka_unit_test(a_time_that_has_come_does_not_block),
 		cmocka_unit_test(timers_of_one_time_expire_together),
+		cmocka_unit_test(many_timers_expire_in_parts),
 		cmocka_unit_test(a_wake_cancels_the_timer),
 		cmocka_unit_test(off_stays_off),
 		cmocka_unit_test(wfi_gives_way_to_a_lower_one),
