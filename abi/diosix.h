@@ -6,7 +6,7 @@
  * Structs lie in the caller's RAM, 8-byte aligned, and must not cross a page; fields named
  * `reserved` must be zero. All fields are little-endian. A VM names a direct child by a handle,
  * itself by DX_SELF; a handle is positive, fits 31 bits and is not used again for another child
- * before 2^15 have had its place.
+ * before 2^15 have had its place, nor while a long call goes by it.
  */
 #ifndef ABI_DIOSIX_H
 #define ABI_DIOSIX_H

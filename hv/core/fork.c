@@ -124,7 +124,9 @@ static enum err conclude(struct vm *vm, enum err err, uint32_t *handle)
 		return err;
 	spin_lock(&tree_lock);
 	if (err == OK)
-		err = vm->parent->state == DX_DYING ? E_STATE : tree_make_room(vm->parent);
+		err = vm->parent->state == DX_DYING         ? E_STATE
+		      : vm->trusted && !vm->parent->trusted ? E_DENIED /* dropped just now */
+							    : tree_make_room(vm->parent);
 	if (err == OK) {
 		tree_attach(vm->parent, vm);
 		*handle = vm->handle;
@@ -224,6 +226,7 @@ void fork_finish(struct vm *child, const struct vcpu *caller, bool paused)
 	const struct vm *from = child->source;
 
 	child->source = NULL;
+	child->cursor = gpa(0);
 	if (!child->forked)
 		return;
 	for (uint32_t i = 0; i < child->nvcpus; i++) {

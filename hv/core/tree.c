@@ -3,6 +3,7 @@
 #include "core/tree.h"
 #include "core/bug.h"
 #include "mmu/gstage.h"
+#include "riscv/vcpu.h"
 #include "vdev/grant.h"
 
 #define SLOT_BITS   12
@@ -50,6 +51,17 @@ enum err tree_make_room(struct vm *vm)
 	return err;
 }
 
+/* A call in steps of `vm`'s goes by that handle: of what it makes, or of whom it was asked about.
+ * It looks the handle up again in each step, and must find the same VM or none. */
+static bool in_a_call(const struct vm *vm, uint32_t handle)
+{
+	struct vcpu *const *v = vm->vcpus, *const *end = v + vm->nvcpus;
+
+	while (v < end && !((*v)->stage && ((*v)->handle == handle || (*v)->x[10] == handle)))
+		v++;
+	return v < end;
+}
+
 void tree_attach(struct vm *parent, struct vm *child)
 {
 	uint32_t slot = parent->free_slot ? parent->free_slot - 1 : parent->nslots++;
@@ -60,7 +72,9 @@ void tree_attach(struct vm *parent, struct vm *child)
 	uint32_t handle = c->events.handle;
 
 	/* As long as possible no other child's. */
-	handle = handle ? ((handle - 1 + BIT(SLOT_BITS)) & (BIT(HANDLE_BITS) - 1)) + 1 : slot + 1;
+	do
+		handle = handle ? (handle - 1 + BIT(SLOT_BITS)) % BIT(HANDLE_BITS) + 1 : slot + 1;
+	while (in_a_call(parent, handle));
 	*c = (struct child){.vm = child, .events.handle = handle};
 	child->handle = handle;
 	parent->nchildren++;

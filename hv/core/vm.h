@@ -86,8 +86,8 @@ struct vm {
 	uint32_t template; /* handle of the sibling it was cloned from, 0 for none */
 	uint32_t clones;   /* live VMs that were cloned from it */
 	struct vcpu *forker;
-	struct vm *source; /* while it is being forked: from what, and how far */
-	gpa_t cursor;
+	struct vm *source; /* while it is being forked: from what */
+	gpa_t cursor;      /* how far that is, or its end, or its reboot */
 	uint32_t nchildren, nslots, free_slot;
 	uint32_t scan;  /* slot that tree_clear looks at next */
 	bool scan_idle; /* it has had nothing to do since slot 0 */

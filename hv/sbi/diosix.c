@@ -138,17 +138,18 @@ static struct sbi_ret dx_reboot(struct vcpu *v, const uint64_t *a)
 	child->forker = NULL;
 	vm_unhalt(child, HALT_FORK);
 	dx_hold(child);
+	gpa_t at = child->cursor; /* not v's: others may reboot and start it between two steps */
 	spin_unlock(&tree_lock);
-	gpa_t at = gpa(v->stage);
 	bool done = grant_end(child, &at);
 
-	v->stage = at.v;
 	spin_lock(&tree_lock);
 	dx_unpin(child);
 	if (child->state != DX_PAUSED_STATE)
 		return sbi_result(E_STATE);
-	if (!done)
-		return sbi_again(v);
+	child->cursor = at;
+	/* Who else is in the midst of this step must not end what the child has when it runs. */
+	if (!done || __atomic_load_n(&child->pins, __ATOMIC_ACQUIRE))
+		return done ? sbi_wait(v) : sbi_again(v);
 	devices_reset(child);
 	event_to_self(child, 0);
 	child->reset_asked = false;

@@ -94,10 +94,11 @@ static bool read_options(struct vcpu *v, uint64_t at, struct sbi_ret *r)
 /* One step of making a child like `from`, which is halted. */
 static struct sbi_ret make(struct vcpu *v, struct vm *from)
 {
-	if (v->stage == SHARE)
-		return share(v, from);
+	/* Each time: a template may have been resumed, and paused again, before it had a clone. */
 	if (!vm_quiet(from, v))
 		return sbi_again(v);
+	if (v->stage == SHARE)
+		return share(v, from);
 	enum err err = fork_begin(v->vm, from, &v->options, v->sched.priority, &v->handle);
 
 	if (err != OK)

@@ -104,8 +104,8 @@ bool grant_unmap(struct vm *vm, gpa_t *at, uint64_t end)
 	vm_fence(vm);
 	spin_lock(&tree_lock);
 	for (unsigned i = 0; i < machine.ndevices; i++) {
-		/* Another VCPU of the holder may have mapped it again. */
-		if (released[i] && !holders[i].mapped) {
+		/* Another VCPU of the holder may have mapped it again, or given it to others. */
+		if (released[i] && holders[i].vm == vm && !holders[i].mapped) {
 			quiet(&machine.devices[i]);
 			holders[i].vm = NULL;
 		}
