@@ -7,7 +7,6 @@
 #include "core/rng.h"
 #include "core/tree.h"
 #include "core/vconsole.h"
-#include "fdt/machine.h"
 #include "mmu/gstage.h"
 #include "riscv/time.h"
 #include "riscv/vcpu.h"

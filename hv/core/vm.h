@@ -168,6 +168,12 @@ static inline void vm_fence(struct vm *vm)
 	vm_fence_of(vm, hpa(0), UINT64_MAX);
 }
 
+/* It may have devices, or still has some: the flag goes first. */
+static inline bool vm_has_trust(const struct vm *vm)
+{
+	return vm->trusted || vm->holds_devices;
+}
+
 /* Sets a reason to halt, and makes the VCPUs leave the guest: vm_quiet tells when they have. */
 void vm_halt(struct vm *vm, uint32_t why);
 

@@ -11,7 +11,6 @@
 #include "core/rng.h"
 #include "fdt/guest.h"
 #include "fdt/isa_text.h"
-#include "vdev/devices.h"
 
 #define IRQ_S_EXT     9
 #define NO_IRQ        UINT32_MAX /* in interrupts-extended: this context is not there */

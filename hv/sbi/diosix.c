@@ -6,7 +6,6 @@
  *
  * A handler that uses the caller's memory looks for it first: until it is there nothing happens.
  */
-#include "boot/boot.h"
 #include "core/vconsole.h"
 #include "mmu/gstage.h"
 #include "riscv/guest_csr.h"
@@ -59,7 +58,7 @@ enum err dx_pin(struct vcpu *v, uint64_t handle, struct vm **out)
 		err = E_NOENT;
 	else if (!vm || vm->state == DX_DYING || vm->source)
 		err = E_STATE;
-	else if (vm->trusted && !v->vm->trusted)
+	else if (vm_has_trust(vm) && !v->vm->trusted)
 		err = E_DENIED;
 	else
 		dx_hold(vm);
@@ -88,7 +87,7 @@ static enum err start(struct vcpu *v, struct vm *child, const uint64_t *a)
 {
 	if (child->state != DX_CREATED || child->source)
 		return E_STATE;
-	if (child->trusted && !v->vm->trusted)
+	if (vm_has_trust(child) && !v->vm->trusted)
 		return E_DENIED;
 	vcpu_reset(child->vcpus[0], a[1], a[2]);
 	child->vcpus[0]->hsm = HSM_STARTED;
@@ -128,7 +127,7 @@ static struct sbi_ret dx_reboot(struct vcpu *v, const uint64_t *a)
 		return sbi_result(E_NOENT);
 	if (child->state == DX_CREATED || child->clones)
 		return sbi_result(E_STATE);
-	if (child->trusted && !v->vm->trusted)
+	if (vm_has_trust(child) && !v->vm->trusted)
 		return sbi_result(E_DENIED);
 	if (child->state == DX_RUNNING)
 		vm_set_state(child, DX_PAUSED_STATE);
@@ -205,7 +204,7 @@ static void fill_info(const struct vm *vm, struct dx_info *i)
 		return;
 	i->vcpus = vm->nvcpus;
 	i->children = vm->nchildren;
-	i->trusted = vm->trusted;
+	i->trusted = vm_has_trust(vm);
 	i->reset_asked = vm->reset_asked;
 	i->priority = vm->vcpus[0]->sched.priority;
 	i->weight = vm->sched->subtree.weight;

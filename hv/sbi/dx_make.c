@@ -5,8 +5,6 @@
 #include <string.h>
 #include "boot/boot.h"
 #include "core/fork.h"
-#include "mmu/gstage.h"
-#include "riscv/guest_csr.h"
 #include "riscv/time.h"
 #include "sbi/diosix.h"
 

@@ -292,6 +292,42 @@ static void who_drops_trust_makes_no_trusted_child(void **state)
 	assert_int_equal(root_vm->nchildren, 0);
 }
 
+static bool is_told_trusted(uint32_t handle)
+{
+	gpa_t at = root_vm->ram_base;
+	enum err err = gstage_touch(root_vm, at, true, NULL);
+	struct vcpu *v = root_vm->vcpus[0];
+
+	assert_true(err == OK || err == E_EXISTS);
+	v->x[10] = handle;
+	v->x[11] = at.v;
+	v->x[16] = DX_FID_INFO;
+	call_step(v);
+	return ((struct dx_info *)guest_ptr(root_vm, at, sizeof(struct dx_info), GSTAGE_R))
+		->trusted;
+}
+
+/* Another hart's EXEC ends DROP_TRUST between two steps: who still has a device is still trusted.
+ */
+static void trust_is_gone_when_the_devices_are(void **state)
+{
+	struct dx_create c = empty_of(2);
+	uint32_t handle;
+
+	new_machine(PAGES, 512, 8);
+	c.flags = DX_TRUST;
+	c.vcpus = 2;
+	assert_int_equal(make_empty(root_vm, &c, &handle), OK);
+	holder = child_of(root_vm, handle);
+	hold(HIGH);
+	begin_call(holder, 0, DX_FID_DROP_TRUST, 0);
+	assert_true(hart->action == ACTION_CALL && !holder->trusted && has_device(HIGH));
+	assert_true(is_told_trusted(handle));
+	hart->stage = 0;
+	call(holder, 1, DX_FID_DROP_TRUST, 0);
+	assert_false(is_told_trusted(handle) || has_device(HIGH));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -302,6 +338,7 @@ int main(void)
 		cmocka_unit_test(a_reboot_ends_when_none_is_in_a_step),
 		cmocka_unit_test(a_fork_is_rebooted_from_the_start),
 		cmocka_unit_test(who_drops_trust_makes_no_trusted_child),
+		cmocka_unit_test(trust_is_gone_when_the_devices_are),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
