@@ -82,7 +82,8 @@ def check_signals(m):
     """While attached: the signal ends dx, and the terminal is as it was."""
     tty, terminal = m.check("tty"), m.check("stty -g")
     for number, signal in ((1, "HUP"), (2, "INT"), (3, "QUIT"), (15, "TERM")):
-        m.start(f"{{ until stty -F {tty} -a | grep -q -- -icanon; do :; done; kill -{signal} $(pidof dx); }} & dx console kid")
+        attached_now = f"stty -F {tty} -a 2>/dev/null | grep -q -- -icanon"
+        m.start(f"{{ until {attached_now}; do :; done; kill -{signal} $(cat /tmp/pid); }} & sh -c 'echo $$ >/tmp/pid; exec dx console kid'")
         assert m.finish().status == 128 + number
         assert m.check("stty -g") == terminal, signal
     assert ask(m, "info kid")["state"] == "running"
