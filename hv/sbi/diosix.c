@@ -58,7 +58,7 @@ enum err dx_pin(struct vcpu *v, uint64_t handle, struct vm **out)
 		err = E_NOENT;
 	else if (!vm || vm->state == DX_DYING || vm->source)
 		err = E_STATE;
-	else if (vm_has_trust(vm) && !v->vm->trusted)
+	else if (c && vm_has_trust(vm) && !v->vm->trusted)
 		err = E_DENIED;
 	else
 		dx_hold(vm);
@@ -129,6 +129,7 @@ static struct sbi_ret dx_reboot(struct vcpu *v, const uint64_t *a)
 		return sbi_result(E_STATE);
 	if (vm_has_trust(child) && !v->vm->trusted)
 		return sbi_result(E_DENIED);
+	v->stage = 1; /* from now on it goes by its handle: tree_attach */
 	if (child->state == DX_RUNNING)
 		vm_set_state(child, DX_PAUSED_STATE);
 	if (!vm_quiet(child, NULL) || !tree_clear(child) || !dx_stop_harts(child, NULL))

@@ -254,6 +254,23 @@ static void a_reboot_ends_when_none_is_in_a_step(void **state)
 	assert_int_equal(holder->state, DX_CREATED);
 }
 
+/* The child is killed and reaped meanwhile: another one is not rebooted in its place. */
+static void a_reboot_is_of_whom_it_began_with(void **state)
+{
+	begin_reboot();
+	struct vcpu *slow = hart;
+	uint32_t handle = holder->handle, next;
+
+	bury(root_vm, handle);
+	call(root_vm, 1, DX_FID_REAP, handle);
+	caller = root_vm;
+	next = next_of(handle);
+	assert_int_not_equal(next, handle);
+	call(root_vm, 1, DX_FID_START, next);
+	end_call(slow);
+	assert_int_equal(child_of(root_vm, next)->state, DX_RUNNING);
+}
+
 /* A fork has its cursor at the end of its memory. */
 static void a_fork_is_rebooted_from_the_start(void **state)
 {
@@ -307,12 +324,13 @@ static bool is_told_trusted(uint32_t handle)
 		->trusted;
 }
 
-/* Another hart's EXEC ends DROP_TRUST between two steps: who still has a device is still trusted.
- */
+/* Another hart's EXEC ends DROP_TRUST between two steps: who still has a device is still trusted,
+ * and may still ask about itself. */
 static void trust_is_gone_when_the_devices_are(void **state)
 {
 	struct dx_create c = empty_of(2);
 	uint32_t handle;
+	struct vm *self;
 
 	new_machine(PAGES, 512, 8);
 	c.flags = DX_TRUST;
@@ -324,6 +342,8 @@ static void trust_is_gone_when_the_devices_are(void **state)
 	assert_true(hart->action == ACTION_CALL && !holder->trusted && has_device(HIGH));
 	assert_true(is_told_trusted(handle));
 	hart->stage = 0;
+	assert_int_equal(dx_pin(hart, DX_SELF, &self), OK);
+	dx_unpin(self);
 	call(holder, 1, DX_FID_DROP_TRUST, 0);
 	assert_false(is_told_trusted(handle) || has_device(HIGH));
 }
@@ -336,6 +356,7 @@ int main(void)
 		cmocka_unit_test(a_template_is_quiet_in_each_step),
 		cmocka_unit_test(a_reboot_takes_what_came_meanwhile),
 		cmocka_unit_test(a_reboot_ends_when_none_is_in_a_step),
+		cmocka_unit_test(a_reboot_is_of_whom_it_began_with),
 		cmocka_unit_test(a_fork_is_rebooted_from_the_start),
 		cmocka_unit_test(who_drops_trust_makes_no_trusted_child),
 		cmocka_unit_test(trust_is_gone_when_the_devices_are),
