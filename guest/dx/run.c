@@ -86,12 +86,12 @@ static void read_options(struct run *r, int argc, char **argv)
 /* --- signals --- */
 
 /* Those that end this program wait from before the child is made until it has its keeper: it is
- * never left half made, nor without one. */
+ * never left half made, nor without one. SIGPIPE: who reads what fails has gone. */
 static sigset_t held;
 
 static void hold_signals(void)
 {
-	static const int ends[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP};
+	static const int ends[] = {SIGINT, SIGQUIT, SIGTERM, SIGHUP, SIGPIPE};
 	struct sigaction how;
 
 	sigemptyset(&held);

@@ -115,6 +115,9 @@ def check_kernels(m):
     assert m.run("dx wait kept").status == 10
     # It has less in it than its size says, as one that was cut off a moment ago. The child that was begun goes.
     assert m.run("dx run --kernel /sys/module/diosix/refcnt") == ("dx: /sys/module/diosix/refcnt: it has become shorter", 1)
+    # And so it does when who reads of it has gone.
+    nobody = "exec 3<>/tmp/pipe; exec 4>/tmp/pipe; exec 3<&-"
+    assert m.run(f"({nobody}; exec dx run --kernel /sys/module/diosix/refcnt 2>&4)").status == 1
     assert [c["name"] for c in ask(m, "ps")] == ["kid"]
 
 
