@@ -5,8 +5,9 @@
  */
 #include "family.h"
 
-#define CYCLES                                                                                     \
-	10000 /* on a debug build, which audits all memory at the end, and where harts share */
+/* The most are on a debug build, which audits all memory at the end, and where harts share a PCPU.
+ */
+#define CYCLES 10000
 #define SOME   2000
 #define FEWER  400 /* where each waits for another PCPU of the emulator */
 #define WINDOW 0x2000000000ul

@@ -13,14 +13,16 @@ REFUSAL = r"\[diosix\] cannot run here: ([^\r\n]*)\r*\n"
 
 
 def goes_on(m):
-    """Whether there is another word on the console, until QEMU uses no time any more: all harts stand still. Those that wait for
-    a first one that has stopped never do; they get two seconds."""
+    """Whether there is another word on the console, until QEMU has used no time in two looks, one after the other: all harts stand
+    still, and it is not just others' turn. Those that wait for a first one that has stopped never do; they get two seconds."""
+    still = 0
     for _ in range(7):
         used = m.cpu_time()
         if m.qemu.expect([r"\[diosix\]|Linux", pexpect.TIMEOUT], timeout=0.3) == 0:
             return True
-        if m.cpu_time() == used:
-            return False
+        still = still + 1 if m.cpu_time() == used else 0
+        if still == 2:
+            break
     return False
 
 
